@@ -1,0 +1,88 @@
+"""What the core asks of the world, in the imperative. The service carries commands out in order.
+
+A `Record` is a barrier: commands that came behind it in the core's order are held back by the core until its
+`Committed` comes, so the service may carry out whatever it is given at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distilmq.protocol.messages import ErrorInfo, Lease, Message
+from distilmq.protocol.seq_no import SeqNo
+from distilmq_broker.core.facts import Fact, Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Make a fact durable, with its payload; answer `Committed(ticket)`. Tickets count up."""
+
+    ticket: int
+    fact: Fact
+    payload: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to a session. A peer that cannot be reached is no error: the ledger decides."""
+
+    session: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SendAssign:
+    """Send `Assign` for a replica of a step, with the step's definition and secrets."""
+
+    session: str
+    step: str
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendBatch:
+    """Send `Batch` with the rows of these slices, and the answers recorded for them."""
+
+    session: str
+    lease: Lease
+    inputs: tuple[tuple[str, tuple[Slice, ...]], ...]
+    """The predecessors that take part, with what is taken of each; of a generator empty."""
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Ask the routing function of the step which successors take this batch."""
+
+    step: str
+    seq_no: SeqNo
+    successors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSlots:
+    """Have this many step processes in all: the service starts supervisors or tells them by `Slots`."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End a step process that never returns: its supervisor is told by `Kill`."""
+
+    session: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """The run is over: tell the client; the workers were told to leave before."""
+
+    outcome: str
+    """`done`, `stopped` or `failed`."""
+    step: str = ""
+    error: ErrorInfo | None = None
+    loading: bool = False
+
+
+Command = Record | Send | SendAssign | SendBatch | Route | KeepSlots | KillWorker | EndRun

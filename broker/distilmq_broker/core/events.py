@@ -1,0 +1,210 @@
+"""What happened to the coordinator, in the past tense. The service makes these from messages, signals and commits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distilmq.protocol.messages import ErrorInfo, Lease, RowFailure
+from distilmq.protocol.seq_no import SeqNo
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorJoined:
+    """A supervisor said Hello, for the first time or again."""
+
+    session: str
+    worker: str
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    """A step process said Hello, for the first time or again after a cut or a restart of ours."""
+
+    session: str
+    worker: str
+    steps: tuple[str, ...] = ()
+    """What it takes; empty for any step."""
+    step: str | None = None
+    """What it was assigned before, when it comes back."""
+    ready: bool = False
+    held: tuple[Lease, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """`load()` of the step returned."""
+
+    session: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """`load()` of the step raised: the run ends with that error."""
+
+    session: str
+    step: str
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """A result came in, from whoever and whenever: the core judges whether it counts."""
+
+    session: str
+    lease: Lease
+    rows: int
+    payload: object
+    """Opaque to the core: handed back in `Record`."""
+    last: bool = False
+    failures: tuple[RowFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFailed:
+    """A batch cannot be computed: of a generator, a global step or a join that raised, the run ends."""
+
+    session: str
+    lease: Lease
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReturned:
+    """A draining worker gave a batch back; no attempt is counted."""
+
+    session: str
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCame:
+    """A model answered one request of a batch that is still being worked on."""
+
+    session: str
+    lease: Lease
+    row: int
+    key: bytes
+    occurrence: int
+    payload: object
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """A step process said what it holds; every message of a session counts as a sign of life as well."""
+
+    session: str
+    held: tuple[Lease, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorBeat:
+    """A supervisor proved its host alive, and named its living step processes."""
+
+    session: str
+    children: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """A step process ended, as its supervisor says; `expected` after a Stop or a Bye."""
+
+    session: str
+    code: int
+    output: str = ""
+    expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorExited:
+    """The launcher saw a supervisor end, and all its step processes with it."""
+
+    worker: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The routing function chose successors for a batch."""
+
+    step: str
+    seq_no: SeqNo
+    successors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFailed:
+    """The routing function raised, or answered something that is no list of successors."""
+
+    step: str
+    seq_no: SeqNo
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """All `Record`s given out so far up to and including this ticket are durable."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """Nothing past the last commit is durable; the service tries again and says `Committed` when it succeeds."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """First Ctrl+C: drain, for at most `timeout` seconds."""
+
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillRequested:
+    """Second Ctrl+C: end now; what is recorded stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Hand out nothing until `ResumeRequested`."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Hand out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineReached:
+    """`next_deadline()` has passed."""
+
+
+Event = (
+    SupervisorJoined
+    | WorkerJoined
+    | WorkerReady
+    | LoadFailed
+    | BatchDone
+    | BatchFailed
+    | BatchReturned
+    | AnswerCame
+    | WorkerBeat
+    | SupervisorBeat
+    | WorkerExited
+    | SupervisorExited
+    | Routed
+    | RouteFailed
+    | Committed
+    | CommitFailed
+    | StopRequested
+    | KillRequested
+    | PauseRequested
+    | ResumeRequested
+    | DeadlineReached
+)

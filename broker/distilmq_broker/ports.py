@@ -1,0 +1,108 @@
+"""What the coordinator needs of the world; each port has one adapter per technology in `adapters/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from distilmq.protocol.seq_no import SeqNo
+from distilmq_broker.core.facts import Fact, Slice
+
+
+class Clock(Protocol):
+    """Seconds."""
+
+    def monotonic(self) -> float:
+        """For deadlines; never stored, never sent."""
+        ...
+
+    def wall(self) -> float:
+        """For what is recorded."""
+        ...
+
+
+class Journal(Protocol):
+    """The durable memory of one run.
+
+    `append` buffers; after `commit` returns everything appended before survives kill -9. Reading sees what was
+    appended, committed or not.
+    """
+
+    epoch: int
+    """How many coordinators have opened this run, this one included."""
+
+    def append(self, fact: Fact, payload: Sequence[bytes] | bytes | None = None) -> None:
+        """Adds a fact; the payload of a `BatchRecorded` is a msgpack array of rows (see `protocol.rows`)."""
+        ...
+
+    def commit(self) -> None:
+        """Makes what was appended durable.
+
+        Raises:
+            JournalError: it is not (a full disk); what was appended is kept and may be committed again.
+        """
+        ...
+
+    def facts(self) -> Iterator[Fact]:
+        """Every fact that still counts, in an order that can be replayed."""
+        ...
+
+    def payload(self, step: str, seq_no: SeqNo) -> bytes:
+        """The output of a recorded batch, its parts joined: a msgpack array of rows."""
+        ...
+
+    def rows(self, slices: Iterable[Slice]) -> bytes:
+        """The rows of some slices, joined: a msgpack array of rows."""
+        ...
+
+    def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
+        """Recorded answers for rows in these slices: row (counted over the slices), key, occurrence, answer."""
+        ...
+
+    def batches(self, step: str, after: str = "") -> Iterator[tuple[SeqNo, int]]:
+        """Number and rows of the step's recorded batches behind a sort key, in the order of rows."""
+        ...
+
+    def failures(self, step: str = "") -> Iterator[dict[str, object]]:
+        """The dead letters: step, seq_no, row, input, error, attempt, worker, time."""
+        ...
+
+    def close(self) -> None:
+        """Commits and closes."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts supervisors: each runs the same `distilmq worker` program that an operator starts by hand."""
+
+    def start(self, slots: int) -> str:
+        """Starts one supervisor with so many slots; returns the name by which it will say Hello."""
+        ...
+
+    def exited(self) -> Iterable[tuple[str, int]]:
+        """Supervisors that ended since the last call, with their exit codes; never blocks."""
+        ...
+
+    def stop(self, *, now: bool) -> None:
+        """Ends all supervisors and what they started: by SIGTERM, or at once."""
+        ...
+
+
+class Router(Protocol):
+    """Runs routing functions outside the process that owns the socket and the journal."""
+
+    def ask(self, step: str, seq_no: SeqNo, successors: tuple[str, ...]) -> None:
+        """Puts a question; never blocks."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable when an answer waits."""
+        ...
+
+    def answers(self) -> Iterable[object]:
+        """`Routed` and `RouteFailed` events that have come; never blocks."""
+        ...
+
+    def close(self) -> None:
+        """Ends the process that runs the functions."""
+        ...

@@ -1,0 +1,1 @@
+"""What crosses the wire and the journal: messages, plans, rows, and the numbers of batches."""

@@ -1,0 +1,131 @@
+"""A pipeline as data: what a client submits and the journal keeps, so that a run goes on without its script.
+
+The coordinator reads everything here except the pickled definitions, which it hands on to workers. Plans
+may hold what the user put into their code: they are stored with mode 0600 and never shown.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Literal
+
+import msgpack
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 1
+
+
+class PlanPart(BaseModel):
+    """A part of a plan; unknown fields of a newer minor version are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ResourceSpec(PlanPart):
+    """What a replica needs."""
+
+    replicas: int = 1
+    cpus: int | None = None
+    gpus: int | None = None
+    memory: int | None = None
+    resources: dict[str, int] = Field(default_factory=dict)
+
+
+class StepSpec(PlanPart):
+    """One step, as the coordinator sees it."""
+
+    name: str
+    kind: Literal["generator", "normal", "global"]
+    size: int
+    """Rows per batch: `input_batch_size`, of a generator `batch_size`."""
+    predecessors: tuple[str, ...] = ()
+    """In the order in which they were connected."""
+    multiple_inputs: bool = False
+    """`process` takes `*inputs`, one list per predecessor."""
+    resources: ResourceSpec = ResourceSpec()
+    outputs: tuple[str, ...] = ()
+    """Output columns after mappings: None in a failed row."""
+    signature: str = ""
+    """Of class, code, parameters of substance, input fingerprint and everything upstream."""
+    signature_fields: dict[str, str] = Field(default_factory=dict)
+    """Field to digest, to say which one changed."""
+    use_cache: bool = True
+    stateful: bool = False
+    """Keeps state between batches: one that failed is not called again for its halves."""
+    models: bool = False
+    """Calls a model: its outputs are kept when a finished run is pruned."""
+    batch_timeout: float | None = None
+    stall_after: float = 60.0
+    max_batches: int | None = None
+    """Of a generator: stop after this many (a dry run takes one)."""
+    known_rows: int | None = None
+    """Of a generator: how many rows it is expected to give, for the progress view."""
+    definition: bytes = Field(default=b"", repr=False)
+    """The step by cloudpickle, without secrets."""
+
+
+class RouteSpec(PlanPart):
+    """The routing function behind one step."""
+
+    step: str
+    sample: int | None = None
+    """`sample_n_steps(n)`, as data."""
+    function: bytes = Field(default=b"", repr=False)
+    """Any other function, bare, by cloudpickle."""
+
+
+class RunSettings(PlanPart):
+    """How the run behaves; none of it changes what comes out."""
+
+    stop_timeout: float = 120.0
+    waiting_rows: int = 10_000
+    """Backpressure: a generator is asked for more while fewer rows than this wait in loaded steps."""
+    durability: Literal["process", "power"] = "process"
+    heartbeat: float = 1.0
+    liveness: float = 15.0
+    use_cache: bool = True
+    dry_run: bool = False
+    log_level: str = "INFO"
+
+
+class Plan(PlanPart):
+    """A pipeline ready to run."""
+
+    format: int = FORMAT
+    pipeline: str
+    description: str = ""
+    python: str = Field(default_factory=lambda: ".".join(platform.python_version_tuple()[:2]))
+    """The minor version that pickled the definitions: another one must not load them."""
+    steps: tuple[StepSpec, ...]
+    """In topological order."""
+    routes: tuple[RouteSpec, ...] = ()
+    stages: tuple[tuple[str, ...], ...] = ()
+    """Steps loaded together, in order; every step is in one."""
+    settings: RunSettings = RunSettings()
+    client_path: tuple[str, ...] = ()
+    """`sys.path` entries of the script, so that its local modules import in local workers."""
+    client_cwd: str = ""
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The steps that nothing follows: the Distiset has one subset for each."""
+        followed = {name for step in self.steps for name in step.predecessors}
+        return tuple(step.name for step in self.steps if step.name not in followed)
+
+    def step(self, name: str) -> StepSpec:
+        """The step of that name."""
+        return next(step for step in self.steps if step.name == name)
+
+    def successors(self, name: str) -> tuple[str, ...]:
+        """The steps that take the output of this one, in plan order."""
+        return tuple(step.name for step in self.steps if name in step.predecessors)
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """A plan as msgpack."""
+    return msgpack.packb(plan.model_dump())
+
+
+def decode_plan(data: bytes) -> Plan:
+    """The plan in msgpack data; raises pydantic's `ValidationError` on anything else."""
+    return Plan.model_validate(msgpack.unpackb(data))

@@ -1,0 +1,1 @@
+"""Moving frames between processes: the ports, ZeroMQ, and an in-memory one for tests."""

@@ -1,0 +1,63 @@
+"""What the processes ask of a transport: frames in, frames out, never blocking on a slow peer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NewType, Protocol
+
+PeerId = NewType("PeerId", bytes)
+"""Names one connection of a listener; a peer that connects again has another one."""
+
+
+class PeerUnreachableError(Exception):
+    """The peer of a send is gone or takes no more at the moment. Only the ledger is believed either way."""
+
+
+class Listener(Protocol):
+    """The coordinator's end: one owner thread, many peers."""
+
+    endpoint: str
+
+    def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
+        """Waits up to `timeout` seconds for a message or for one of the file descriptors to be readable.
+
+        Returns:
+            The readable file descriptors among `files`; whether messages wait, `receive` tells.
+        """
+        ...
+
+    def receive(self) -> tuple[PeerId, list[bytes]] | None:
+        """The next message, or None; never blocks."""
+        ...
+
+    def send(self, peer: PeerId, frames: Sequence[bytes]) -> None:
+        """Hands frames to the transport; never blocks.
+
+        Raises:
+            PeerUnreachableError: the peer is not connected, or its queue is full.
+        """
+        ...
+
+    def close(self) -> None:
+        """Sends what is queued for at most the linger time, then closes."""
+        ...
+
+
+class Connection(Protocol):
+    """A worker's or client's end; reconnects by itself."""
+
+    def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
+        """As `Listener.poll`."""
+        ...
+
+    def receive(self) -> list[bytes] | None:
+        """The next message, or None; never blocks."""
+        ...
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Queues frames for the coordinator, connected or not."""
+        ...
+
+    def close(self) -> None:
+        """Sends what is queued for at most the linger time, then closes."""
+        ...
