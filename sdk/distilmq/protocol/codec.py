@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgpack
 from pydantic import TypeAdapter, ValidationError
 
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol import messages
+from distilmq.protocol.packing import UnpackError, pack, unpack
 
 VERSION = b"\x01"
 MAX_HEADER = 4 * 1024 * 1024
@@ -25,7 +25,7 @@ TO_CLIENT: TypeAdapter[messages.ToClient] = TypeAdapter(messages.ToClient)
 
 def encode(message: messages.Message, payload: Sequence[bytes] = ()) -> list[bytes]:
     """The frames of a message."""
-    return [VERSION, msgpack.packb(message.model_dump(exclude_defaults=False)), *payload]
+    return [VERSION, pack(message.model_dump()), *payload]
 
 
 def decode(frames: Sequence[bytes], adapter: TypeAdapter[Any]) -> tuple[Any, list[bytes]]:
@@ -42,6 +42,6 @@ def decode(frames: Sequence[bytes], adapter: TypeAdapter[Any]) -> tuple[Any, lis
     if len(header) > MAX_HEADER:
         raise RemoteProtocolError(f"a header of {len(header)} bytes")
     try:
-        return adapter.validate_python(msgpack.unpackb(header)), payload
-    except (ValueError, TypeError, msgpack.UnpackException, ValidationError) as error:
+        return adapter.validate_python(unpack(header)), payload
+    except (UnpackError, ValidationError) as error:
         raise RemoteProtocolError(f"not a message: {str(error)[:200]}") from error

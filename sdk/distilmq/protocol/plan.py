@@ -9,8 +9,9 @@ from __future__ import annotations
 import platform
 from typing import Literal
 
-import msgpack
 from pydantic import BaseModel, ConfigDict, Field
+
+from distilmq.protocol.packing import pack, unpack
 
 FORMAT = 1
 
@@ -123,9 +124,9 @@ class Plan(PlanPart):
 
 def encode_plan(plan: Plan) -> bytes:
     """A plan as msgpack."""
-    return msgpack.packb(plan.model_dump())
+    return pack(plan.model_dump())
 
 
 def decode_plan(data: bytes) -> Plan:
     """The plan in msgpack data; raises pydantic's `ValidationError` on anything else."""
-    return Plan.model_validate(msgpack.unpackb(data))
+    return Plan.model_validate(unpack(data))
