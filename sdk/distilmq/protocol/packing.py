@@ -6,6 +6,8 @@ from typing import Any
 
 import msgpack  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
 
+_msgpack: Any = msgpack
+
 
 class UnpackError(ValueError):
     """The data is no msgpack, or more than one value."""
@@ -13,8 +15,7 @@ class UnpackError(ValueError):
 
 def pack(value: Any) -> bytes:
     """Plain values (None, bool, 64-bit int, float, str, bytes, list, dict) as msgpack."""
-    packed: Any = msgpack.packb(value)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # untyped
-    return packed
+    return _msgpack.packb(value)
 
 
 def unpack(data: bytes) -> Any:
@@ -24,6 +25,6 @@ def unpack(data: bytes) -> Any:
         UnpackError: the data is no msgpack.
     """
     try:
-        return msgpack.unpackb(data, strict_map_key=False)  # pyright: ignore[reportUnknownMemberType]  # untyped
+        return _msgpack.unpackb(data, strict_map_key=False)
     except (ValueError, msgpack.UnpackException) as error:
         raise UnpackError(str(error)) from error
