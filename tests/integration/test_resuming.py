@@ -1,0 +1,151 @@
+"""Whatever is killed, running the script again gives the exact dataset, and no recorded batch runs twice."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.integration.runs import Script, all_gone, family, kill_tree, of_kind, until
+
+GATED = """
+    @step(inputs=["n"], outputs=["doubled"])
+    def double(inputs: StepInput):
+        mark("double", inputs)
+        if inputs[0]["n"] >= 60:
+            wait_for("gate")
+        yield [{**row, "doubled": row["n"] * 2} for row in inputs]
+
+    @step(inputs=["doubled"], outputs=["more"])
+    def add_one(inputs: StepInput):
+        mark("add_one", inputs)
+        yield [{**row, "more": row["doubled"] + 1} for row in inputs]
+
+    with Pipeline("resuming") as pipeline:
+        load = LoadDataFromDicts(data=[{"n": n} for n in range(100)], batch_size=5)
+        load >> double(input_batch_size=5) >> add_one(input_batch_size=10)
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+EXPECTED = [{"n": n, "doubled": n * 2, "more": n * 2 + 1} for n in range(100)]
+
+
+def rows_of(script: Script) -> list[dict[str, object]]:
+    return [{name: row[name] for name in ("n", "doubled", "more")} for row in script.rows["default"]]
+
+
+def doubled(script: Script) -> Counter[tuple[int, ...]]:
+    return Counter(tuple(entry["rows"]) for entry in script.worked if entry["step"] == "double")  # type: ignore[arg-type]
+
+
+def halfway(script: Script) -> int:
+    """Starts the script and waits until its first sixty rows are through and the next batch hangs."""
+    process = script.start()
+    until(lambda: any(60 in entry["rows"] for entry in script.worked), "the gated batch", 60)  # type: ignore[operator]
+    until(lambda: sum(step == "double_0" for step, _, _ in script.recorded()) >= 12, "twelve recorded batches")
+    return process.pid
+
+
+@pytest.mark.parametrize("victim", ["script", "coordinator", "everything"])
+def test_a_killed_run_goes_on_when_the_script_runs_again(tmp_path: Path, victim: str) -> None:
+    script = Script(tmp_path / "run", GATED)
+    pid = halfway(script)
+    processes = family(pid)
+    recorded = {entry for entry in doubled(script) if entry[0] < 60}
+
+    if victim == "coordinator":
+        of_kind(pid, "coordinator")[0].send_signal(signal.SIGKILL)
+    elif victim == "script":
+        import os
+
+        os.kill(pid, signal.SIGKILL)
+    else:
+        kill_tree(pid)
+    (script.folder / "gate").touch()
+    until(lambda: all_gone(processes), "no process outlives the run", 40)
+    before = doubled(script)
+    assert script.run() == 0
+
+    assert rows_of(script) == EXPECTED
+    again = doubled(script) - before
+    assert not recorded & set(again), "a recorded batch ran again"
+
+
+def test_a_killed_worker_is_replaced_and_its_batch_goes_on(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", GATED)
+    pid = halfway(script)
+    gated = next(entry for entry in script.worked if 60 in entry["rows"])  # type: ignore[operator]
+
+    import os
+
+    os.kill(int(gated["pid"]), signal.SIGKILL)  # type: ignore[call-overload]
+    until(lambda: doubled(script)[tuple(range(60, 65))] == 2, "the batch is handed out again", 10)
+    (script.folder / "gate").touch()
+    until(lambda: (script.folder / "rows.json").exists(), "the end of the run", 60)
+    import psutil
+
+    until(lambda: not psutil.pid_exists(pid) or all_gone([psutil.Process(pid)]), "the script ends", 20)
+
+    assert rows_of(script) == EXPECTED
+    assert all(count == 1 for entry, count in doubled(script).items() if entry[0] != 60 and entry[0] != 65)
+
+
+def test_a_finished_run_is_given_back_without_running_anything(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", GATED)
+    (script.folder / "gate").touch()
+    assert script.run() == 0
+    before = script.worked
+
+    assert script.run() == 0
+
+    assert script.worked == before
+    assert rows_of(script) == EXPECTED
+
+
+def test_changing_one_step_runs_only_that_step_and_what_follows(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", GATED)
+    (script.folder / "gate").touch()
+    assert script.run() == 0
+    before = doubled(script)
+
+    changed = Script(tmp_path / "run", GATED.replace('row["doubled"] + 1', 'row["doubled"] + 2'))
+    assert changed.run() == 0
+
+    assert doubled(changed) == before, "an unchanged step ran again"
+    assert [row["more"] for row in changed.rows["default"]] == [n * 2 + 2 for n in range(100)]
+
+
+def test_changed_input_data_is_noticed(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", GATED)
+    (script.folder / "gate").touch()
+    assert script.run() == 0
+
+    changed = Script(tmp_path / "run", GATED.replace('{"n": n} for n in range(100)', '{"n": n} for n in range(1, 101)'))
+    assert changed.run() == 0
+
+    assert [row["n"] for row in changed.rows["default"]] == list(range(1, 101))
+
+
+def test_use_cache_false_runs_everything_again(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", GATED.replace("pipeline.run()", "pipeline.run(use_cache=False)"))
+    (script.folder / "gate").touch()
+    assert script.run() == 0
+    assert script.run() == 0
+
+    assert set(doubled(script).values()) == {2}
+    assert rows_of(script) == EXPECTED
+
+
+def test_use_cache_false_of_a_step_runs_it_and_what_follows_again(tmp_path: Path) -> None:
+    code = GATED.replace("add_one(input_batch_size=10)", "add_one(input_batch_size=10, use_cache=False)")
+    script = Script(tmp_path / "run", code)
+    (script.folder / "gate").touch()
+    assert script.run() == 0
+    assert script.run() == 0
+
+    assert set(doubled(script).values()) == {1}
+    assert Counter(tuple(e["rows"]) for e in script.worked if e["step"] == "add_one").most_common(1)[0][1] == 2  # type: ignore[arg-type]
+    assert rows_of(script) == EXPECTED
