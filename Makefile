@@ -1,0 +1,55 @@
+# `make` runs the quickstart, `make test` the tests; both first install what they need into .venv.
+# All they need is Python 3.11 or newer and a package index.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+# The environment is ours, whatever other one is active; --inexact so that `make` after `make test` removes nothing.
+SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --no-dev
+
+.DEFAULT_GOAL := quickstart
+.PHONY: quickstart test lint format docs benchmarks clean
+
+quickstart: $(VENV)/.installed-quickstart ## run a pipeline of four tasks on a small local model
+	$(BIN)/python docs/examples/quickstart.py
+
+test: $(VENV)/.installed-test ## run all tests
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.installed-lint ## check style, types and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-lint ## rewrite the code in the house style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/.installed-test ## rewrite the pages that are made from code and from recorded results
+	$(BIN)/python docs/build.py
+
+benchmarks: $(VENV)/.installed-test ## measure everything of docs/benchmarks.md again (about half an hour)
+	$(BIN)/python -m tests.benchmarks.run
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" || { echo "distilmq needs Python 3.11 or newer with venv; set PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.installed-quickstart: $(BIN)/uv pyproject.toml uv.lock
+	$(SYNC) --extra quickstart
+	@touch $@
+
+$(VENV)/.installed-test: $(BIN)/uv pyproject.toml uv.lock
+	$(SYNC) --group test
+	@touch $@
+
+$(VENV)/.installed-lint: $(BIN)/uv pyproject.toml uv.lock
+	$(SYNC) --group test --group lint
+	@touch $@
+
+clean: ## remove the environment and what tools left behind
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
