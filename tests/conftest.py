@@ -1,0 +1,59 @@
+"""What every test gets: its own cache folder, no network, no keys, and a check that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports huggingface_hub, which reads its environment once.
+_HF_HOME = tempfile.mkdtemp(prefix="distilmq-tests-hf-")
+os.environ.update(
+    HF_HOME=_HF_HOME,
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+    DO_NOT_TRACK="1",
+)
+for _secret in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MISTRAL_API_KEY", "HF_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS"):
+    os.environ.pop(_secret, None)
+
+from tests.leaks import leaks_since, take_snapshot  # noqa: E402  # the environment comes first
+
+pytest_plugins = ["pytester"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Names the marker by which a test says that it may leave something behind."""
+    config.addinivalue_line("markers", "may_leak(reason): the test may leave threads, files or processes behind")
+
+
+def pytest_unconfigure() -> None:
+    """Removes the caches of this session."""
+    import shutil
+
+    shutil.rmtree(_HF_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty pipeline cache of the test's own, for it and for the processes it starts."""
+    path = tmp_path / "distilmq-cache"
+    monkeypatch.setenv("DISTILMQ_CACHE_DIR", str(path))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest, own_cache_dir: Path) -> Iterator[None]:
+    """Fails a test after which a thread, an open file or a child process is left."""
+    before = take_snapshot()
+    yield
+    if request.node.get_closest_marker("may_leak"):
+        return
+    left = leaks_since(before)
+    if left:
+        pytest.fail("left behind by this test:\n  " + "\n  ".join(left), pytrace=False)
