@@ -8,6 +8,7 @@
     │   └── JoinError (ValueError)                     the lists of a join differ in length
     ├── DrainedError                                   a draining worker sends no new request
     ├── RunError (RuntimeError)                        a run ended because of an error
+    │   ├── CoordinatorLostError                       the coordinator died: run the script again to go on
     │   ├── StepLoadError                              a step could not be loaded
     │   └── StepError                                  a generator, a global step or a join raised
     ├── LocalProtocolError                             we broke the protocol: a bug of ours
@@ -72,6 +73,10 @@ class RunError(DistilmqError, RuntimeError):
         super().__init__(message)
         self.step = step
         self.worker_traceback = worker_traceback
+
+
+class CoordinatorLostError(RunError):
+    """The coordinator died; the message shows its last lines and how to go on."""
 
 
 class StepLoadError(RunError):

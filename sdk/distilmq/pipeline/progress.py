@@ -1,0 +1,227 @@
+"""What a person sees of a run: a live table in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from distilmq.protocol.messages import Note, Progress, StepProgress
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_PLAIN_EVERY = 10.0
+"""Seconds between two plain lines about a run whose state does not change."""
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_STYLES = {"done": "green", "reused": "green", "failed": "red", "stalled": "yellow", "running": "cyan"}
+
+_log = logging.getLogger("distilmq.pipeline")
+
+
+class View(Protocol):
+    """Shows a run; also a `client.Follower`."""
+
+    def progress(self, progress: Progress) -> None:
+        """The state of the run has changed."""
+        ...
+
+    def note(self, note: Note) -> None:
+        """A step or the coordinator has something to say."""
+        ...
+
+    def close(self) -> None:
+        """Leaves the last state on the screen."""
+        ...
+
+
+def open_view(name: str) -> View:
+    """A live view when the standard error is a terminal, else plain lines."""
+    return LiveView(name) if sys.stderr.isatty() else PlainView(name)
+
+
+class Rates:
+    """Rows per second of each step, since it began to give rows in this run."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[float, int]] = {}
+
+    def rate(self, step: StepProgress, now: float) -> float | None:
+        """Rows per second; None while there is nothing to measure."""
+        began, rows = self._first.setdefault(step.step, (now, step.rows))
+        if now - began < 0.5 or step.rows <= rows:
+            return None
+        return (step.rows - rows) / (now - began)
+
+    def remaining(self, step: StepProgress, now: float) -> float | None:
+        """Seconds until the step is through with the rows it expects; None when it is not known."""
+        rate = self.rate(step, now)
+        if rate is None or step.known_rows is None or step.state in ("done", "reused"):
+            return None
+        seen = step.rows if step.kind == "generator" else step.rows_in
+        return max(0.0, (step.known_rows - seen) / rate)
+
+
+class PlainView:
+    """A line when a step or the run changes its state, and now and then in between."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._said: dict[str, str] = {}
+        self._next = 0.0
+        self._rates = Rates()
+
+    def progress(self, progress: Progress) -> None:
+        """Prints what has changed."""
+        now = time.monotonic()
+        if self._changed("", progress.state):
+            self._print(headline(self._name, progress))
+        changed = [step for step in progress.steps if self._changed(step.step, step.state) and step.state != "waiting"]
+        for step in changed:
+            self._print(line(step, self._rates, now))
+        if now >= self._next:
+            self._next = now + _PLAIN_EVERY
+            for step in progress.steps:
+                if step.state in ("running", "stalled") and step not in changed:
+                    self._print(line(step, self._rates, now))
+            if progress.state == "draining":
+                self._print(headline(self._name, progress))
+
+    def note(self, note: Note) -> None:
+        """Logs it."""
+        log_note(note)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def _changed(self, key: str, state: str) -> bool:
+        changed = self._said.get(key) != state
+        self._said[key] = state
+        return changed
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class LiveView:
+    """A table that is painted over, on the standard error; what is printed meanwhile scrolls above it."""
+
+    def __init__(self, name: str, console: Console | None = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._name = name
+        self._rates = Rates()
+        self._console = console or Console(stderr=True)
+        self._live: Any = Live(console=self._console, refresh_per_second=8, transient=False)
+        self._live.start()
+        self._live.update(f"{name}: starting", refresh=True)
+
+    def progress(self, progress: Progress) -> None:
+        """Paints the table anew."""
+        self._live.update(self.table(progress, time.monotonic()))
+
+    def note(self, note: Note) -> None:
+        """Logs it above the table."""
+        log_note(note)
+
+    def close(self) -> None:
+        """Leaves the last state on the screen."""
+        self._live.stop()
+
+    def table(self, progress: Progress, now: float) -> RenderableType:
+        """The whole picture."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("step")
+        for column in ("state", "batches", "rows", "rows/s", "failed", "ETA"):
+            table.add_column(column, justify="left" if column == "state" else "right")
+        for step in progress.steps:
+            state = Text(shown_state(step), style=_STYLES.get(step.state, "dim"))
+            failed = Text(str(step.failed_rows), style="red" if step.failed_rows else "dim")
+            eta = self._rates.remaining(step, now)
+            table.add_row(
+                Text(step.step),
+                state,
+                f"{step.batches}/{step.known_batches}",
+                rows_of(step),
+                shown_rate(self._rates.rate(step, now)),
+                failed,
+                "" if eta is None else duration(eta),
+            )
+        notes = [Text(f"{step.step}: {step.note}", style="yellow") for step in progress.steps if step.note]
+        return Group(Text(headline(self._name, progress), style="bold"), table, *notes)
+
+
+def headline(name: str, progress: Progress) -> str:
+    """The run in one line; while it drains, with the countdown."""
+    stage = f", stage {progress.stage + 1} of {progress.stages}" if progress.stages > 1 else ""
+    if progress.state == "draining":
+        left = "" if progress.stop_in is None else f", at most {progress.stop_in:.0f} s"
+        return (
+            f"{name}: stopping; waiting for {progress.waiting_for} batches in flight{left}"
+            " (Ctrl+C again to stop at once)"
+        )
+    reason = f" ({progress.reason})" if progress.reason else ""
+    return f"{name}: {progress.state}{stage}{reason}"
+
+
+def line(step: StepProgress, rates: Rates, now: float) -> str:
+    """A step in one line."""
+    parts = [
+        f"{step.step}: {shown_state(step)}",
+        f"{step.batches}/{step.known_batches} batches",
+        f"{rows_of(step)} rows",
+    ]
+    rate, eta = rates.rate(step, now), rates.remaining(step, now)
+    if rate is not None:
+        parts.append(f"{shown_rate(rate)} rows/s")
+    if step.failed_rows:
+        parts.append(f"{step.failed_rows} failed")
+    if eta is not None:
+        parts.append(f"{duration(eta)} left")
+    if step.note:
+        parts.append(step.note)
+    return ", ".join(parts)
+
+
+def shown_state(step: StepProgress) -> str:
+    """`loading 1/3` while replicas come up, else the state."""
+    if step.replicas > step.ready and step.state in ("loading", "running") and step.replicas > 1:
+        return f"{step.state} {step.ready}/{step.replicas}"
+    return step.state
+
+
+def rows_of(step: StepProgress) -> str:
+    """Rows done of those known."""
+    if step.known_rows is None:
+        return str(step.rows)
+    done = step.rows if step.kind == "generator" else step.rows_in
+    return f"{done}/{step.known_rows}"
+
+
+def shown_rate(rate: float | None) -> str:
+    """Two figures that mean something."""
+    if rate is None:
+        return ""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """`4 s`, `3:20`, `2:03:20`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def log_note(note: Note) -> None:
+    """Hands a note to the logger of its step, where the caller's handlers hear it."""
+    logger = logging.getLogger(f"distilmq.step.{note.step}") if note.step else _log
+    logger.log(_LEVELS[note.level], "%s", f"{note.event}: {note.text}" if note.text else note.event)
