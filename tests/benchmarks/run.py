@@ -1,0 +1,203 @@
+"""Measures everything that `docs/benchmarks.md` shows and records it in `results/`, one file a row of its table.
+
+    python -m tests.benchmarks.run [NAME ...] [--peer-python PATH] [--times N]
+
+distilabel is installed into an environment of its own that is thrown away afterwards, or taken from
+`--peer-python`. Where it cannot be installed the row holds no ratio. Runs of the peer, of the floor and of
+distilmq alternate, so that all see the same machine; the median of each is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.measure import BenchmarkFailedError, measure
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PEER = "distilabel==1.5.3"
+
+
+class Bench:
+    """The interpreters of a session and how often each run is made."""
+
+    def __init__(self, peer_python: str | None, times: int) -> None:
+        self.peer_python = peer_python
+        self.times = times
+
+    def ours(self, scenario: str, rows: int) -> float:
+        return self._scenario(sys.executable, "distilmq", scenario, rows)
+
+    def peer(self, scenario: str, rows: int) -> float | None:
+        if self.peer_python is None:
+            return None
+        return self._scenario(self.peer_python, "distilabel", scenario, rows)
+
+    def floor(self, rows: int) -> float:
+        return self._seconds([sys.executable, str(HERE / "floor.py"), str(rows)])
+
+    def dataset_map(self, rows: int) -> float:
+        return self._seconds([sys.executable, str(HERE / "dataset_map.py"), str(rows)])
+
+    def alternating(self, **runs: Callable[[], float | None]) -> dict[str, list[float]]:
+        """Makes all runs in turn, `times` times; those that give None are left out."""
+        found: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(self.times):
+            for name, run in runs.items():
+                if (value := run()) is not None:
+                    found[name].append(round(value, 3))
+                    print(f"  {name}: {value:.3f}", flush=True)
+        return {name: values for name, values in found.items() if values}
+
+    def _scenario(self, python: str, library: str, scenario: str, rows: int) -> float:
+        return self._seconds([python, str(HERE / "scenarios.py"), library, scenario, str(rows)])
+
+    def _seconds(self, command: list[str]) -> float:
+        # Away from the repository: a peer must not find our packages by its working directory.
+        return float(measure(command, cwd=Path(tempfile.gettempdir())).result["seconds"])
+
+
+def throughput(bench: Bench) -> dict[str, Any]:
+    """Step-results/s of a generator and two steps, as the slope between 10,000 and 50,000 rows of 1 KB."""
+
+    def slope(run: Callable[[int], float | None]) -> float | None:
+        few, many = run(10_000), run(50_000)
+        if few is None or many is None:
+            return None
+        return (50_000 - 10_000) / 50 * 3 / (many - few)
+
+    return bench.alternating(
+        distilmq=lambda: slope(lambda rows: bench.ours("chain-1000", rows)),
+        distilabel=lambda: slope(lambda rows: bench.peer("chain-1000", rows)),
+        floor=lambda: slope(bench.floor),
+    )
+
+
+def chain(bench: Bench) -> dict[str, Any]:
+    """Seconds for 50,000 rows of 200 B through two steps, `run()` to Distiset."""
+    return bench.alternating(
+        distilmq=lambda: bench.ours("chain-200", 50_000),
+        distilabel=lambda: bench.peer("chain-200", 50_000),
+        dataset_map=lambda: bench.dataset_map(50_000),
+    )
+
+
+def diamond(bench: Bench) -> dict[str, Any]:
+    """Seconds for 10,000 rows through the guide's diamond without models."""
+    return bench.alternating(
+        distilmq=lambda: bench.ours("diamond", 10_000), distilabel=lambda: bench.peer("diamond", 10_000)
+    )
+
+
+def one_row(bench: Bench) -> dict[str, Any]:
+    """Seconds for a pipeline of one row, `run()` to Distiset."""
+    return bench.alternating(distilmq=lambda: bench.ours("chain-200", 1), distilabel=lambda: bench.peer("chain-200", 1))
+
+
+def importing(bench: Bench) -> dict[str, Any]:
+    """Seconds of `import distilmq.pipeline` in a fresh interpreter."""
+
+    def seconds(python: str | None, library: str) -> float | None:
+        code = (
+            f"import time, json; start = time.perf_counter(); import {library}.pipeline; "
+            "print('RESULT', json.dumps({'seconds': time.perf_counter() - start}))"
+        )
+        return None if python is None else bench._seconds([python, "-c", code])
+
+    return bench.alternating(
+        distilmq=lambda: seconds(sys.executable, "distilmq"),
+        distilabel=lambda: seconds(bench.peer_python, "distilabel"),
+    )
+
+
+def growth(bench: Bench) -> dict[str, Any]:
+    """Processor time and peak memory from 10,000 to 300,000 rows of 200 B through two steps."""
+    found: dict[str, Any] = {}
+    for rows in (10_000, 30_000, 100_000, 300_000):
+        command = [sys.executable, str(HERE / "scenarios.py"), "distilmq", "chain-200", str(rows)]
+        measured = measure(command, cwd=Path(tempfile.gettempdir()))
+        found[str(rows)] = {
+            "seconds": round(measured.result["seconds"], 3),
+            "cpu_seconds": round(measured.cpu_seconds, 3),
+            "peak_mb": {part: round(peak, 1) for part, peak in sorted(measured.peaks.items())},
+        }
+        print(f"  {rows}: {found[str(rows)]}", flush=True)
+    return found
+
+
+BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "throughput": throughput,
+    "chain": chain,
+    "diamond": diamond,
+    "one_row": one_row,
+    "import": importing,
+    "growth": growth,
+}
+
+
+def machine() -> dict[str, str]:
+    """Where and with what the figures were measured."""
+    model = next(
+        (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit.stdout.strip(),
+        "cpu": f"{os.cpu_count()} x {model}",
+        "python": platform.python_version(),
+        "pyzmq": importlib.metadata.version("pyzmq"),
+        "datasets": importlib.metadata.version("datasets"),
+    }
+
+
+@contextmanager
+def peer_environment(given: str | None) -> Iterator[str | None]:
+    """The interpreter of an environment with distilabel; None where it cannot be installed."""
+    if given:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="distilmq-peer-") as folder:
+        python = f"{folder}/bin/python"
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        # It uses requests without asking for it.
+        done = subprocess.run([python, "-m", "pip", "install", "--quiet", PEER, "requests"], check=False)
+        yield None if done.returncode else python
+
+
+def main() -> None:
+    """Measures what was asked for, or everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--peer-python")
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--times", type=int, default=3)
+    options = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    with nullcontext() if options.no_peer else peer_environment(options.peer_python) as peer:
+        bench = Bench(peer, options.times)
+        for name in options.names or BENCHMARKS:
+            print(f"{name}: {BENCHMARKS[name].__doc__}", flush=True)
+            try:
+                values = BENCHMARKS[name](bench)
+            except BenchmarkFailedError as error:
+                raise SystemExit(f"{name} failed: {error}") from error
+            record = {"machine": machine(), "values": values}
+            (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
