@@ -68,21 +68,22 @@ GROWTH_LIMIT = 1.2
 
 HEAD = """# Benchmarks
 
-This page is written by `make docs` from the results that `make benchmarks` records in `tests/benchmarks/results/`; nothing
-on it is typed in by hand. Each figure is the median of its runs, which took turns with those of the others on the same
-machine. `datasets` is imported before the clock starts, for all alike; distilmq keeps its journal in every run.
+This page is written by `make docs` from the results that `make benchmarks` records in `tests/benchmarks/results/`;
+nothing on it is typed in by hand. Each figure is the median of its runs, which took turns with those of the others on
+the same machine. `datasets` is imported before the clock starts, for all alike; distilmq keeps its journal in every
+run.
 """
 
 FLOOR = """
 ## How far from the ceiling
 
-`tests/benchmarks/floor.py` is a coordinator stripped to the bone: the same sockets, the same encoding of rows, the same
-kind of journal, and nothing else. It reaches **{floor}** step-results per second where distilmq reaches **{ours}**, that
-is **{share} %** of it. What the rest is spent on, and what the bare one does not do: each message is a validated header
-(pydantic) with a lease and an attempt number; each batch has its place in the order of rows, a state and a worker in the
-ledger, and a checksum; the coordinator keeps watermarks, credits, heartbeats and a progress view; rows are checked and
-encoded type by type, so that they come out as they went in; and all rows are fetched by the script and written to a
-dataset, which the bare one leaves out.
+`tests/benchmarks/floor.py` is a coordinator stripped to the bone: the same sockets, the same encoding of rows, the
+same kind of journal, and nothing else. It reaches **{floor}** step-results per second where distilmq reaches
+**{ours}**, that is **{share} %** of it. What the rest is spent on, and what the bare one does not do: each message is
+a validated header (pydantic) with a lease and an attempt number; each batch has its place in the order of rows, a state
+and a worker in the ledger, and a checksum; the coordinator keeps watermarks, credits, heartbeats and a progress view;
+rows are checked and encoded type by type, so that they come out as they went in; and all rows are fetched by the script
+and written to a dataset, which the bare one leaves out.
 """
 
 
@@ -148,7 +149,7 @@ def _growth(values: Values) -> str:
         "",
         "| | before | after | ratio | within 20 % |",
         "|---|---|---|---|---|",
-        f"| processor time per further row, 10 k to 100 k rows and 100 k to 300 k rows | {early:.0f} µs | {late:.0f} µs "
+        f"| processor time per further row, 10 k to 100 k and 100 k to 300 k rows | {early:.0f} µs | {late:.0f} µs "
         f"| {late / early:.2f} | {_within(late / early)} |",
     ]
     for part, few in values["30000"]["peak_mb"].items():
