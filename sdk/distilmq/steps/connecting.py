@@ -1,0 +1,58 @@
+"""Connecting steps: `connect`, and `>>` between steps, lists of steps and routing functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+
+from distilmq.steps.declaring import pipeline_of
+from distilmq.steps.routing import RoutingBatchFunction
+
+if TYPE_CHECKING:
+    from distilmq.steps.base import _Step
+
+StepT = TypeVar("StepT", bound="_Step")
+
+
+class Connectable:
+    """A step as seen by those who connect it."""
+
+    def connect(self, *steps: Connectable, routing_batch_function: RoutingBatchFunction | None = None) -> None:
+        """Lets the rows of this step flow to others.
+
+        Args:
+            steps: those that take the rows.
+            routing_batch_function: chooses which of them take a batch; without it all do.
+        """
+        this = cast("_Step", self)
+        pipeline = pipeline_of([this, *cast("tuple[_Step, ...]", steps)])
+        for step in cast("tuple[_Step, ...]", steps):
+            pipeline.add_edge(this.name, step.name)
+        if routing_batch_function is not None:
+            pipeline.set_route(this.name, RoutingBatchFunction.of(routing_batch_function))
+
+    @overload
+    def __rshift__(self, other: StepT) -> StepT: ...
+    @overload
+    def __rshift__(self, other: list[StepT]) -> list[StepT]: ...
+    @overload
+    def __rshift__(self, other: RoutingBatchFunction) -> RoutingBatchFunction: ...
+    def __rshift__(self, other: Any) -> Any:
+        """`a >> b`, `a >> [b, c]` and `a >> routing_function`; gives what stands on the right."""
+        if isinstance(other, RoutingBatchFunction):
+            return other.behind(cast("_Step", self))
+        if isinstance(other, Connectable):
+            self.connect(other)
+            return other
+        if isinstance(other, list) and all(isinstance(step, Connectable) for step in cast("list[Any]", other)):
+            self.connect(*cast("list[Connectable]", other))
+            return cast("list[Connectable]", other)
+        return NotImplemented
+
+    def __rrshift__(self, other: Sequence[Connectable]) -> Self:
+        """`[a, b] >> c`; gives `c`."""
+        if not isinstance(other, (list, tuple)) or not all(isinstance(step, Connectable) for step in other):
+            return NotImplemented
+        for step in other:
+            step.connect(self)
+        return self

@@ -1,0 +1,1 @@
+"""Steps that rows come from."""

@@ -1,0 +1,175 @@
+"""Reading and writing plain data as JSON and YAML, from files and URLs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import yaml
+
+from distilmq.errors import DistilmqUserError
+
+Format = Literal["json", "yaml"]
+
+_SUFFIXES: dict[str, Format] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+_FETCH_TIMEOUT = 30.0
+_MANY = 100
+"""Lists of more rows than this are written one row a line, as JSON, which YAML contains: a hundred times faster."""
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
+
+_Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def suggested_path(path: str | Path | None, format: Format) -> Path:
+    """Where to save: the path itself when it has a known suffix, else a file of our name in that folder."""
+    target = Path.cwd() if path is None else Path(path)
+    if target.suffix in _SUFFIXES:
+        return target
+    return target / f"distilmq-file.{format}"
+
+
+def save(data: Any, path: Path, format: Format = "json") -> None:
+    """Writes data; the suffix of the path wins over `format`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if _SUFFIXES.get(path.suffix, format) == "json":
+        write_json(path, data)
+    else:
+        write_yaml(path, data)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes data as JSON."""
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False, default=_odd), encoding="utf-8")
+
+
+def write_yaml(path: Path, data: Any) -> None:
+    """Writes data as YAML, keys in their order."""
+    path.write_text(to_yaml(data), encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Reads a YAML file."""
+    return from_yaml(Path(path).read_text(encoding="utf-8"))
+
+
+def read(path: str | Path, format: Format | None = None) -> dict[str, Any]:
+    """The dict in a JSON or YAML file; without `format` the suffix says which.
+
+    Raises:
+        DistilmqUserError: the file does not exist, has another suffix or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DistilmqUserError(f"File '{path}' does not exist.")
+    format = format or _format_of(path.name)
+    return _checked(read_json(path) if format == "json" else read_yaml(path), str(path))
+
+
+def fetch(url: str) -> dict[str, Any]:
+    """The dict in a JSON or YAML document under an http(s) URL.
+
+    The Hugging Face token goes along only to the Hub's own host.
+    """
+    parsed = urllib.parse.urlsplit(url)
+    if parsed.scheme not in ("http", "https"):
+        raise DistilmqUserError(f"'{url}' is not an http(s) URL")
+    format = _format_of(parsed.path)
+    request = urllib.request.Request(url, headers=_headers(parsed.netloc))
+    try:
+        with urllib.request.urlopen(request, timeout=_FETCH_TIMEOUT) as answer:
+            text = cast("IO[bytes]", answer).read().decode("utf-8")
+    except OSError as error:
+        raise DistilmqUserError(f"'{url}' cannot be read: {error}") from error
+    return _checked(json.loads(text) if format == "json" else from_yaml(text), url)
+
+
+def to_yaml(data: Any) -> str:
+    """Data as YAML, keys in their order, long lists of rows one row a line."""
+    lists: dict[str, str] = {}
+    text: str = yaml.dump(_taken_out(data, lists), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    for mark, rows in lists.items():
+        text = text.replace(mark, rows, 1)
+    return text
+
+
+def from_yaml(text: str) -> Any:
+    """The data in YAML; never more than plain values."""
+    return yaml.load(text, Loader=_Loader)  # the C twin of SafeLoader
+
+
+def _taken_out(data: Any, lists: dict[str, str]) -> Any:
+    """Data with its long lists of rows replaced by marks; `lists` gets what stands for each mark."""
+    if isinstance(data, dict):
+        return {key: _taken_out(value, lists) for key, value in cast("dict[Any, Any]", data).items()}
+    if isinstance(data, list):
+        items = cast("list[Any]", data)
+        rows = _as_json_lines(items) if len(items) > _MANY else None
+        if rows is None:
+            return [_taken_out(item, lists) for item in items]
+        mark = f"DISTILMQ-ROWS-{len(lists)}-{os.urandom(8).hex()}"
+        lists[mark] = rows
+        return mark
+    return data
+
+
+def _as_json_lines(rows: list[Any]) -> str | None:
+    """Rows as a YAML list in JSON; None when JSON cannot say them or they are no rows."""
+    if not all(isinstance(row, dict) and _short_keys(cast("dict[Any, Any]", row)) for row in rows):
+        return None
+    try:
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False, default=None) for row in rows]
+    except (TypeError, ValueError):
+        return None
+    text = ",\n".join("  " + line for line in lines)
+    return "[\n" + _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n  ]"
+
+
+def _short_keys(row: dict[Any, Any]) -> bool:
+    """Whether YAML takes the keys of a row on one line, at every depth."""
+    for key, value in row.items():
+        if not isinstance(key, str) or len(key) > 200:
+            return False
+        if isinstance(value, dict) and not _short_keys(cast("dict[Any, Any]", value)):
+            return False
+        if isinstance(value, list) and not all(
+            not isinstance(item, (dict, list)) or (isinstance(item, dict) and _short_keys(cast("dict[Any, Any]", item)))
+            for item in cast("list[Any]", value)
+        ):
+            return False
+    return True
+
+
+def _format_of(name: str) -> Format:
+    suffix = Path(name).suffix
+    if suffix not in _SUFFIXES:
+        raise DistilmqUserError(f"'{name}' must end with one of {sorted(_SUFFIXES)}")
+    return _SUFFIXES[suffix]
+
+
+def _headers(host: str) -> dict[str, str]:
+    hub = urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).netloc
+    token = os.environ.get("HF_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token and host == hub else {}
+
+
+def _checked(data: Any, source: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise DistilmqUserError(f"'{source}' holds no mapping")
+    return cast("dict[str, Any]", data)
+
+
+def _odd(value: Any) -> Any:
+    """What JSON has no word for, as text."""
+    isoformat = getattr(value, "isoformat", None)
+    return isoformat() if isoformat else str(value)
