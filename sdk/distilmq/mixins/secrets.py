@@ -21,7 +21,7 @@ def give_secrets(model: BaseModel, values: Mapping[str, str]) -> None:
         for parent in parents:
             owner = _child(owner, parent)
         if isinstance(owner, BaseModel) and field in type(owner).model_fields:
-            owner.__dict__[field] = SecretStr(value)
+            vars(owner)[field] = SecretStr(value)
 
 
 def without_secrets(state: Mapping[str, Any]) -> dict[str, Any]:

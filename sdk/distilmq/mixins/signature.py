@@ -70,17 +70,16 @@ def _value_parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and any(isinstance(item, BaseModel) for item in cast("list[Any]", value)):
         for index, item in enumerate(cast("list[Any]", value)):
             yield from _value_parts(item, f"{path}.{index}")
-    elif callable(value) and not isinstance(value, type):
+    elif callable(cast("Any", value)) and not isinstance(value, type):
         yield path, code_digest(value)
     else:
         yield path, _plain(value)
 
 
 def _plain(value: Any) -> Any:
-    dumped = dump_value(value)
-    if isinstance(dumped, dict) and TYPE_INFO_KEY in cast("dict[str, Any]", dumped):
-        return cast("dict[str, Any]", dumped)[TYPE_INFO_KEY]
-    return dumped
+    dumped: Any = dump_value(value)
+    is_class = isinstance(dumped, dict) and TYPE_INFO_KEY in cast("dict[str, Any]", dumped)
+    return cast("Any", dumped[TYPE_INFO_KEY] if is_class else dumped)
 
 
 def _digest(value: Any) -> str:

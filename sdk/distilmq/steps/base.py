@@ -81,9 +81,9 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
         super().model_post_init(context)
         pipeline = cast("Declaring | None", self.pipeline or current_pipeline.get())
         if not self.name:
-            self.__dict__["name"] = free_name(type(self).__name__, pipeline)
+            vars(self)["name"] = free_name(type(self).__name__, pipeline)
         self._logger = logging.getLogger(f"distilmq.step.{self.name}")
-        self.__dict__["pipeline"] = pipeline
+        vars(self)["pipeline"] = pipeline
         if pipeline is None:
             self._logger.warning(
                 "Step '%s' hasn't received a pipeline, and it hasn't been created within a `Pipeline` context."

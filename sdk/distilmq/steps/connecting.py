@@ -51,7 +51,7 @@ class Connectable:
 
     def __rrshift__(self, other: Sequence[Connectable]) -> Self:
         """`[a, b] >> c`; gives `c`."""
-        if not isinstance(other, (list, tuple)) or not all(isinstance(step, Connectable) for step in other):
+        if not isinstance(other, (list, tuple)) or not all(hasattr(step, "connect") for step in other):
             return NotImplemented
         for step in other:
             step.connect(self)

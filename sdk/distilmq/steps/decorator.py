@@ -69,7 +69,7 @@ def step(
             raise DistilmqUserError(
                 f"Generator step '{function.__name__}' should not have a parameter with type hint `StepInput`."
             )
-        made: Any = create_model(
+        made: Any = cast("Any", create_model)(
             function.__name__,
             __base__=(_FromFunction, _BASES[step_type]),
             __module__=function.__module__,
@@ -134,4 +134,4 @@ def _fields(parameters: list[inspect.Parameter]) -> dict[str, Any]:
             fields[parameter.name] = (parameter.annotation, Field(default=None))
         else:
             fields[parameter.name] = (parameter.annotation, Field(default=parameter.default))
-    return cast("dict[str, Any]", fields)
+    return fields

@@ -147,7 +147,7 @@ def _value_parts(value: Any, seen: dict[int, Any]) -> Iterator[str]:
             yield repr(key) if isinstance(key, _PLAIN) else type(key).__name__
             yield from _again(item, seen)
     else:
-        kind = type(value)
+        kind = cast("type[Any]", type(value))
         yield f"{kind.__module__}.{kind.__qualname__}"
 
 
