@@ -1,0 +1,80 @@
+"""One leaf's rows to its dataset, in two readings: the first finds the schema, the second writes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from distilmq.dataset.columns import MisfitError
+from distilmq.dataset.conflicts import Conflict
+from distilmq.dataset.schema import Column, Schema, values_of
+from distilmq.dataset.shapes import Mixed
+from distilmq.dataset.spool import Spool
+from distilmq.dataset.writer import LeafWriter, open_files
+
+
+class MixedTypesWarning(UserWarning):
+    """The values of a column do not join: it is written as JSON text."""
+
+
+def build_leaf(
+    leaf: str,
+    payloads: Iterable[bytes],
+    data: Path,
+    *,
+    given: Mapping[str, Any],
+    known: Iterable[str],
+    in_memory: bool,
+) -> Any:
+    """The Dataset of a leaf.
+
+    Args:
+        leaf: the step's name.
+        payloads: its rows, in order.
+        data: folder of the dataset's files.
+        given: features that columns had in the data they come from.
+        known: its columns, for when there is no row.
+        in_memory: reads the dataset into memory, for files that will not stay.
+    """
+    spool = Spool(data)
+    try:
+        schema = Schema()
+        for rows in spool.fill(payloads):
+            schema.add(rows)
+        files = _write(leaf, spool, data, schema.columns(given, known))
+    finally:
+        spool.close()
+    return open_files(files, in_memory=in_memory)
+
+
+def _write(leaf: str, spool: Spool, data: Path, columns: list[Column]) -> list[Path]:
+    while True:
+        try:
+            return _write_once(leaf, spool, data, columns)
+        except MisfitError as misfit:
+            # Arrow knows a limit that the shapes do not: the run's rows are worth more than the column's type.
+            columns = _with_text(columns, misfit)
+
+
+def _with_text(columns: list[Column], misfit: MisfitError) -> list[Column]:
+    if any(column.is_text for column in columns if column.name == misfit.column):
+        raise misfit
+    return [column.as_text(misfit.reason) if column.name == misfit.column else column for column in columns]
+
+
+def _write_once(leaf: str, spool: Spool, data: Path, columns: list[Column]) -> list[Path]:
+    conflicts = [
+        Conflict(column.name, column.shape) for column in columns if column.is_text and isinstance(column.shape, Mixed)
+    ]
+    first_row = 0
+    with LeafWriter(data, leaf, columns) as writer:
+        for rows in spool.chunks():
+            writer.write(rows)
+            for conflict in conflicts:
+                conflict.add(values_of(rows, conflict.column), first_row)
+            first_row += len(rows)
+    for conflict in conflicts:
+        warnings.warn(conflict.message(leaf), MixedTypesWarning, stacklevel=2)
+    return writer.files
