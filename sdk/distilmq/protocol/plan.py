@@ -86,6 +86,8 @@ class RunSettings(PlanPart):
     liveness: float = 15.0
     use_cache: bool = True
     dry_run: bool = False
+    read_only: bool = False
+    """Start nothing and record nothing: only answer what clients ask about what is recorded."""
     log_level: str = "INFO"
 
 
