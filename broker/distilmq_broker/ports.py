@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from distilmq.protocol.messages import Progress
 from distilmq.protocol.seq_no import SeqNo
+from distilmq_broker.core.commands import Command
+from distilmq_broker.core.events import Event
 from distilmq_broker.core.facts import Fact, Slice
 
 
@@ -83,8 +86,41 @@ class Launcher(Protocol):
         """Supervisors that ended since the last call, with their exit codes; never blocks."""
         ...
 
+    @property
+    def running(self) -> bool:
+        """Whether a supervisor has not ended yet."""
+        ...
+
     def stop(self, *, now: bool) -> None:
         """Ends all supervisors and what they started: by SIGTERM, or at once."""
+        ...
+
+
+class Mind(Protocol):
+    """What the service asks of the core: `core.coordinator.Coordinator` is the one."""
+
+    def restore(self, facts: Iterable[Fact]) -> None:
+        """Rebuilds itself from the facts of the epochs before."""
+        ...
+
+    def start(self, now: float) -> list[Command]:
+        """Begins, or goes on."""
+        ...
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """What follows from an event."""
+        ...
+
+    def next_deadline(self) -> float | None:
+        """When to say `DeadlineReached`."""
+        ...
+
+    def progress(self, now: float) -> Progress:
+        """What is shown of the run."""
+        ...
+
+    def settled(self, step: str) -> SeqNo | None:
+        """Every batch of the step with a lower number is recorded; None when all there will be are."""
         ...
 
 

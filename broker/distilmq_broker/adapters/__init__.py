@@ -1,0 +1,1 @@
+"""One file per technology that stands behind a port."""

@@ -1,0 +1,170 @@
+"""Facts as rows of the ledger, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from distilmq.protocol.messages import ErrorInfo, RowFailure
+from distilmq.protocol.packing import pack, unpack
+from distilmq.protocol.seq_no import from_sort_key, sort_key
+from distilmq_broker.adapters.ledger import DONE, HALVED, OPEN
+from distilmq_broker.adapters.segments import Place
+from distilmq_broker.core.facts import (
+    AnswerRecorded,
+    BatchHalved,
+    BatchRecorded,
+    DeathCounted,
+    Fact,
+    RouteRecorded,
+    RowsBuried,
+    Segment,
+    Slice,
+    Span,
+)
+
+Statement = tuple[str, tuple[Any, ...]]
+"""SQL with its parameters."""
+
+_BATCH = (
+    "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span,"
+    " segment, offset, length, crc, worker, error, time)"
+    " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (step, seq_no, part) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,"
+    " rows = excluded.rows, taken = excluded.taken, last = excluded.last, failed = excluded.failed,"
+    " inputs = excluded.inputs, span = excluded.span, segment = excluded.segment, offset = excluded.offset,"
+    " length = excluded.length, crc = excluded.crc, worker = excluded.worker, error = excluded.error,"
+    " time = excluded.time WHERE batch.state = 0"
+)
+_DEATH = (
+    "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, time) VALUES (?, ?, ?, 0, ?, ?, ?)"
+    " ON CONFLICT (step, seq_no, part) DO UPDATE SET deaths = excluded.deaths, attempt = excluded.attempt,"
+    " time = excluded.time WHERE batch.state = 0"
+)
+_ROUTE = "UPDATE batch SET routes = ? WHERE step = ? AND seq_no = ? AND part = 0"
+_LETTER = (
+    "INSERT OR IGNORE INTO dead_letter (step, seq_no, part, row, input, error, attempt, worker, time)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ANSWER = (
+    "INSERT OR IGNORE INTO answer (step, source, source_row, key, occurrence, segment, offset, length, crc)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+FACT_COLUMNS = (
+    "step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, routes, worker, error"
+)
+NOWHERE = Place(0, 0, 0, 0)
+
+
+def recorded(fact: BatchRecorded, place: Place, time: float) -> Iterator[Statement]:
+    """A finished batch with its failed rows."""
+    key = (fact.step, sort_key(fact.seq_no), fact.part)
+    yield (
+        _BATCH,
+        (
+            *(*key, DONE, fact.attempt, fact.rows, fact.taken, fact.last, len(fact.failures)),
+            *(pack_inputs(fact.inputs), _pack_span(fact.span)),
+            *(place.segment, place.offset, place.length, place.crc, fact.worker, None, time),
+        ),
+    )
+    for failure in fact.failures:
+        error = pack(failure.error.model_dump())
+        yield _LETTER, (*key, failure.row, failure.input, error, fact.attempt, fact.worker, time)
+
+
+def given_up(fact: BatchHalved | RowsBuried, state: int, place: Place, rows: int, time: float) -> Iterator[Statement]:
+    """A batch that was halved, or buried with the place of its None row."""
+    key = (fact.step, sort_key(fact.seq_no), fact.part)
+    error = pack(fact.error.model_dump()) if isinstance(fact, RowsBuried) else None
+    yield (
+        _BATCH,
+        (
+            *(*key, state, 0, rows, rows, False, 0, pack_inputs(fact.inputs), _pack_span(fact.span)),
+            *(place.segment, place.offset, place.length, place.crc, "", error, time),
+        ),
+    )
+
+
+def buried_letter(fact: RowsBuried, row: bytes, time: float) -> Statement:
+    """The dead letter of a row that killed its workers."""
+    key = (fact.step, sort_key(fact.seq_no), fact.part)
+    return _LETTER, (*key, 0, row, pack(fact.error.model_dump()), 0, "", time)
+
+
+def death(fact: DeathCounted, time: float) -> Statement:
+    """A worker died with the batch."""
+    return _DEATH, (fact.step, sort_key(fact.seq_no), fact.part, fact.attempt, fact.deaths, time)
+
+
+def route(fact: RouteRecorded) -> Statement:
+    """The choice for a batch."""
+    return _ROUTE, (pack(list(fact.successors)), fact.step, sort_key(fact.seq_no))
+
+
+def answer(fact: AnswerRecorded, place: Place) -> Statement:
+    """A model's answer."""
+    key = (fact.step, sort_key(fact.source), fact.source_row, fact.key, fact.occurrence)
+    return _ANSWER, (*key, place.segment, place.offset, place.length, place.crc)
+
+
+def to_fact(row: tuple[Any, ...], failures: tuple[RowFailure, ...]) -> Fact:
+    """The fact of a row of `FACT_COLUMNS`."""
+    step, key, part, state, attempt, deaths, rows, taken, last, _, inputs, span, _, worker, error = row
+    seq_no = from_sort_key(key)
+    if state == OPEN:
+        return DeathCounted(step, seq_no, part, deaths, attempt)
+    slices, spans = unpack_inputs(inputs), _unpack_span(span)
+    if state == DONE:
+        return BatchRecorded(
+            step, seq_no, part, slices, spans, rows, taken, attempt, worker, bool(last), failures
+        )  # fmt: skip
+    if state == HALVED:
+        return BatchHalved(step, seq_no, part, slices, spans)
+    return RowsBuried(step, seq_no, part, slices, spans, ErrorInfo.model_validate(unpack(error)))
+
+
+def to_answer_fact(step: str, source: str, row: int, key: bytes, occurrence: int) -> AnswerRecorded:
+    """The fact of a row of the answers."""
+    return AnswerRecorded(step, from_sort_key(source), row, key, occurrence)
+
+
+def to_failure(row: int, error: bytes, data: bytes) -> RowFailure:
+    """A dead letter as the worker sent it."""
+    return RowFailure(row=row, error=ErrorInfo.model_validate(unpack(error)), input=data)
+
+
+def pack_inputs(inputs: Iterable[Iterable[Slice]]) -> bytes:
+    """What a batch took, as msgpack."""
+    return pack([[[s.step, s.seq_no, s.start, s.stop] for s in slices] for slices in inputs])
+
+
+def unpack_inputs(data: bytes) -> tuple[tuple[Slice, ...], ...]:
+    """What `pack_inputs` was given."""
+    return tuple(
+        tuple(Slice(step, tuple(seq_no), start, stop) for step, seq_no, start, stop in slices)
+        for slices in unpack(data)
+    )
+
+
+def _pack_span(span: Span) -> bytes:
+    if not span:
+        return b"\x90"
+    return pack(
+        [
+            [fork, [[s.rows, s.first, s.start, s.last, s.stop, s.aligned, s.closed] for s in segments]]
+            for fork, segments in span
+        ]
+    )
+
+
+def _unpack_span(data: bytes) -> Span:
+    return tuple(
+        (
+            fork,
+            tuple(
+                Segment(rows, tuple(first), start, tuple(last), stop, aligned, closed)
+                for rows, first, start, last, stop, aligned, closed in segments
+            ),
+        )
+        for fork, segments in unpack(data)
+    )

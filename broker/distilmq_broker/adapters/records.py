@@ -1,0 +1,221 @@
+"""Reading what is recorded: the ledger says where the rows of a batch lie, the segments hold them.
+
+A batch that was halved is read as one: its parts form a tree (part `p` was replaced by `2p + 1` and `2p + 2`)
+whose leaves, from left to right, hold its rows. Rows are cut out and put together without being decoded.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from distilmq.errors import JournalError, RemoteProtocolError
+from distilmq.protocol.messages import RowFailure
+from distilmq.protocol.packing import unpack
+from distilmq.protocol.rows import join_rows, split_payload
+from distilmq.protocol.seq_no import SeqNo, from_sort_key, show, sort_key
+from distilmq_broker.adapters import ledger_rows
+from distilmq_broker.adapters.ledger import BURIED, DONE, HALVED, ledger_errors
+from distilmq_broker.adapters.segments import Place, Segments
+from distilmq_broker.core.facts import Fact, RouteRecorded, Slice
+
+_KEPT_PLACES = 4096
+_KEPT_SPLITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    rows: int
+    places: tuple[Place, ...]
+
+
+class Records:
+    """The recorded batches, answers and dead letters of one run."""
+
+    def __init__(self, connection: sqlite3.Connection, segments: Segments, path: Path) -> None:
+        self.connection = connection
+        self._segments = segments
+        self._path = path
+        self._places: OrderedDict[tuple[str, SeqNo], _Stored] = OrderedDict()
+        """Of batches recorded or read lately: most are read once, soon after they were recorded."""
+        self._splits: OrderedDict[tuple[str, SeqNo], list[bytes]] = OrderedDict()
+        """Rows of batches that are read in pieces."""
+
+    def remember(self, step: str, seq_no: SeqNo, rows: int, place: Place) -> None:
+        """Notes where a batch that is in one part lies."""
+        self._places[step, seq_no] = _Stored(rows, (place,))
+        if len(self._places) > _KEPT_PLACES:
+            self._places.popitem(last=False)
+
+    def forget_places(self) -> None:
+        """Reads the ledger again for every batch."""
+        self._places.clear()
+        self._splits.clear()
+
+    def facts(self) -> Iterator[Fact]:
+        """Every fact that still counts: steps in the order of the plan, batches in the order of rows."""
+        with ledger_errors(self._path):
+            # By the key, step by step: nothing is sorted, so memory stays flat.
+            for (step,) in self.connection.execute("SELECT name FROM step ORDER BY ordinal").fetchall():
+                found = self.connection.execute(
+                    f"SELECT {ledger_rows.FACT_COLUMNS} FROM batch WHERE step = ? ORDER BY seq_no, part", (step,)
+                )
+                for key, parts in groupby(found, key=itemgetter(1)):
+                    yield from self._facts_of_batch(step, key, parts)
+            yield from self._answer_facts()
+
+    def payload(self, step: str, seq_no: SeqNo) -> bytes:
+        """The output of a recorded batch: a msgpack array of rows."""
+        places = self._stored(step, seq_no).places
+        if len(places) == 1:
+            return self._read(step, seq_no, places[0])
+        return join_rows([row for place in places for row in _rows_of(step, seq_no, self._read(step, seq_no, place))])
+
+    def rows(self, slices: Iterable[Slice]) -> bytes:
+        """The rows of some slices, joined: a msgpack array of rows."""
+        wanted = list(slices)
+        if len(wanted) == 1 and wanted[0].start == 0:
+            only = wanted[0]
+            if only.stop == self._stored(only.step, only.seq_no).rows:
+                return self.payload(only.step, only.seq_no)
+        joined: list[bytes] = []
+        for part in wanted:
+            rows = self._split(part.step, part.seq_no)
+            if part.stop > len(rows):
+                raise JournalError(
+                    f"batch {show(part.seq_no)} of step {part.step!r} has {len(rows)} rows, not {part.stop}"
+                )
+            joined.extend(rows[part.start : part.stop])
+        return join_rows(joined)
+
+    def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
+        """Recorded answers for rows in these slices: row (counted over the slices), key, occurrence, answer."""
+        found: list[tuple[int, bytes, int, bytes]] = []
+        before = 0
+        with ledger_errors(self._path):
+            for part in slices:
+                rows = self.connection.execute(
+                    "SELECT source_row, key, occurrence, segment, offset, length, crc FROM answer"
+                    " WHERE step = ? AND source = ? AND source_row >= ? AND source_row < ?"
+                    " ORDER BY source_row, key, occurrence",
+                    (step, sort_key(part.seq_no), part.start, part.stop),
+                )
+                for row, key, occurrence, *place in rows:
+                    answer = self._segments.read(Place(*place))
+                    found.append((before + row - part.start, key, occurrence, answer))
+                before += part.stop - part.start
+        return found
+
+    def batches(self, step: str, after: str = "") -> Iterator[tuple[SeqNo, int]]:
+        """Number and rows of the step's recorded batches behind a sort key, in the order of rows."""
+        with ledger_errors(self._path):
+            found = self.connection.execute(
+                "SELECT seq_no, part, state, rows, segment, offset, length, crc FROM batch"
+                f" WHERE step = ? AND seq_no {'>' if after else '>='} ? ORDER BY seq_no, part",
+                (step, after),
+            )
+            for key, parts in groupby(found, key=itemgetter(0)):
+                stored = _put_together({row[1]: row[2:] for row in parts})
+                if stored is not None:
+                    yield from_sort_key(key), stored.rows
+
+    def failures(self, step: str = "") -> Iterator[dict[str, object]]:
+        """The dead letters."""
+        with ledger_errors(self._path):
+            found = self.connection.execute(
+                "SELECT step, seq_no, part, row, input, error, attempt, worker, time FROM dead_letter"
+                + (" WHERE step = ?" if step else ""),
+                (step,) if step else (),
+            )
+            for name, key, part, row, data, error, attempt, worker, time in found:
+                yield {
+                    "step": name,
+                    "seq_no": list(from_sort_key(key)),
+                    "part": part,
+                    "row": row,
+                    "input": data,
+                    "error": unpack(error),
+                    "attempt": attempt,
+                    "worker": worker,
+                    "time": time,
+                }
+
+    def _facts_of_batch(self, step: str, key: str, parts: Iterable[tuple[Any, ...]]) -> Iterator[Fact]:
+        routes: bytes | None = None
+        for row in parts:
+            failed = row[9]
+            yield ledger_rows.to_fact(row, self._failures_of(step, key, row[2]) if failed else ())
+            routes = routes or row[12]
+        # A choice is made when the whole batch is recorded.
+        if routes is not None:
+            yield RouteRecorded(step, from_sort_key(key), tuple(unpack(routes)))
+
+    def _failures_of(self, step: str, key: str, part: int) -> tuple[RowFailure, ...]:
+        found = self.connection.execute(
+            "SELECT row, error, input FROM dead_letter WHERE step = ? AND seq_no = ? AND part = ? ORDER BY row",
+            (step, key, part),
+        )
+        return tuple(ledger_rows.to_failure(row, error, data) for row, error, data in found)
+
+    def _answer_facts(self) -> Iterator[Fact]:
+        found = self.connection.execute("SELECT step, source, source_row, key, occurrence FROM answer")
+        for step, source, row, key, occurrence in found:
+            yield ledger_rows.to_answer_fact(step, source, row, key, occurrence)
+
+    def _stored(self, step: str, seq_no: SeqNo) -> _Stored:
+        stored = self._places.get((step, seq_no))
+        if stored is not None:
+            return stored
+        with ledger_errors(self._path):
+            found = self.connection.execute(
+                "SELECT part, state, rows, segment, offset, length, crc FROM batch WHERE step = ? AND seq_no = ?",
+                (step, sort_key(seq_no)),
+            ).fetchall()
+        stored = _put_together({row[0]: row[1:] for row in found})
+        if stored is None:
+            raise JournalError(f"{self._path}: batch {show(seq_no)} of step {step!r} is not recorded")
+        return stored
+
+    def _split(self, step: str, seq_no: SeqNo) -> list[bytes]:
+        rows = self._splits.get((step, seq_no))
+        if rows is None:
+            rows = _rows_of(step, seq_no, self.payload(step, seq_no))
+            self._splits[step, seq_no] = rows
+            if len(self._splits) > _KEPT_SPLITS:
+                self._splits.popitem(last=False)
+        return rows
+
+    def _read(self, step: str, seq_no: SeqNo, place: Place) -> bytes:
+        try:
+            return self._segments.read(place)
+        except JournalError as error:
+            raise JournalError(f"batch {show(seq_no)} of step {step!r}: {error}") from error
+
+
+def _rows_of(step: str, seq_no: SeqNo, payload: bytes) -> list[bytes]:
+    try:
+        return split_payload(payload)
+    except RemoteProtocolError as error:
+        raise JournalError(f"batch {show(seq_no)} of step {step!r}, as its worker sent it: {error}") from error
+
+
+def _put_together(parts: dict[int, tuple[Any, ...]], part: int = 0) -> _Stored | None:
+    """The leaves of the tree of parts, or None while one is missing; of each part: state, rows, place."""
+    found = parts.get(part)
+    if found is None:
+        return None
+    state, rows, *place = found
+    if state in (DONE, BURIED):
+        return _Stored(rows, (Place(*place),))
+    if state != HALVED:
+        return None
+    halves = _put_together(parts, 2 * part + 1), _put_together(parts, 2 * part + 2)
+    if halves[0] is None or halves[1] is None:
+        return None
+    return _Stored(halves[0].rows + halves[1].rows, halves[0].places + halves[1].places)

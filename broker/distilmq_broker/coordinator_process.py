@@ -1,0 +1,117 @@
+"""Putting a coordinator together: the lock, the journal, the socket, and the service between them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from contextlib import ExitStack
+
+from distilmq.errors import JournalError
+from distilmq.protocol.plan import Plan
+from distilmq.transport.zeromq import listen
+from distilmq_broker.adapters.process_launcher import ProcessLauncher
+from distilmq_broker.adapters.processes import adopt_orphans, end_descendants
+from distilmq_broker.adapters.routing_process import RoutingProcess
+from distilmq_broker.adapters.run_lock import RunLock, RunLockedError
+from distilmq_broker.adapters.sqlite_journal import SqliteJournal
+from distilmq_broker.adapters.system_clock import SystemClock
+from distilmq_broker.adoption import Adoption
+from distilmq_broker.core.coordinator import Coordinator
+from distilmq_broker.lifeline import Lifeline
+from distilmq_broker.logbook import open_logbook
+from distilmq_broker.run_folder import RunFolder
+from distilmq_broker.service import Service
+from distilmq_broker.settings import BrokerSettings
+
+DONE, BUG, LOCKED, JOURNAL = 0, 1, 3, 4
+"""Exit codes: closed by the client; a bug of ours; another coordinator has the run; the journal cannot be used."""
+_GRACE = 3.0
+"""Seconds that workers have to unload once the run is over."""
+
+
+def run_coordinator(settings: BrokerSettings) -> int:
+    """Serves one run; the result is the exit code."""
+    os.umask(0o077)
+    try:
+        return _run(settings)
+    except RunLockedError as error:
+        print(error, file=sys.stderr)
+        return LOCKED
+    except JournalError as error:
+        print(error, file=sys.stderr)
+        return JOURNAL
+
+
+def _run(settings: BrokerSettings) -> int:
+    folder = RunFolder(settings.folder)
+    folder.make()
+    with ExitStack() as stack:
+        lock = RunLock(settings.folder)
+        stack.callback(lock.release)
+        log = open_logbook(folder.log_file, run=settings.run)
+        clock = SystemClock()
+        stored = folder.stored_plan()
+        journal = SqliteJournal(
+            settings.folder,
+            clock=clock,
+            endpoint=settings.endpoint,
+            power=stored is not None and stored.settings.durability == "power",
+            rotate_at=settings.rotate_at,
+            crash=settings.crash,
+        )
+        stack.callback(journal.close)
+        lock.describe(epoch=journal.epoch, endpoint=settings.endpoint)
+        log.bind(epoch=journal.epoch)
+        _raise_file_limit()
+        adopt_orphans()
+        stack.callback(end_descendants)
+        lifeline = Lifeline(0 if settings.lifeline else None)
+        listener = listen(settings.endpoint)
+        stack.callback(listener.close)
+        adoption = Adoption(journal, cache_dir=settings.cache_dir, log=log)
+
+        def launcher(plan: Plan) -> ProcessLauncher:
+            journal.set_power(plan.settings.durability == "power")
+            return ProcessLauncher(
+                endpoint=settings.endpoint, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
+            )
+
+        service = Service(
+            run_id=settings.run,
+            folder=folder,
+            listener=listener,
+            journal=journal,
+            clock=clock,
+            calls=lifeline,
+            make_mind=lambda plan: Coordinator(plan, epoch=journal.epoch, run=settings.run),
+            make_launcher=launcher,
+            make_router=lambda plan: RoutingProcess(
+                plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
+            ),
+            prepare=adoption.prepare,
+            recorded=journal.recorded,
+            note_outcome=journal.note_outcome,
+            crash=settings.crash,
+            log=log,
+        )
+        log.info("coordinator_started", pid=os.getpid(), endpoint=settings.endpoint, python=sys.version.split()[0])
+        try:
+            service.serve()
+        finally:
+            _let_workers_leave(service)
+            service.close()
+        log.info("coordinator_ended")
+    return DONE
+
+
+def _let_workers_leave(service: Service) -> None:
+    deadline = time.monotonic() + _GRACE
+    while service.launcher is not None and service.launcher.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _raise_file_limit() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

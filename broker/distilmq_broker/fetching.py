@@ -1,0 +1,78 @@
+"""Rows for clients, in the order of the input, as many at a time as they have credit for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from distilmq.protocol.messages import Failures, Fetch, FetchFailures, Rows
+from distilmq.protocol.seq_no import SeqNo, sort_key
+from distilmq_broker.ports import Journal, Mind
+from distilmq_broker.post import Post
+
+BEGINNING = "0"
+"""Cursor of the batch whose sort key is empty: it stands behind that key and before all others."""
+_LETTERS_AT_ONCE = 200
+
+
+@dataclass(slots=True)
+class _Request:
+    cursor: str
+    credit: int
+
+
+class Fetches:
+    """Requests that have credit left. While the run goes on they are served up to the first gap."""
+
+    def __init__(self, journal: Journal, mind: Mind, post: Post) -> None:
+        self._journal = journal
+        self._mind = mind
+        self._post = post
+        self._requests: dict[tuple[str, str], _Request] = {}
+
+    def ask(self, message: Fetch) -> None:
+        """Takes a request; a later one of the same session for the same step replaces the one before."""
+        self._requests[message.session, message.step] = _Request(message.cursor, message.credit)
+
+    def serve(self, *, over: bool) -> None:
+        """Sends what there is; `over` says that the run has ended and nothing more will come."""
+        for key in list(self._requests):
+            self._serve(*key, self._requests[key], over=over)
+            if not self._requests[key].credit:
+                del self._requests[key]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for rows."""
+        return bool(self._requests)
+
+    def send_failures(self, message: FetchFailures) -> None:
+        """Sends the dead letters, some at a time, and an empty message behind them."""
+        letters: list[dict[str, object]] = []
+        for letter in self._journal.failures(message.step):
+            letters.append(letter)
+            if len(letters) == _LETTERS_AT_ONCE:
+                self._post.send(message.session, Failures(failures=tuple(letters)))
+                letters = []
+        if letters:
+            self._post.send(message.session, Failures(failures=tuple(letters)))
+        self._post.send(message.session, Failures(failures=()))
+
+    def _serve(self, session: str, step: str, request: _Request, *, over: bool) -> None:
+        limit = None if over else self._mind.settled(step)
+        for seq_no, rows in self._available(step, request.cursor, limit):
+            if not request.credit:
+                return
+            request.cursor = sort_key(seq_no) or BEGINNING
+            request.credit -= 1
+            payload = self._journal.payload(step, seq_no)
+            self._post.send(session, Rows(step=step, cursor=request.cursor, rows=rows), [payload])
+        if limit is None and request.credit:
+            self._post.send(session, Rows(step=step, cursor=request.cursor, rows=0, last=True))
+            request.credit = 0
+
+    def _available(self, step: str, cursor: str, limit: SeqNo | None) -> Iterator[tuple[SeqNo, int]]:
+        for seq_no, rows in self._journal.batches(step, cursor):
+            if limit is not None and seq_no >= limit:
+                return
+            yield seq_no, rows

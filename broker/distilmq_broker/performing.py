@@ -1,0 +1,157 @@
+"""Carrying out what the core commands: the only place where a decision becomes an effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from distilmq.errors import JournalError
+from distilmq.protocol import messages
+from distilmq.protocol.packing import pack
+from distilmq.protocol.plan import Plan
+from distilmq_broker.burying import buried_row
+from distilmq_broker.core.commands import (
+    Command,
+    EndRun,
+    KeepSlots,
+    KillWorker,
+    Record,
+    Route,
+    Send,
+    SendAssign,
+    SendBatch,
+)
+from distilmq_broker.core.facts import BatchRecorded, RowsBuried
+from distilmq_broker.crash_points import CrashPoints
+from distilmq_broker.group_commit import GroupCommit
+from distilmq_broker.logbook import Logbook
+from distilmq_broker.ports import Journal, Router
+from distilmq_broker.post import Post
+from distilmq_broker.sessions import Sessions
+from distilmq_broker.slots import SlotKeeper
+
+
+class Performer:
+    """Knows every neighbour of the core."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        artifacts: Path,
+        journal: Journal,
+        group: GroupCommit,
+        router: Router,
+        slots: SlotKeeper,
+        sessions: Sessions,
+        post: Post,
+        crash: CrashPoints,
+        log: Logbook,
+    ) -> None:
+        self._steps = {step.name: step for step in plan.steps}
+        self._pipeline = plan.pipeline
+        self._artifacts = artifacts
+        self._journal = journal
+        self._group = group
+        self._router = router
+        self._slots = slots
+        self._sessions = sessions
+        self._post = post
+        self._crash = crash
+        self._log = log
+        self.secrets: Mapping[str, Mapping[str, str]] = {}
+        """Step to dotted field to value: in memory only, never logged."""
+        self.ended: EndRun | None = None
+
+    def perform(self, commands: Iterable[Command], now: float) -> None:
+        """Carries out commands, in order."""
+        for command in commands:
+            match command:
+                case Send():
+                    self._send(command)
+                case Record():
+                    self._record(command, now)
+                case SendBatch():
+                    self._send_batch(command)
+                case Route():
+                    self._router.ask(command.step, command.seq_no, command.successors)
+                case SendAssign():
+                    self._send_assign(command)
+                case KeepSlots():
+                    self._log.info("slots_wanted", count=command.count)
+                    self._slots.keep(command.count)
+                case KillWorker():
+                    self._kill(command)
+                case EndRun():
+                    self.ended = command
+
+    def _send(self, command: Send) -> None:
+        if isinstance(command.message, messages.Stop):
+            member = self._sessions.find(command.session)
+            if member is not None:
+                member.leaving = True
+        self._post.send(command.session, command.message)
+        if isinstance(command.message, messages.Ack):
+            self._crash.reach("before_send")
+
+    def _record(self, command: Record, now: float) -> None:
+        fact, payload = command.fact, command.payload
+        if isinstance(fact, RowsBuried):
+            self._log.warning("row_buried", step=fact.step, seq_no=fact.seq_no, error=fact.error.message)
+            inputs = [self._journal.rows(slices) for slices in fact.inputs if slices]
+            self._group.add(command.ticket, fact, buried_row(self._steps[fact.step], inputs, fact.error), now)
+            return
+        if isinstance(fact, BatchRecorded):
+            if fact.failures:
+                self._log.warning("rows_failed", step=fact.step, seq_no=fact.seq_no, count=len(fact.failures))
+            elif self._log.debugs:
+                self._log.debug("batch_recorded", step=fact.step, seq_no=fact.seq_no, rows=fact.rows)
+        if payload is not None and not isinstance(payload, bytes):
+            raise JournalError(f"a payload of {fact} is no bytes but {type(payload).__name__}")
+        self._group.add(command.ticket, fact, payload, now)
+
+    def _send_batch(self, command: SendBatch) -> None:
+        if self._sessions.find(command.session) is None:
+            return
+        payload = [self._journal.rows(slices) for _, slices in command.inputs]
+        answers = self._journal.answers(command.lease.step, command.inputs[0][1]) if command.inputs else []
+        if answers:
+            payload.append(pack(answers))
+        batch = messages.Batch(
+            lease=command.lease,
+            inputs=tuple(name for name, _ in command.inputs),
+            rows=tuple(sum(part.stop - part.start for part in slices) for _, slices in command.inputs),
+            offset=command.offset,
+            answers=bool(answers),
+            epoch=self._journal.epoch,
+        )
+        self._post.send(command.session, batch, payload)
+        if self._log.debugs:
+            self._log.debug("batch_sent", session=command.session, lease=command.lease.model_dump())
+
+    def _send_assign(self, command: SendAssign) -> None:
+        step = self._steps[command.step]
+        folder = self._artifacts / step.name
+        assign = messages.Assign(
+            step=step.name,
+            replica=command.replica,
+            replicas=step.resources.replicas,
+            step_kind=step.kind,
+            signature=step.signature,
+            pipeline=self._pipeline,
+            stateful=step.stateful,
+            size=step.size,
+            outputs=step.outputs,
+            batch_timeout=step.batch_timeout,
+            stall_after=step.stall_after,
+            artifacts=str(folder),
+            secrets=dict(self.secrets.get(step.name, {})),
+        )
+        self._log.info("step_assigned", session=command.session, step=step.name, replica=command.replica)
+        self._post.send(command.session, assign, [step.definition])
+
+    def _kill(self, command: KillWorker) -> None:
+        self._log.warning("worker_killed", session=command.session, reason=command.reason)
+        supervisor = self._sessions.supervisor_of(command.session)
+        if supervisor is not None:
+            self._post.send(supervisor.hello.session, messages.Kill(child=command.session))

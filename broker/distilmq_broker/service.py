@@ -1,0 +1,233 @@
+"""The coordinator's loop: poll, take what came, let the core judge it, carry out what it says.
+
+One thread owns the socket and the journal. Nothing a peer sends can end the loop; an exception in it is a bug
+of ours, which is logged, told to the client, and raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from distilmq.errors import JournalError
+from distilmq.protocol import messages
+from distilmq.protocol.plan import Plan
+from distilmq.transport.ports import Listener
+from distilmq_broker.clients import ClientDesk
+from distilmq_broker.crash_points import CrashPoints
+from distilmq_broker.group_commit import GroupCommit
+from distilmq_broker.lifeline import Call, Calls
+from distilmq_broker.logbook import Logbook
+from distilmq_broker.performing import Performer
+from distilmq_broker.ports import Clock, Journal, Launcher, Mind, Router
+from distilmq_broker.post import Post
+from distilmq_broker.reception import Reception
+from distilmq_broker.routing import error_info
+from distilmq_broker.run import Run, journal_error
+from distilmq_broker.run_folder import RunFolder
+from distilmq_broker.sessions import Sessions
+from distilmq_broker.settings import MAX_MESSAGE
+from distilmq_broker.slots import SlotKeeper
+
+_AT_ONCE = 256
+"""Messages taken before the clock is looked at again."""
+_LONGEST_POLL = 1.0
+
+
+class Service:
+    """One coordinator; it serves until a client closes it, or nobody is left to serve."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        folder: RunFolder,
+        listener: Listener,
+        journal: Journal,
+        clock: Clock,
+        calls: Calls,
+        make_mind: Callable[[Plan], Mind],
+        make_launcher: Callable[[Plan], Launcher],
+        make_router: Callable[[Plan], Router],
+        prepare: Callable[[Plan], list[messages.Note]],
+        recorded: Callable[[], int],
+        note_outcome: Callable[[str], None],
+        crash: CrashPoints,
+        log: Logbook,
+    ) -> None:
+        self._run_id = run_id
+        self._folder = folder
+        self._listener = listener
+        self._journal = journal
+        self._clock = clock
+        self._calls = calls
+        self._make_mind = make_mind
+        self._make_launcher = make_launcher
+        self._make_router = make_router
+        self._prepare = prepare
+        self._recorded = recorded
+        self._note_outcome = note_outcome
+        self._crash = crash
+        self._log = log
+        self._noted = False
+        self._stops = 0
+        self._resumed = 0
+        self._plan = folder.stored_plan()
+        self.sessions = Sessions()
+        self._post = Post(listener, self.sessions, log)
+        self.launcher: Launcher | None = None
+        self.desk = ClientDesk(accept=self._accept, accepted=self._accepted, post=self._post, log=log)
+        self.reception = Reception(
+            welcome=self._welcome, desk=self.desk, sessions=self.sessions, post=self._post, log=log
+        )
+
+    def serve(self) -> None:
+        """Runs until it is closed.
+
+        Raises:
+            Exception: a bug of ours; the clients have been told.
+        """
+        try:
+            while not self._over():
+                try:
+                    self._turn()
+                except JournalError as error:
+                    self._end_with(error)
+        except Exception as error:
+            self._log.exception("bug")
+            if self.desk.run is not None:
+                self.desk.run.finish_with(error_info(error))
+            raise
+
+    def close(self) -> None:
+        """Ends what was started; what is recorded is durable."""
+        if self.desk.run is not None:
+            self.desk.run.router.close()
+        if self.launcher is not None:
+            self.launcher.stop(now=True)
+
+    def _turn(self) -> None:
+        run = self.desk.run
+        files = list(self._calls.filenos())
+        if run is not None:
+            files.append(run.router.fileno())
+        readable = self._listener.poll(self._timeout(), files)
+        for call in self._calls.calls(readable):
+            self._answer_call(call)
+        dry = self._receive()
+        run = self.desk.run
+        if run is None:
+            return
+        run.commit_if_due(dry=dry)
+        run.tick()
+        run.commit_if_due(dry=dry)
+        if run.finished is not None and not self._noted:
+            self._noted = True
+            self._note_outcome(run.finished.outcome)
+
+    def _receive(self) -> bool:
+        for _ in range(_AT_ONCE):
+            received = self._listener.receive()
+            if received is None:
+                return True
+            self.reception.take(*received)
+            if self.desk.run is not None:
+                self.desk.run.commit_if_due(dry=False)
+        return False
+
+    def _timeout(self) -> float:
+        run = self.desk.run
+        deadline = run.next_deadline() if run is not None else None
+        if deadline is None:
+            return _LONGEST_POLL
+        return min(max(deadline - self._clock.monotonic(), 0.0), _LONGEST_POLL)
+
+    def _answer_call(self, call: Call) -> None:
+        run = self.desk.run
+        over = run is None or run.finished is not None
+        match call:
+            case "client_gone":
+                self._log.info("client_gone")
+                self.desk.closing = True
+                if run is not None and not over:
+                    run.stop()
+            case "terminate":
+                self._stops += 1
+                self._log.info("terminated", times=self._stops)
+                if over or self._stops > 1:
+                    self.desk.closing = True
+                if run is not None and not over:
+                    run.stop() if self._stops == 1 else run.kill()
+            case "child_ended":
+                if run is not None:
+                    run.look_after_supervisors()
+
+    def _over(self) -> bool:
+        run = self.desk.run
+        return self.desk.closing and (run is None or run.finished is not None)
+
+    def _end_with(self, error: JournalError) -> None:
+        self._log.exception("journal_broken")
+        if self.desk.run is None:
+            raise error
+        self.desk.run.finish_with(journal_error(error))
+
+    # ------------------------------------------------------------ the plan
+
+    def _accept(self, plan: Plan, secrets: dict[str, dict[str, str]]) -> Run:
+        self._log.set_level(plan.settings.log_level)
+        notes = self._prepare(plan)
+        self._folder.store_plan(plan)
+        self._plan = plan
+        group = GroupCommit(self._journal, self._crash)
+        self.launcher = self._make_launcher(plan)
+        router = self._make_router(plan)
+        slots = SlotKeeper(self.launcher, self._post, self._log)
+        performer = Performer(
+            plan,
+            artifacts=self._folder.artifacts,
+            journal=self._journal,
+            group=group,
+            router=router,
+            slots=slots,
+            sessions=self.sessions,
+            post=self._post,
+            crash=self._crash,
+            log=self._log,
+        )
+        performer.secrets = secrets
+        run = Run(
+            plan,
+            mind=self._make_mind(plan),
+            clock=self._clock,
+            journal=self._journal,
+            group=group,
+            performer=performer,
+            router=router,
+            slots=slots,
+            sessions=self.sessions,
+            post=self._post,
+            log=self._log,
+            notes=notes,
+        )
+        self._resumed = self._recorded()
+        self._log.info("plan_accepted", pipeline=plan.pipeline, steps=len(plan.steps), recorded=self._resumed)
+        run.start()
+        for member in list(self.sessions.members.values()):
+            if member.hello.role != "client":
+                self.reception.introduce(run, member.hello)
+        return run
+
+    def _accepted(self) -> messages.Accepted:
+        return messages.Accepted(run=self._run_id, epoch=self._journal.epoch, resumed=self._resumed)
+
+    def _welcome(self) -> messages.Welcome:
+        heartbeat, liveness = 1.0, 15.0
+        if self._plan is not None:
+            heartbeat, liveness = self._plan.settings.heartbeat, self._plan.settings.liveness
+        return messages.Welcome(
+            run=self._run_id,
+            epoch=self._journal.epoch,
+            heartbeat=heartbeat,
+            liveness=liveness,
+            max_message=MAX_MESSAGE,
+        )

@@ -1,0 +1,70 @@
+"""Who is connected: a session is one life of a peer's process, a `PeerId` one connection of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from distilmq.protocol.messages import Hello
+from distilmq.transport.ports import PeerId
+
+
+@dataclass(slots=True)
+class Member:
+    """A peer that has said Hello."""
+
+    hello: Hello
+    peer: PeerId
+    leaving: bool = False
+    """It was told to stop, or has said Bye: its end is no accident."""
+    watching: bool = False
+    """A client that wants `Progress`."""
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Every session that is known, with the connection it was last heard on."""
+
+    members: dict[str, Member] = field(default_factory=dict[str, Member])
+
+    def join(self, hello: Hello, peer: PeerId) -> Member:
+        """A peer said Hello, for the first time or again, maybe on another connection."""
+        known = self.members.get(hello.session)
+        member = Member(hello, peer, watching=known.watching if known else False)
+        self.members[hello.session] = member
+        return member
+
+    def leave(self, session: str) -> None:
+        """A peer is gone."""
+        self.members.pop(session, None)
+
+    def find(self, session: str) -> Member | None:
+        """The member of that session, or None for one that is not known."""
+        return self.members.get(session)
+
+    def known_on(self, session: str, peer: PeerId) -> bool:
+        """Whether the session is known on just this connection."""
+        member = self.members.get(session)
+        return member is not None and member.peer == peer
+
+    def supervisors(self) -> list[Member]:
+        """The supervisors, in the order in which they came."""
+        return [member for member in self.members.values() if member.hello.role == "supervisor"]
+
+    def supervisor_of(self, session: str) -> Member | None:
+        """The supervisor of a step process: the one on its host, by name."""
+        member = self.members.get(session)
+        if member is None:
+            return None
+        return self.supervisor(member.hello.worker)
+
+    def supervisor(self, worker: str) -> Member | None:
+        """The supervisor of that name."""
+        return next((member for member in self.supervisors() if member.hello.worker == worker), None)
+
+    def watchers(self) -> list[Member]:
+        """The clients that want `Progress`."""
+        return [member for member in self.members.values() if member.watching]
+
+    def clients(self) -> list[Member]:
+        """Everyone who can be told how the run ends."""
+        return [member for member in self.members.values() if member.hello.role == "client"]

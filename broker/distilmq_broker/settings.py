@@ -1,0 +1,48 @@
+"""What the coordinator is told when it is started: read once, then passed on as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distilmq_broker.crash_points import CrashPoints, parse_crash_at
+
+MAX_MESSAGE = 256 * 1024 * 1024
+"""Bytes of the largest message; a sender refuses what is larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """The coordinator of one run."""
+
+    folder: Path
+    """RUN_DIR."""
+    endpoint: str
+    cache_dir: Path
+    lifeline: bool = True
+    """Whether the end of standard input means that the client is gone."""
+    rotate_at: int = 256 * 1024 * 1024
+    """Bytes after which a payload segment is closed and the next one begun."""
+    crash: CrashPoints = field(default_factory=CrashPoints)
+
+    @property
+    def run(self) -> str:
+        """The run's id: the name of its folder."""
+        return self.folder.name
+
+
+def read_settings(
+    folder: str, endpoint: str, cache_dir: str, *, lifeline: bool, environment: Mapping[str, str]
+) -> BrokerSettings:
+    """Settings from the command line and, for tests, the environment."""
+    path = Path(folder).expanduser().resolve()
+    cache = Path(cache_dir).expanduser().resolve() if cache_dir else path.parent.parent
+    return BrokerSettings(
+        folder=path,
+        endpoint=endpoint,
+        cache_dir=cache,
+        lifeline=lifeline,
+        rotate_at=int(environment.get("DISTILMQ_ROTATE_AT", BrokerSettings.__dataclass_fields__["rotate_at"].default)),
+        crash=parse_crash_at(environment.get("DISTILMQ_CRASH_AT", "")),
+    )

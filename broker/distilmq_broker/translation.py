@@ -1,0 +1,70 @@
+"""What workers say, as events of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distilmq.protocol import messages
+from distilmq.protocol.messages import ErrorInfo
+from distilmq_broker.core import events
+from distilmq_broker.core.events import Event
+from distilmq_broker.sessions import Member, Sessions
+
+
+def joined(hello: messages.Hello) -> Event:
+    """A supervisor or step process is there."""
+    if hello.role == "supervisor":
+        return events.SupervisorJoined(hello.session, hello.worker, hello.capacity)
+    return events.WorkerJoined(hello.session, hello.worker, hello.steps, hello.step, hello.ready, hello.held)
+
+
+def result(message: messages.Result, payload: Sequence[bytes]) -> Event:
+    """A result; one whose payload cannot be what its header says fails its batch, whoever sent it."""
+    if len(payload) == 1 and array_length(payload[0]) == message.rows:
+        return events.BatchDone(
+            message.session, message.lease, message.rows, payload[0], message.last, message.failures
+        )
+    text = f"a result of {message.rows} rows came without a payload of as many rows"
+    return events.BatchFailed(message.session, message.lease, ErrorInfo(type="RemoteProtocolError", message=text))
+
+
+def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member, sessions: Sessions) -> Event | None:
+    """The event in any other message of a worker; None for one that only the service deals with."""
+    match message:
+        case messages.Heartbeat(session=session, held=held, children=children):
+            if sender.hello.role == "supervisor":
+                return events.SupervisorBeat(session, children)
+            return events.WorkerBeat(session, held)
+        case messages.Ready(session=session, step=step):
+            return events.WorkerReady(session, step)
+        case messages.LoadFailed(session=session, step=step, error=error):
+            return events.LoadFailed(session, step, error)
+        case messages.Failed(session=session, lease=lease, error=error):
+            return events.BatchFailed(session, lease, error)
+        case messages.Returned(session=session, lease=lease):
+            return events.BatchReturned(session, lease)
+        case messages.Answered() if len(payload) == 1:
+            return events.AnswerCame(
+                message.session, message.lease, message.row, message.key, message.occurrence, payload[0]
+            )
+        case messages.Exited(child=child, code=code, output=output):
+            ended = sessions.find(child)
+            return events.WorkerExited(child, code, output, expected=ended is not None and ended.leaving)
+        case messages.Bye(session=session) if sender.hello.role == "worker":
+            return events.WorkerExited(session, 0, expected=True)
+        case _:
+            return None
+
+
+def array_length(payload: bytes) -> int | None:
+    """How many elements a msgpack array says it has; None for anything else."""
+    if not payload:
+        return None
+    first = payload[0]
+    if first & 0xF0 == 0x90:
+        return first & 0x0F
+    if first == 0xDC and len(payload) >= 3:
+        return int.from_bytes(payload[1:3], "big")
+    if first == 0xDD and len(payload) >= 5:
+        return int.from_bytes(payload[1:5], "big")
+    return None
