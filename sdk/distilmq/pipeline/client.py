@@ -139,10 +139,14 @@ class Client:
                     break
 
     def failures(self, step: str = "") -> list[dict[str, Any]]:
-        """The dead letters of the run, of all steps or of one."""
+        """The dead letters of the run, of all steps or of one; they come some at a time, an empty message ends them."""
         self._send(FetchFailures(session=self._session, step=step))
-        answer, _ = self._expect((Failures,), "send the dead letters")
-        return list(answer.failures)
+        letters: list[dict[str, Any]] = []
+        while True:
+            answer, _ = self._expect((Failures,), "send the dead letters")
+            if not answer.failures:
+                return letters
+            letters.extend(answer.failures)
 
     def close(self) -> None:
         """Lets the coordinator go when its run is over, and hangs up."""

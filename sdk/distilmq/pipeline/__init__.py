@@ -1,0 +1,11 @@
+"""Pipelines of steps, and the routing functions between them."""
+
+from __future__ import annotations
+
+from distilmq.pipeline.pipeline import Pipeline
+from distilmq.steps.routing import routing_batch_function, sample_n_steps
+from distilmq.utils.not_yet import window
+
+__all__ = ["Pipeline", "routing_batch_function", "sample_n_steps"]
+
+__getattr__, _ = window(__name__, {}, ["InstructionResponsePipeline", "RayPipeline"])

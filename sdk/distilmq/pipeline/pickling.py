@@ -1,0 +1,112 @@
+"""Steps and functions as bytes: importable code by name, everything else by value.
+
+Code of `__main__` and of notebooks goes by value of itself. So does code of a module that a worker would not
+find, or would find as another file: one that was loaded by its path, or written into the session.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel
+
+from distilmq.errors import DistilmqUserError
+from distilmq.mixins.secrets import nested_models
+from distilmq.utils.code import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+def pickled_model(model: BaseModel, what: str) -> bytes:
+    """A step with everything it holds; its secrets are left out.
+
+    Raises:
+        DistilmqUserError: it holds something that cannot be pickled; the message names it.
+    """
+    return _pickled(model, what, _modules_of_model(model))
+
+
+def pickled_function(function: Callable[..., Any], what: str) -> bytes:
+    """A function.
+
+    Raises:
+        DistilmqUserError: it refers to something that cannot be pickled.
+    """
+    return _pickled(function, what, [getattr(function, "__module__", None) or "__main__"])
+
+
+def is_importable(module: ModuleType) -> bool:
+    """Whether another process with this `sys.path` imports the same file under that name."""
+    path: Any = None
+    found = None
+    parts = module.__name__.split(".")
+    for count in range(1, len(parts) + 1):
+        found = _find(".".join(parts[:count]), path)
+        if found is None:
+            return False
+        path = found.submodule_search_locations
+    file = getattr(module, "__file__", None)
+    if found is None or found.origin is None or file is None:
+        return found is not None and found.origin in ("built-in", "frozen")
+    return Path(found.origin).resolve() == Path(file).resolve()
+
+
+def _pickled(value: object, what: str, modules: Iterable[str]) -> bytes:
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
+
+    with _by_value(modules):
+        try:
+            return cast("Any", cloudpickle).dumps(value)
+        except Exception as error:
+            raise DistilmqUserError(
+                f"{what} cannot be sent to a worker, since it holds something that cannot be pickled: {error}."
+                " Create it in `load()`, which runs in the worker, and keep it in a private attribute."
+            ) from error
+
+
+@contextmanager
+def _by_value(modules: Iterable[str]) -> Generator[None]:
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
+
+    pickle: Any = cloudpickle
+    registered: set[str] = set(pickle.list_registry_pickle_by_value())
+    added: list[ModuleType] = []
+    for name in dict.fromkeys(modules):
+        module = sys.modules.get(name)
+        if module is None or name in registered or name == "__main__" or not is_user_code(name):
+            continue
+        if not is_importable(module):
+            pickle.register_pickle_by_value(module)
+            added.append(module)
+    try:
+        yield
+    finally:
+        for module in added:
+            pickle.unregister_pickle_by_value(module)
+
+
+def _modules_of_model(model: BaseModel) -> Iterator[str]:
+    for base in type(model).__mro__:
+        yield base.__module__
+    for name, value in model.__dict__.items():
+        if name == "pipeline":
+            continue
+        if isinstance(value, type) or callable(value):
+            yield getattr(value, "__module__", None) or "__main__"
+        for _, child in nested_models(value):
+            yield from _modules_of_model(child)
+
+
+def _find(name: str, path: Any) -> importlib.machinery.ModuleSpec | None:
+    for finder in sys.meta_path:
+        found = finder.find_spec(name, path)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,349 @@
+"""`Pipeline`: steps are created within it, connected, checked and run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextvars import Token
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from distilmq.errors import DistilmqUserError
+from distilmq.graph import last_steps
+from distilmq.pipeline import serialization
+from distilmq.pipeline.dag import Dag
+from distilmq.pipeline.last_run import LastRun
+from distilmq.pipeline.launch import launch
+from distilmq.pipeline.parameters import Parameters, parameters_info
+from distilmq.pipeline.prepare import LoadGroups, RunOptions, cache_dir_of, default_name, stages_of
+from distilmq.pipeline.requirements import missing_requirements
+from distilmq.pipeline.signatures import aggregated_signature, plan_signature, sign
+from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
+from distilmq.steps.declaring import Declaring, current_pipeline
+from distilmq.steps.routing import RoutingBatchFunction
+from distilmq.typing import PipelineRuntimeParametersInfo
+from distilmq.utils.files import Format
+
+if TYPE_CHECKING:
+    from distilmq.distiset import Distiset
+
+
+class Pipeline:
+    """Steps and how their rows flow.
+
+    Steps that are created within `with Pipeline(...) as pipeline:` are part of it. They are connected by
+    `connect` or `>>`; `run` gives a `Distiset` with a subset for each step that nothing follows.
+
+    Args:
+        name: of the pipeline; made of the names of its steps when it is not given.
+        description: what it does.
+        cache_dir: where runs are kept; else `DISTILMQ_CACHE_DIR`, else `~/.cache/distilmq/pipelines`.
+        enable_metadata: as in distilabel, whose results hold the metadata column either way.
+        requirements: packages that the pipeline needs, with version specifiers.
+
+    Examples:
+        Double some numbers:
+
+        ```python
+        from distilmq.pipeline import Pipeline
+        from distilmq.steps import LoadDataFromDicts, StepInput, step
+
+        @step(inputs=["number"], outputs=["double"])
+        def double(rows: StepInput):
+            yield [{**row, "double": 2 * row["number"]} for row in rows]
+
+        with Pipeline("doubles") as pipeline:
+            LoadDataFromDicts(data=[{"number": 1}, {"number": 2}]) >> double()
+
+        distiset = pipeline.run()
+        ```
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        enable_metadata: bool = False,
+        requirements: list[str] | None = None,
+    ) -> None:
+        self._name = name
+        self.description = description
+        self.cache_dir: Path = cache_dir_of(cache_dir)
+        self.enable_metadata = enable_metadata
+        self.dag = Dag()
+        self.last_run: LastRun | None = None
+        """What is left of the last `run` or `dry_run` in this process."""
+        self._requirements = list(requirements or [])
+        self._tokens: list[Token[Declaring | None]] = []
+
+    # ------------------------------------------------------------ building
+
+    def __enter__(self) -> Self:
+        """Steps created from here on are part of this pipeline."""
+        self._tokens.append(current_pipeline.set(self))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """The pipeline around this one, if there is one, is the current one again."""
+        current_pipeline.reset(self._tokens.pop())
+
+    def add_step(self, step: _Step) -> None:
+        """Takes a step in; done by the step itself.
+
+        Raises:
+            DistilmqUserError: there is a step of that name.
+        """
+        self.dag.add_step(step)
+
+    def has_step(self, name: str) -> bool:
+        """Whether a step has that name."""
+        return self.dag.has_step(name)
+
+    def add_edge(self, from_step: str, to_step: str) -> None:
+        """Lets the rows of one step flow to another.
+
+        Raises:
+            DistilmqUserError: one of them does not exist, the edge does, or it closes a cycle.
+        """
+        self.dag.add_edge(from_step, to_step)
+
+    def set_route(self, step: str, route: RoutingBatchFunction) -> None:
+        """Lets a routing function choose which of its successors take a batch of the step."""
+        self.dag.set_route(step, route)
+
+    def set_root_route(self, route: RoutingBatchFunction, successors: list[str]) -> None:
+        """Lets a routing function choose among these steps for the batches of `run(dataset=…)`."""
+        self.dag.set_root_route(route, successors)
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def name(self) -> str:
+        """The name given, or one made of the names of the steps."""
+        return self._name or default_name(self.dag)
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def requirements(self) -> list[str]:
+        """The packages that the pipeline and its steps need, sorted."""
+        of_steps: list[str] = [
+            requirement for step in self.dag.steps.values() for requirement in getattr(type(step), "requirements", [])
+        ]
+        return sorted({*self._requirements, *of_steps})
+
+    @requirements.setter
+    def requirements(self, requirements: list[str]) -> None:
+        self._requirements = list(requirements)
+
+    def requirements_to_install(self) -> list[str]:
+        """Those of the requirements that this environment does not meet."""
+        return missing_requirements(self.requirements)
+
+    @property
+    def signature(self) -> str:
+        """What identifies the output of the pipeline as it is now."""
+        return plan_signature(self.dag, sign(self.dag))
+
+    @property
+    def aggregated_steps_signature(self) -> str:
+        """One digest of the signatures of all steps."""
+        return aggregated_signature(sign(self.dag))
+
+    def get_runtime_parameters_info(self) -> PipelineRuntimeParametersInfo:
+        """What `run(parameters=…)` can set, step by step."""
+        return parameters_info(self.dag)
+
+    def get_load_stages(self, load_groups: LoadGroups = None) -> tuple[list[list[str]], list[list[str]]]:
+        """The steps that are loaded together, stage by stage, and the last steps of each stage.
+
+        Raises:
+            DistilmqUserError: a load group cannot be loaded as asked.
+        """
+        stages = stages_of(self.dag, load_groups)
+        return stages, [last_steps(self.dag.graph, stage) for stage in stages]
+
+    # ------------------------------------------------------------ running
+
+    def run(
+        self,
+        parameters: Parameters | None = None,
+        load_groups: LoadGroups = None,
+        use_cache: bool = True,
+        storage_parameters: Mapping[str, Any] | None = None,
+        use_fs_to_pass_data: bool = False,
+        dataset: Any = None,
+        dataset_batch_size: int = 50,
+        logging_handlers: list[logging.Handler] | None = None,
+    ) -> Distiset:
+        """Runs the pipeline and gives the rows of the steps that nothing follows.
+
+        A run that was stopped, or whose processes were killed, goes on where it was when the script runs again.
+
+        Args:
+            parameters: runtime parameters, step to parameter to value.
+            load_groups: steps (or their names) that are loaded together and apart from the others, or
+                `"sequential_step_execution"` for one after the other.
+            use_cache: take what earlier runs recorded; False runs everything again.
+            storage_parameters: `{"path": …, …}` of a file system to pass data through; has no effect yet.
+            use_fs_to_pass_data: pass data through the file system; has no effect yet.
+            dataset: rows for the first steps, instead of a generator step: a list of dicts, a
+                `datasets.Dataset` or a DataFrame.
+            dataset_batch_size: rows per batch of `dataset`.
+            logging_handlers: receive what is logged during the run.
+
+        Raises:
+            DistilmqUserError: the pipeline or an argument is wrong; nothing was started.
+            KeyboardInterrupt: the run was stopped by Ctrl+C; `last_run.distiset()` has what is done.
+            StepLoadError: a step could not be loaded.
+            StepError: a generator, a global step or a join raised.
+        """
+        options = RunOptions(
+            parameters=parameters,
+            load_groups=load_groups,
+            use_cache=use_cache,
+            storage_parameters=storage_parameters,
+            use_fs_to_pass_data=use_fs_to_pass_data,
+            dataset=dataset,
+            dataset_batch_size=dataset_batch_size,
+            logging_handlers=list(logging_handlers or []),
+        )
+        return self._launch(options)
+
+    def dry_run(
+        self,
+        parameters: Parameters | None = None,
+        batch_size: int = 1,
+        dataset: Any = None,
+        load_groups: LoadGroups = None,
+        use_cache: bool = False,
+        storage_parameters: Mapping[str, Any] | None = None,
+        use_fs_to_pass_data: bool = False,
+        dataset_batch_size: int = 50,
+        logging_handlers: list[logging.Handler] | None = None,
+    ) -> Distiset:
+        """Runs one batch of `batch_size` rows of each generator through the pipeline.
+
+        Everything else is as in `run`, except that nothing is read from earlier runs or left for later ones:
+        `use_cache` and `dataset_batch_size` are taken for the sake of a common call, and have no effect.
+
+        Args:
+            parameters: as in `run`.
+            batch_size: rows in the one batch of each generator.
+            dataset: as in `run`.
+            load_groups: as in `run`.
+            use_cache: has no effect.
+            storage_parameters: as in `run`.
+            use_fs_to_pass_data: as in `run`.
+            dataset_batch_size: has no effect.
+            logging_handlers: as in `run`.
+        """
+        options = RunOptions(
+            parameters=parameters,
+            load_groups=load_groups,
+            use_cache=False,
+            storage_parameters=storage_parameters,
+            use_fs_to_pass_data=use_fs_to_pass_data,
+            dataset=dataset,
+            dataset_batch_size=batch_size,
+            logging_handlers=list(logging_handlers or []),
+            dry_run=batch_size,
+        )
+        return self._launch(options)
+
+    def _launch(self, options: RunOptions) -> Distiset:
+        def keep(last_run: LastRun) -> None:
+            self.last_run = last_run
+
+        return launch(self, options, keep)
+
+    # ------------------------------------------------------------ sharing
+
+    def dump(self, **options: Any) -> dict[str, Any]:
+        """The pipeline as plain data, without secrets."""
+        return serialization.dump_pipeline(self)
+
+    def save(
+        self, path: str | os.PathLike[str] | None = None, format: Format = "json", dump: dict[str, Any] | None = None
+    ) -> None:
+        """Writes the dump (or the one given) as JSON or YAML; a folder gets a file named `distilmq-file`."""
+        serialization.save_pipeline(self, path, format, dump)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], trust_remote_code: bool = False) -> Self:
+        """Builds the pipeline that was dumped, by distilmq or by distilabel 1.5.
+
+        Args:
+            data: what `dump` gave.
+            trust_remote_code: import classes that are not distilmq's, too.
+
+        Raises:
+            DistilmqUserError: the dump is none of a pipeline, or names a class that is not trusted.
+        """
+        return serialization.load_pipeline(cls, data, trust_remote_code=trust_remote_code)
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str], trust_remote_code: bool = False) -> Self:
+        """Builds the pipeline that was saved as JSON."""
+        return cls.from_dict(serialization.read_file(path, "json"), trust_remote_code)
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], trust_remote_code: bool = False) -> Self:
+        """Builds the pipeline that was saved as YAML."""
+        return cls.from_dict(serialization.read_file(path, "yaml"), trust_remote_code)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], trust_remote_code: bool = False) -> Self:
+        """Builds the pipeline that was saved; the suffix of the file says how."""
+        return cls.from_dict(serialization.read_file(path, None), trust_remote_code)
+
+    @classmethod
+    def from_url(cls, url: str, trust_remote_code: bool = False) -> Self:
+        """Builds the pipeline that was saved under a URL."""
+        return cls.from_dict(serialization.read_url(url), trust_remote_code)
+
+    # ------------------------------------------------------------ showing
+
+    def draw(
+        self,
+        path: str | os.PathLike[str] = "pipeline.png",
+        top_to_bottom: bool = False,
+        show_edge_labels: bool = True,
+    ) -> str:
+        """Paints the pipeline, and writes the mermaid source of the picture beside it.
+
+        Args:
+            path: of the PNG file.
+            top_to_bottom: instead of left to right.
+            show_edge_labels: write the columns that each step adds on its arrows.
+
+        Returns:
+            The path of the PNG file.
+        """
+        from distilmq.pipeline.draw import draw
+
+        return draw(self.dag, Path(path), top_to_bottom=top_to_bottom, show_edge_labels=show_edge_labels)
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows."""
+        from distilmq.pipeline.draw import png
+
+        return png(self.dag) if len(self.dag) else None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook shows, with the text beside the picture."""
+        picture = self._repr_png_()
+        return {"text/plain": repr(self), **({"image/png": picture} if picture is not None else {})}
+
+    def __repr__(self) -> str:
+        return f"Pipeline(name={self.name!r}, steps=[{', '.join(self.dag)}])"
+
+    def ray(self, ray_head_node_url: str | None = None, ray_init_kwargs: dict[str, Any] | None = None) -> Pipeline:
+        """Is not in distilmq yet."""
+        raise DistilmqUserError(
+            "`Pipeline.ray` is not in distilmq yet: start workers on the nodes of the cluster instead."
+        )

@@ -1,0 +1,149 @@
+"""From a pipeline and the arguments of `run` to what is run: parameters set, dataset in front, checked, signed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from distilmq.constants import CACHE_DIR_ENV_NAME
+from distilmq.errors import DistilmqUserError
+from distilmq.graph import load_stages, sequential_stages
+from distilmq.pipeline.dag import Dag
+from distilmq.pipeline.parameters import Parameters, set_parameters
+from distilmq.pipeline.signatures import StepSignature, plan_signature, sign
+from distilmq.pipeline.validation import validate
+from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
+
+LoadGroups = list[list[Any]] | Literal["sequential_step_execution"] | None
+_RUN_ID = 16
+_RAY = ("RAY_NODE_TYPE_NAME", "RAY_CLUSTER_NAME", "RAY_ADDRESS")
+
+_log = logging.getLogger("distilmq.pipeline")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The arguments of `Pipeline.run`, and the batch size of a dry run."""
+
+    parameters: Parameters | None = None
+    load_groups: LoadGroups = None
+    use_cache: bool = True
+    storage_parameters: Mapping[str, Any] | None = None
+    use_fs_to_pass_data: bool = False
+    dataset: Any = None
+    dataset_batch_size: int = 50
+    logging_handlers: list[logging.Handler] = field(default_factory=list[logging.Handler])
+    dry_run: int | None = None
+    """Rows in the one batch of each generator; None for a real run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A pipeline that can run."""
+
+    dag: Dag
+    stages: list[list[str]]
+    signatures: dict[str, StepSignature]
+    run_id: str
+    columns: dict[str, list[str]]
+    """Behind each step, as far as they are known."""
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """What the datasets that were given declare of their columns."""
+        declared: dict[str, Any] = {}
+        for generator in self.dag.generators:
+            declared.update(generator.features() or {})
+        return declared
+
+
+def prepare(dag: Dag, options: RunOptions) -> Prepared:
+    """Makes a copy of a pipeline that is ready to run.
+
+    Raises:
+        DistilmqUserError: the pipeline or an argument is wrong.
+    """
+    _check_options(options)
+    copy = dag.copied()
+    if options.dataset is not None:
+        _put_in_front(copy, options)
+    set_parameters(copy, options.parameters)
+    if options.dry_run is not None:
+        for generator in copy.generators:
+            object.__setattr__(generator, "batch_size", options.dry_run)
+    columns = validate(copy)
+    stages = stages_of(copy, options.load_groups)
+    signatures = sign(copy)
+    return Prepared(copy, stages, signatures, plan_signature(copy, signatures)[:_RUN_ID], columns)
+
+
+def stages_of(dag: Dag, load_groups: LoadGroups = None) -> list[list[str]]:
+    """The steps that are loaded together, stage by stage; groups name steps or hold them."""
+    if load_groups == "sequential_step_execution":
+        return sequential_stages(dag.graph)
+    groups = [[_name_of(member) for member in group] for group in load_groups or []]
+    return load_stages(dag.graph, global_steps=dag.global_steps, groups=groups)
+
+
+def default_name(dag: Dag) -> str:
+    """What a pipeline without a name is called: after its steps."""
+    return "pipeline_" + "_".join(dag)
+
+
+def cache_dir_of(argument: str | os.PathLike[str] | None) -> Path:
+    """Where runs are kept: the argument, else the environment, else a folder in the user's cache."""
+    chosen = argument or os.environ.get(CACHE_DIR_ENV_NAME)
+    return Path(chosen).expanduser().absolute() if chosen else Path.home() / ".cache" / "distilmq" / "pipelines"
+
+
+def _put_in_front(dag: Dag, options: RunOptions) -> None:
+    from distilmq.steps.generators.utils import make_generator_step
+
+    if dag.generators:
+        raise DistilmqUserError(
+            f"The pipeline has the generator step '{dag.generators[0].name}' already: leave it out, or do not pass"
+            " `dataset=...`."
+        )
+    roots = dag.graph.roots
+    routed = dag.root_route[1] if dag.root_route is not None else []
+    left_over = [name for name in roots if name not in routed]
+    if dag.root_route is not None and left_over:
+        raise DistilmqUserError(
+            f"Step '{left_over[0]}' has nothing in front of it, while the routing function at the root sends the"
+            f" batches of `dataset=` to {', '.join(routed)}: add it to the list behind the routing function."
+        )
+    loader = make_generator_step(options.dataset, pipeline=cast("Any", dag), batch_size=options.dataset_batch_size)
+    for name in routed or roots:
+        dag.add_edge(loader.name, name)
+    if dag.root_route is not None:
+        dag.set_route(loader.name, dag.root_route[0])
+        dag.root_route = None
+
+
+def _name_of(member: Any) -> str:
+    return member.name if isinstance(member, _Step) else str(member)
+
+
+def _check_options(options: RunOptions) -> None:
+    storage = options.storage_parameters
+    if storage is not None and "path" not in storage:
+        raise DistilmqUserError(
+            "The 'path' key must be present in the `storage_parameters` dictionary if it's not `None`:"
+            ' storage_parameters={"path": "s3://bucket/folder", ...}'
+        )
+    if storage is not None or options.use_fs_to_pass_data:
+        _log.warning(
+            "`storage_parameters` and `use_fs_to_pass_data` have no effect yet: batches are passed through the"
+            " coordinator, whose journal keeps them on disk."
+        )
+    if options.dry_run is not None and options.dry_run < 1:
+        raise DistilmqUserError(f"`batch_size` of a dry run has to be at least 1, not {options.dry_run}")
+    if all(name in os.environ for name in _RAY):
+        _log.warning(
+            "This is a Ray cluster, and the pipeline runs on this machine only. Start workers on the other nodes, or"
+            " see docs/migrating-from-distilabel.md for how to run on Ray."
+        )

@@ -1,0 +1,236 @@
+"""Runs a compiled pipeline on this machine: coordinator up, plan in, progress on screen, Distiset out."""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from distilmq.constants import PIPELINE_CONFIG_FILENAME, PIPELINE_LOG_FILENAME
+from distilmq.errors import CoordinatorLostError
+from distilmq.pipeline.client import Client, Follower
+from distilmq.pipeline.compile import Compiled
+from distilmq.pipeline.failure import run_error
+from distilmq.pipeline.interrupt import Interrupts
+from distilmq.pipeline.local import LocalCoordinator
+from distilmq.pipeline.progress import log_note, open_view
+from distilmq.protocol.messages import Finished, Note, Progress
+from distilmq.protocol.plan import decode_plan, encode_plan
+
+if TYPE_CHECKING:
+    from distilmq.distiset import Distiset
+
+Outcome = Literal["done", "stopped", "failed", "lost"]
+T = TypeVar("T")
+
+_KILL_AFTER = 1.0
+"""Seconds that a coordinator has to end by itself at the second Ctrl+C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run lies."""
+
+    directory: Path
+    cache_dir: Path
+    temporary: bool = False
+    """Of a dry run: removed at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the rows of a run become a Distiset."""
+
+    leaves: tuple[str, ...]
+    features: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the datasets that were given declare of their columns."""
+    columns: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Of each leaf, for when it has no row."""
+    enable_metadata: bool = True
+
+
+class LocalRun:
+    """One run of a compiled pipeline on this machine.
+
+    Args:
+        compiled: the plan and its secrets.
+        place: where the journal is, or will be.
+        reading: how its rows become a Distiset.
+    """
+
+    def __init__(self, compiled: Compiled, place: Place, reading: Reading) -> None:
+        self._compiled = compiled
+        self._place = place
+        self._reading = reading
+        self.outcome: Outcome = "lost"
+        self.failures: list[dict[str, Any]] | None = None
+        """Of a dry run: its dead letters, which cannot be read later."""
+
+    def execute(self, interrupts: Interrupts) -> Distiset:
+        """Runs to the end and returns the Distiset.
+
+        Raises:
+            KeyboardInterrupt: the run was stopped; how to resume has been said.
+            RunError: a step could not be loaded, or ended the run, or the coordinator died.
+        """
+        _warm_up()
+        view = open_view(self._compiled.plan.pipeline)
+        try:
+            with _coordinator(self._place, interrupts) as coordinator:
+                conversation = _Conversation(coordinator, view, interrupts, self._compiled.plan.settings.stop_timeout)
+                try:
+                    with interrupts.held():
+                        finished = conversation.run(self._compiled)
+                    view.close()
+                    return self._result(conversation.client, finished)
+                finally:
+                    conversation.client.close()
+        finally:
+            view.close()
+
+    def _result(self, client: Client, finished: Finished | None) -> Distiset:
+        self.outcome = finished.outcome if finished is not None else "stopped"
+        if finished is None or finished.outcome == "stopped":
+            say(f"Stopped. What is done is kept in {self._place.directory}: run the script again to go on from there.")
+            raise KeyboardInterrupt
+        if finished.outcome == "failed":
+            raise run_error(finished)
+        if self._place.temporary:
+            self.failures = client.failures()
+        try:
+            return read_distiset(client, self._reading, self._place)
+        except KeyboardInterrupt:
+            say("Stopped while the dataset was written. All rows are done: run the script again to get the dataset.")
+            raise
+
+
+class _Conversation:
+    """The client of one run: the first SIGINT stops it, the second kills it."""
+
+    def __init__(
+        self, coordinator: LocalCoordinator, view: Follower, interrupts: Interrupts, stop_timeout: float
+    ) -> None:
+        self._coordinator = coordinator
+        self._interrupts = interrupts
+        self._stop_timeout = stop_timeout
+        self._heard = 0
+        self._kill_at: float | None = None
+        self.client = Client(
+            connect(coordinator.endpoint),
+            session=secrets.token_hex(8),
+            follower=view,
+            check=self._check,
+            files=interrupts.files,
+            on_wake=self._on_wake,
+        )
+
+    def run(self, compiled: Compiled) -> Finished | None:
+        """Submits and follows; None when the run was stopped before or so hard that it could not say its end."""
+        try:
+            self.client.open()
+            if self._interrupts.count:
+                return None
+            self.client.submit(encode_plan(compiled.plan), compiled.secrets)
+            return self.client.follow()
+        except CoordinatorLostError:
+            if self._kill_at is None:
+                raise
+            return None
+
+    def _on_wake(self) -> None:
+        self._interrupts.clear()
+        if self._interrupts.count > self._heard:
+            if self._heard == 0:
+                self.client.stop(self._stop_timeout)
+            if self._interrupts.count > 1:
+                self.client.kill()
+                self._kill_at = time.monotonic() + _KILL_AFTER
+            self._heard = self._interrupts.count
+
+    def _check(self) -> None:
+        if self._kill_at is not None and time.monotonic() > self._kill_at:
+            self._coordinator.kill()
+        self._coordinator.check()
+
+
+def read_distiset(client: Client, reading: Reading, place: Place) -> Distiset:
+    """The Distiset of the rows that are recorded of each leaf."""
+    from distilmq.distiset import build_distiset
+
+    return build_distiset(
+        {leaf: client.fetch(leaf) for leaf in reading.leaves},
+        directory=place.directory,
+        pipeline_path=place.directory / PIPELINE_CONFIG_FILENAME,
+        log_filename_path=place.directory / PIPELINE_LOG_FILENAME,
+        artifacts_path=place.directory / "artifacts",
+        features=reading.features,
+        columns=reading.columns,
+        enable_metadata=reading.enable_metadata,
+        keep_in_memory=place.temporary,
+    )
+
+
+def reopened(place: Place, read: Callable[[Client], T]) -> T:
+    """Asks something about a run that is over, through a coordinator that starts nothing."""
+    plan = decode_plan((place.directory / "plan.msgpack").read_bytes())
+    settings = plan.settings.model_copy(update={"read_only": True})
+    coordinator = LocalCoordinator(place.directory, place.cache_dir)
+    try:
+        client = Client(
+            connect(coordinator.endpoint), session=secrets.token_hex(8), follower=_Quiet(), check=coordinator.check
+        )
+        try:
+            client.open()
+            client.submit(encode_plan(plan.model_copy(update={"settings": settings})), {})
+            client.follow()
+            return read(client)
+        finally:
+            client.close()
+    finally:
+        coordinator.close()
+
+
+def connect(endpoint: str) -> Any:
+    """A connection to a coordinator."""
+    from distilmq.transport.zeromq import connect as connect_zeromq
+
+    return connect_zeromq(endpoint)
+
+
+def say(text: str) -> None:
+    """Tells the user something that is no log."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class _Quiet:
+    """Follows a run that is over."""
+
+    def progress(self, progress: Progress) -> None:
+        """Nothing moves."""
+
+    def note(self, note: Note) -> None:
+        """Logs it."""
+        log_note(note)
+
+
+@contextmanager
+def _coordinator(place: Place, interrupts: Interrupts) -> Generator[LocalCoordinator]:
+    with interrupts.held():
+        coordinator = LocalCoordinator(place.directory, place.cache_dir)
+    try:
+        yield coordinator
+    finally:
+        with interrupts.held():
+            coordinator.close(patience=_KILL_AFTER if interrupts.count > 1 else 5.0)
+
+
+def _warm_up() -> None:
+    """Imports `datasets`, which takes seconds, while the workers start."""
+    threading.Thread(target=importlib.import_module, args=("datasets",), name="import-datasets", daemon=True).start()
