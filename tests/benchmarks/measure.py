@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass, field
@@ -36,7 +37,11 @@ class Measured:
 
 
 class BenchmarkFailedError(Exception):
-    """A measured command ended badly; the text is the end of its output."""
+    """A measured command ended badly, or was killed because it took too long; the text is the end of its output."""
+
+    def __init__(self, message: str, *, killed: bool) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 def measure(command: list[str], *, cwd: Path | None = None, timeout: float = 900) -> Measured:
@@ -46,12 +51,18 @@ def measure(command: list[str], *, cwd: Path | None = None, timeout: float = 900
         BenchmarkFailedError: it ended badly, printed no result or took too long.
     """
     process = subprocess.Popen(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     over = threading.Event()
     peaks: dict[str, float] = {}
     watcher = threading.Thread(target=_watch, args=(process.pid, peaks, over))
-    killer = threading.Timer(timeout, process.kill)
+    killer = threading.Timer(timeout, _kill_session, [process.pid])
     watcher.start()
     killer.start()
     assert process.stdout is not None
@@ -64,8 +75,17 @@ def measure(command: list[str], *, cwd: Path | None = None, timeout: float = 900
     process.stdout.close()
     results = [line.removeprefix("RESULT ") for line in output.splitlines() if line.startswith("RESULT ")]
     if process.returncode or not results:
-        raise BenchmarkFailedError(f"{' '.join(command)} ended with {process.returncode}:\n{output[-3000:]}")
+        raise BenchmarkFailedError(
+            f"{' '.join(command)} ended with {process.returncode}:\n{output[-3000:]}",
+            killed=process.returncode == -signal.SIGKILL,
+        )
     return Measured(json.loads(results[-1]), usage.ru_utime + usage.ru_stime, peaks)
+
+
+def _kill_session(pid: int) -> None:
+    """Kills the process and all of its session: a peer that hangs leaves its children to the pipe we read."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _watch(pid: int, peaks: dict[str, float], over: threading.Event) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.cases import CASES
+
 RESULTS = Path(__file__).parent / "results"
 
 Values = dict[str, Any]
@@ -105,6 +107,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         parts.append(FLOOR.format(floor=f"{floor:,.0f}", ours=f"{ours:,.0f}", share=f"{100 * ours / floor:.0f}"))
     if growth := results.get("growth"):
         parts.append(_growth(growth["values"]))
+    if behaviour := results.get("behaviour"):
+        parts.append(_behaviour(behaviour["values"]))
     parts.append(_machines(results))
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
@@ -164,6 +168,37 @@ def _growth(values: Values) -> str:
 
 def _within(ratio: float) -> str:
     return "yes" if ratio <= GROWTH_LIMIT else "no"
+
+
+def _behaviour(values: Values) -> str:
+    lines = [
+        "## What comes out in awkward cases",
+        "",
+        "The same script of four rows, a generator and two steps, run by both (`tests/benchmarks/behaviour.py`).",
+        "",
+        "| case | distilmq | distilabel 1.5.3 |",
+        "|---|---|---|",
+    ]
+    for case, (what, right) in CASES.items():
+        outcomes = values[case]
+        cells = [outcome_in_words(outcomes.get(library), right) for library in ("distilmq", "distilabel")]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def outcome_in_words(outcome: Any, right: list[list[int | None]]) -> str:
+    """How a reader would say what came out."""
+    if outcome is None:
+        return "not measured"
+    if isinstance(outcome, str):
+        return f"{outcome} (killed after a minute)" if outcome == "does not end" else outcome
+    if outcome == right:
+        return "the right rows"
+    if not outcome:
+        return "an empty result"
+    return (
+        "wrong rows: y = " + ", ".join(str(y) for _, y in outcome) + "; right: " + ", ".join(str(y) for _, y in right)
+    )
 
 
 def _machines(results: dict[str, dict[str, Any]]) -> str:

@@ -23,6 +23,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.cases import CASES, TWICE
 from tests.benchmarks.measure import BenchmarkFailedError, measure
 
 HERE = Path(__file__).parent
@@ -137,6 +138,31 @@ def growth(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def behaviour(bench: Bench) -> dict[str, Any]:
+    """What comes out in awkward cases: the rows, or that the run had not ended after a minute."""
+    contenders = {"distilmq": sys.executable, "distilabel": bench.peer_python}
+    found: dict[str, Any] = {}
+    for case in CASES:
+        found[case] = {
+            library: _outcome(python, library, case) for library, python in contenders.items() if python is not None
+        }
+        print(f"  {case}: {found[case]}", flush=True)
+    return found
+
+
+def _outcome(python: str, library: str, case: str) -> Any:
+    """The pairs that the last run of the case gave, or how it ended."""
+    outcome: Any = None
+    with tempfile.TemporaryDirectory(prefix="distilmq-bench-", ignore_cleanup_errors=True) as cache:
+        for factor in ("1", "2") if case in TWICE else ("1",):
+            command = [python, str(HERE / "behaviour.py"), library, case, cache, factor]
+            try:
+                outcome = measure(command, cwd=Path(tempfile.gettempdir()), timeout=60).result["pairs"]
+            except BenchmarkFailedError as error:
+                outcome = "does not end" if error.killed else "ends with an error"
+    return outcome
+
+
 BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "throughput": throughput,
     "chain": chain,
@@ -144,6 +170,7 @@ BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "one_row": one_row,
     "import": importing,
     "growth": growth,
+    "behaviour": behaviour,
 }
 
 

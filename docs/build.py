@@ -1,0 +1,70 @@
+"""Writes the pages that are made from code and from recorded results; with `--check`, says which are out of date."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT))
+
+from docs.reference_pages import reference_pages  # noqa: E402  # the path comes first
+
+from tests.benchmarks import report  # noqa: E402  # the path comes first
+
+_WINDOWS = ("distilmq.pipeline", "distilmq.steps", "distilmq.steps.tasks", "distilmq.models")
+BEGIN, END = "<!-- made from code: not yet -->", "<!-- end -->"
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is written by this script, with its text."""
+    return {
+        DOCS / "benchmarks.md": report.render(report.load_results()),
+        DOCS / "migrating-from-distilabel.md": _migrating(),
+        **{DOCS / "reference" / name: text for name, text in reference_pages().items()},
+    }
+
+
+def outdated() -> list[Path]:
+    """The pages whose text is not what this script would write."""
+    return [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+
+
+def _migrating() -> str:
+    text = (DOCS / "migrating-from-distilabel.md").read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n{_not_yet()}\n{END}{after}"
+
+
+def _not_yet() -> str:
+    """The names that are not built yet, by the package that users import them from."""
+    return "\n".join(
+        f"- `{package}`: " + ", ".join(f"`{name}`" for name in missing_names(package)) for package in _WINDOWS
+    )
+
+
+def missing_names(package: str) -> list[str]:
+    """Names that a package says are not in distilmq yet (see `distilmq.utils.not_yet.window`)."""
+    look_up = importlib.import_module(package).__getattr__
+    return sorted(inspect.getclosurevars(look_up).nonlocals["missing"])
+
+
+def main() -> None:
+    """Writes the pages, or checks them."""
+    late = outdated()
+    if "--check" in sys.argv:
+        for path in late:
+            print(f"{path.relative_to(ROOT)} is out of date: run `make docs`")
+        raise SystemExit(bool(late))
+    texts = pages()
+    for path in late:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(texts[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
