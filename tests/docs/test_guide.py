@@ -1,0 +1,89 @@
+"""Every block of the guide runs, as a file, against real servers: a Hub and three providers on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import Block, Page, read_page
+from tests.docs.scripts import Ran, run_command, run_script
+from tests.docs.world import PUSHED, World, running_world
+
+GUIDE = read_page("docs/guide.md")
+EXAMPLES = [pytest.param(block, id=block.place) for block in GUIDE.of_kind("example")]
+COMMANDS = [pytest.param(block, id=block.place) for block in GUIDE.of_kind("commands")]
+
+READ_BACK = f"""
+import json, sys
+from datasets import load_dataset
+rows = load_dataset({PUSHED!r}, split="train")
+print(json.dumps([dict(row) for row in rows]))
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running_world(tmp_path_factory.mktemp("world")) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """The folder that the reader works in: it holds the one file that the guide reads."""
+    table = tmp_path / "path" / "to" / "dataset.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("prompt\nWhat is one and one?\nWhat is two and two?\n")
+    return tmp_path
+
+
+def ending(page: Page, ran: Ran, block: Block) -> None:
+    """Checks how a block ended against what its comment says."""
+    name = block.facts.get("fails")
+    if name is None:
+        assert ran.code == 0, ran.text
+        return
+    message = " ".join(page.named("message", name).code.split())
+    assert ran.code == 1, ran.text
+    assert message in " ".join(ran.err.split()), ran.text
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_a_block_of_the_guide_runs(block: Block, world: World, desk: Path) -> None:
+    ran = run_script(GUIDE.script(block), desk, world.environment)
+
+    ending(GUIDE, ran, block)
+
+
+@pytest.mark.parametrize("block", COMMANDS)
+def test_a_command_of_the_guide_runs(block: Block, world: World, desk: Path) -> None:
+    saved = run_script(GUIDE.script(GUIDE.named("example", block.facts["after"])), desk, world.environment)
+    assert saved.code == 0, saved.text
+
+    for line in block.code.splitlines():
+        ran = run_command(line.removeprefix("$ "), desk, world.environment)
+
+        assert ran.code == 0, ran.text
+
+
+def test_the_full_example_pushes_what_can_be_read_back(world: World, desk: Path) -> None:
+    world.forget_pushed()
+
+    ran = run_script(GUIDE.script(GUIDE.named("example", "full")), desk, world.environment)
+
+    assert ran.code == 0, ran.text
+    assert "text_generation_with_gemini-1-0-pro" in ran.out + ran.err, ran.text
+    assert world.hub.read(PUSHED, "pipeline.yaml")
+    assert b"distilmq" in world.hub.read(PUSHED, "README.md")
+    rows = json.loads(run_script(READ_BACK, desk, world.environment).out.splitlines()[-1])
+    assert [row["instruction"] for row in rows] == ["What is 1 + 1?", "What is 2 + 2?", "What is 3 + 3?"]
+    for row in rows:
+        assert row["model_names"] == ["gpt-4-0125-preview", "mistral-large-2402", "gemini-1.0-pro"]
+        assert all(isinstance(generation, str) and generation for generation in row["generations"]), row
+    assert {provider: world.asked(provider) for provider in ("openai", "mistral", "vertex")} == {
+        "openai": 3,
+        "mistral": 3,
+        "vertex": 3,
+    }

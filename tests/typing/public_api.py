@@ -1,0 +1,37 @@
+"""The types that a user's script sees: checked by pyright, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from distilmq.distiset import Distiset
+from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
+from distilmq.steps import GroupColumns, LoadDataFromDicts, Step, StepResources
+
+
+def building_a_pipeline() -> None:
+    with Pipeline("typed", description="…") as pipeline:
+        load = LoadDataFromDicts(name="load", data=[{"x": 1}], batch_size=1)
+        group = GroupColumns(columns=["x"], resources=StepResources(replicas=2))
+
+        assert_type(load >> group, GroupColumns)
+        load.connect(group)
+
+    assert_type(pipeline, Pipeline)
+
+
+def routing() -> None:
+    @routing_batch_function
+    def first(steps: list[str]) -> list[str]:
+        return steps[:1]
+
+    load = LoadDataFromDicts(data=[{"x": 1}])
+    steps: list[Step] = [GroupColumns(columns=["x"]), GroupColumns(columns=["x"])]
+    load >> first >> steps
+    load >> sample_n_steps(1) >> steps
+
+
+def running(pipeline: Pipeline) -> None:
+    assert_type(pipeline.run(parameters={"load": {"batch_size": 2}}), Distiset)
+    assert_type(pipeline.dry_run(batch_size=2), Distiset)
+    pipeline.run(dataset=[{"x": 1}], use_cache=False)
