@@ -22,7 +22,6 @@ from distilmq.mixins.secrets import without_secrets
 from distilmq.utils.files import Format, fetch, read, save, suggested_path
 
 TYPE_INFO_KEY = "type_info"
-METADATA_RENAMED = {"distilabel_metadata": "distilmq_metadata"}
 
 
 class Serializable(BaseModel):
@@ -260,3 +259,7 @@ def _gathered(model: type[Any], attribute: str) -> frozenset[str]:
         for base in model.__mro__
         for name in cast("frozenset[str]", base.__dict__.get(attribute, frozenset[str]()))
     )
+
+
+_Serializable = Serializable
+"""The name under which scripts written for distilabel import it."""

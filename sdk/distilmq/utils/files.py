@@ -6,11 +6,8 @@ import json
 import os
 import re
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import IO, Any, Literal, cast
-
-import yaml
 
 from distilmq.errors import DistilmqUserError
 
@@ -21,9 +18,6 @@ _FETCH_TIMEOUT = 30.0
 _MANY = 100
 """Lists of more rows than this are written one row a line, as JSON, which YAML contains: a hundred times faster."""
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
-
-_Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def suggested_path(path: str | Path | None, format: Format) -> Path:
@@ -81,6 +75,8 @@ def fetch(url: str) -> dict[str, Any]:
 
     The Hugging Face token goes along only to the Hub's own host.
     """
+    import urllib.request  # 12 ms that only this function needs
+
     parsed = urllib.parse.urlsplit(url)
     if parsed.scheme not in ("http", "https"):
         raise DistilmqUserError(f"'{url}' is not an http(s) URL")
@@ -97,7 +93,8 @@ def fetch(url: str) -> dict[str, Any]:
 def to_yaml(data: Any) -> str:
     """Data as YAML, keys in their order, long lists of rows one row a line."""
     lists: dict[str, str] = {}
-    text: str = yaml.dump(_taken_out(data, lists), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    yaml, dumper, _ = _yaml()
+    text: str = yaml.dump(_taken_out(data, lists), Dumper=dumper, sort_keys=False, allow_unicode=True)
     for mark, rows in lists.items():
         text = text.replace(mark, rows, 1)
     return text

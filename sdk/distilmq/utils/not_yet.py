@@ -1,4 +1,7 @@
-"""Names of distilabel's API that are not built yet: importing one says so."""
+"""Names of distilabel's API that are not built yet: importing one says so.
+
+A package lists them as `NOT_YET` in its `__init__`, which the docs' list is made from as well.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def window(
 
     Example:
         ```python
-        __getattr__, __dir__ = window(__name__, {"GroupColumns": "distilmq.steps.columns.group"}, ["UMAP"])
+        __getattr__, __dir__ = window(__name__, {"OpenAILLM": "distilmq.models.llms.openai"}, ["vLLM"])
         ```
     """
     missing = frozenset(not_yet)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from distilmq.steps.base import GeneratorStep
+from distilmq.steps.generators.fingerprints import of_rows
+from distilmq.steps.generators.row_file import RowFile
 from distilmq.typing import GeneratorStepOutput, Row, StepColumns
 from distilmq.utils.columns import unique
+
+_FEW = 1000
+"""So many rows travel within the step; more go through a file."""
 
 
 class LoadDataFromDicts(GeneratorStep):
@@ -39,14 +47,33 @@ class LoadDataFromDicts(GeneratorStep):
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"data"})  # the fingerprint stands for it
 
+    _file: RowFile | None = PrivateAttr(default=None)
+    """Where the rows are when they do not travel within the step."""
+    _columns: list[str] | None = PrivateAttr(default=None)
+
     @property
     def outputs(self) -> StepColumns:
         """The columns of the rows, in the order in which they come first."""
-        return unique(column for row in self.data for column in row)
+        if self._columns is not None:
+            return self._columns
+        return unique(itertools.chain.from_iterable(self.data))
 
     def num_rows(self) -> int | None:
         """How many rows the list has."""
-        return len(self.data)
+        return self._file.rows if self._file is not None else len(self.data)
+
+    def input_fingerprint(self) -> str:
+        """A hash of the content of the rows."""
+        return of_rows(self._rows(0))
+
+    def stored(self, folder: Path) -> GeneratorStep:
+        """The same step with its rows in a file, when they are many."""
+        if len(self.data) <= _FEW or type(self).process is not LoadDataFromDicts.process:
+            return self
+        stored = self.model_copy(update={"data": []})
+        stored._columns = list(self.outputs)
+        stored._file = RowFile.write(folder / "rows.pickle", self.data)
+        return stored
 
     def process(self, offset: int = 0) -> GeneratorStepOutput:
         """Gives the rows of the list, from an offset on.
@@ -57,15 +84,21 @@ class LoadDataFromDicts(GeneratorStep):
         Yields:
             Rows, and whether they are the last.
         """
-        yield from in_batches(self.data, self.batch_size or 1, offset)
+        yield from in_batches(self._rows(offset), self.batch_size or 1)
+
+    def _rows(self, offset: int) -> Iterable[Row]:
+        if self._file is not None:
+            return self._file.read(offset)
+        return itertools.islice(self.data, offset, None)
 
 
-def in_batches(rows: list[Row], size: int, offset: int = 0) -> GeneratorStepOutput:
-    """The rows from an offset on, in batches; without any there is one empty, last batch."""
-    start = min(offset, len(rows))
+def in_batches(rows: Iterable[Row], size: int) -> GeneratorStepOutput:
+    """Rows in batches, each with whether it is the last; without any there is one empty batch."""
+    remaining = iter(rows)
+    batch = list(itertools.islice(remaining, size))
     while True:
-        stop = start + size
-        yield rows[start:stop], stop >= len(rows)
-        if stop >= len(rows):
+        following = list(itertools.islice(remaining, size)) if len(batch) == size else []
+        yield batch, not following
+        if not following:
             return
-        start = stop
+        batch = following

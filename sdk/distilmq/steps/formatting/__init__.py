@@ -1,0 +1,1 @@
+"""Steps that bring rows into the shape that a kind of training takes."""

@@ -1,0 +1,130 @@
+"""Rows from a `datasets.Dataset` that the script has."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from pydantic import Field, PrivateAttr, field_validator
+
+from distilmq.errors import DistilmqUserError
+from distilmq.steps.base import GeneratorStep
+from distilmq.steps.generators import fingerprints
+from distilmq.steps.generators.dataset_loader import DatasetLoader
+from distilmq.steps.generators.dataset_rows import Known
+from distilmq.utils.untyped import untyped
+
+_SMALL = 64 * 1024**2
+"""A dataset of no more bytes is part of the step's dump; of a larger one, the dump says where it lies."""
+
+
+class LoadDataFromDataset(DatasetLoader):
+    """Gives the rows of a `datasets.Dataset`; `make_generator_step` makes it.
+
+    Attributes:
+        dataset: the dataset.
+        num_examples: give no more rows than this; all when not given.
+        storage_options: not used.
+
+    Output columns:
+        - dynamic: the columns of the dataset.
+
+    Categories:
+        - load
+
+    Examples:
+        Load a dataset:
+
+        ```python
+        from datasets import Dataset
+
+        from distilmq.steps import make_generator_step
+
+        loader = make_generator_step(Dataset.from_dict({"instruction": ["1 + 1?"]}))
+        loader.load()
+        assert next(loader.process()) == ([{"instruction": "1 + 1?"}], True)
+        ```
+    """
+
+    dataset: Any = Field(default=None, repr=False)
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"dataset"})  # the fingerprint stands for it
+
+    _folder: str | None = PrivateAttr(default=None)
+    """Where the dataset is when it does not travel within the step."""
+    _told: Known | None = PrivateAttr(default=None)
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _from_dump(cls, dataset: Any) -> Any:
+        return _undumped(cast("dict[str, Any]", dataset)) if isinstance(dataset, dict) else dataset
+
+    def _open(self) -> Any:
+        if self._folder is None:
+            return self.dataset
+        return untyped("datasets").load_from_disk(self._folder)
+
+    def _known(self) -> Known:
+        return self._told or Known.of(self._open())
+
+    def input_fingerprint(self) -> str:
+        """A hash of the content of the dataset."""
+        return fingerprints.of_dataset(self._open())
+
+    def stored(self, folder: Path) -> GeneratorStep:
+        """The same step with its dataset in a folder, when it is in memory, or picks rows of files."""
+        dataset = self.dataset
+        if dataset is None or dataset.format["type"] == "custom":  # a function given by `set_transform`
+            return self
+        if dataset.cache_files and dataset._indices is None:  # pickled as the paths of its files
+            return self
+        target = folder / "dataset"
+        if not (target / "state.json").is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            dataset.save_to_disk(str(target))
+        stored = self.model_copy(update={"dataset": None})
+        stored._told = Known.of(dataset)
+        stored._folder = str(target.resolve())
+        return stored
+
+    def dump(self, **options: Any) -> dict[str, Any]:
+        """The step as plain data, with the dataset, or where it lies."""
+        return {**super().dump(**options), "dataset": _dumped(self._open())}
+
+
+def _dumped(dataset: Any) -> dict[str, Any]:
+    if dataset.data.nbytes <= _SMALL:
+        return {"arrow": base64.b64encode(_to_arrow(dataset)).decode("ascii")}
+    if dataset.cache_files and dataset._indices is None:
+        return {"files": [str(entry["filename"]) for entry in dataset.cache_files]}
+    raise DistilmqUserError(
+        f"A dataset of {dataset.data.nbytes // 1024**2} MiB in memory is too large to be part of a saved pipeline. Save"
+        " it with `save_to_disk` or `push_to_hub`, and load it with `LoadDataFromDisk` or `LoadDataFromHub`."
+    )
+
+
+def _undumped(dumped: dict[str, Any]) -> Any:
+    hub = untyped("datasets")
+    if "arrow" in dumped:
+        return hub.Dataset.from_buffer(_decompressed(base64.b64decode(dumped["arrow"])))
+    missing = [file for file in dumped["files"] if not Path(file).is_file()]
+    if missing:
+        raise DistilmqUserError(f"The dataset of this pipeline lay in {missing}, which are not there (any more).")
+    return hub.concatenate_datasets([hub.Dataset.from_file(file) for file in dumped["files"]])
+
+
+def _to_arrow(dataset: Any) -> bytes:
+    """The rows and features of a dataset as a compressed Arrow stream."""
+    arrow = untyped("pyarrow")
+    table = dataset.with_format("arrow")[:] if len(dataset) else dataset.data.table.slice(0, 0)
+    table = table.replace_schema_metadata(dataset.features.arrow_schema.metadata)
+    sink = arrow.BufferOutputStream()
+    with arrow.ipc.new_stream(sink, table.schema, options=arrow.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _decompressed(stream: bytes) -> Any:
+    """The stream as `Dataset.from_buffer` takes it."""
+    return untyped("pyarrow").py_buffer(stream)
