@@ -129,13 +129,14 @@ class Distiset(dict[str, Any]):
             save_pipeline_log: copies `pipeline.log`.
         """
         from distilmq.dataset.disk import Folder
+        from distilmq.dataset.hub import readme, shards_of
 
         folder = Folder(str(distiset_path), storage_options)
         for leaf, splits in self._splits().items():
             splits.save_to_disk(
                 folder.path(leaf),
                 max_shard_size=max_shard_size,
-                num_shards=None if num_shards is None else dict.fromkeys(splits, num_shards),
+                num_shards=None if num_shards is None else shards_of(splits, num_shards),
                 num_proc=num_proc,
                 storage_options=storage_options,
             )
@@ -144,8 +145,6 @@ class Distiset(dict[str, Any]):
             folder.put_folder(artifacts, DISTISET_ARTIFACTS_FOLDER)
         configs = folder.below(DISTISET_CONFIG_FOLDER)
         if save_card:
-            from distilmq.dataset.hub import readme
-
             configs.put(readme({}, self._facts(folder.name)), "README.md")
         for path, name, wanted in (
             (_existing(self.pipeline_path), PIPELINE_CONFIG_FILENAME, save_pipeline_config),

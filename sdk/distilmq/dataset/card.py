@@ -103,11 +103,12 @@ def _subsets(facts: CardFacts) -> str:
     lines = ["## Subsets", "One for each step that nothing follows."]
     for leaf, splits in facts.leaves.items():
         lines += [f"### {leaf}", _split_table(splits)]
-        first = next(iter(splits.values()))
-        if len(first):
-            shown = json.dumps(_shown(first[0]), indent=2, ensure_ascii=False)
-            lines.append(f"Its first row:\n\n{_code('json', shown)}")
-        lines.append(_loading(facts, leaf))
+        first = next((dataset for dataset in splits.values() if len(dataset)), None)
+        if first is None:
+            lines.append("No row came out of this step, and `datasets` does not load a split without rows.")
+            continue
+        shown = json.dumps(_shown(first[0]), indent=2, ensure_ascii=False)
+        lines += [f"Its first row:\n\n{_code('json', shown)}", _loading(facts, leaf)]
     return "\n\n".join(lines)
 
 

@@ -16,8 +16,10 @@ from distilmq.dataset.inference import field_values, plain_array
 from distilmq.dataset.libraries import datasets, pa, table
 from distilmq.dataset.shapes import Mixed, Picture, Real, Record, Sequence, Shape, Tensor, Text
 
-# What PNG keeps exactly; other modes are written as TIFF.
+# What each format keeps exactly.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+_TIFF_MODES = frozenset({"I", "F", "CMYK", "LAB", "I;16B"})
+_NEAREST_MODE = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 
 
 class MisfitError(Exception):
@@ -119,6 +121,9 @@ def _item_feature(feature: Any) -> Any:
 def image_record(image: Image.Image) -> dict[str, Any]:
     """An image as `datasets.Image` stores it, in a format that keeps each pixel."""
     buffer = io.BytesIO()
+    if image.mode not in _TIFF_MODES and image.mode not in _PNG_MODES:
+        # Only modes that no file format has come here, of colour spaces and premultiplied alpha.
+        image = image.convert(_NEAREST_MODE.get(image.mode, "RGB"))
     image.save(buffer, format="PNG" if image.mode in _PNG_MODES else "TIFF")
     return {"bytes": buffer.getvalue(), "path": None}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class HubRepo:
             self.repo_id,
             config_name=leaf,
             token=self._api.token,
-            num_shards=dict.fromkeys(splits, shards) if isinstance(shards, int) else shards,
+            num_shards=shards_of(splits, shards) if isinstance(shards, int) else shards,
             **kwargs,
         )
         self._revision = (info.pr_revision if kwargs.get("create_pr") else None) or kwargs.get("revision")
@@ -73,6 +73,11 @@ class HubRepo:
         except (hub.errors.EntryNotFoundError, hub.errors.RepositoryNotFoundError):
             return {}
         return hub.DatasetCard(Path(path).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict()
+
+
+def shards_of(splits: Mapping[str, Any], wanted: int) -> dict[str, int]:
+    """The number of files for each split: no more than it has rows."""
+    return {split: max(1, min(wanted, len(dataset))) for split, dataset in splits.items()}
 
 
 def readme(header: dict[str, Any], facts: CardFacts) -> bytes:

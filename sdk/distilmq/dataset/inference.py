@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -46,15 +46,14 @@ def infer(values: list[Any]) -> Shape:
     Args:
         values: a column; it may hold None.
     """
-    types = cast("set[type]", set(map(type, values)))
-    kinds = set(map(_kind, types)) - {""}
+    kinds = set(map(_kind, set(map(type, values)))) - {""}
     if not kinds:
         return Nothing()
     if len(kinds) == 1:
         return _INFER[kinds.pop()]([value for value in values if value is not None])
     groups: dict[str, list[Any]] = {}
     for value in values:
-        groups.setdefault(_kind(type(value)), []).append(value)
+        groups.setdefault(_kind(value.__class__), []).append(value)
     groups.pop("", None)
     shape: Shape = Nothing()
     for kind, group in groups.items():

@@ -232,6 +232,8 @@ def describe(shape: Shape) -> str:
             return {"bool": "bool", "binary": "bytes", "date": "date", "time": "time"}[shape.name]
         case Text():
             return "str"
+        case Whole() if not fits_64_bits(shape):
+            return "int beyond 64 bits"
         case Whole():
             return "int" if shape.exact else "int that no float holds exactly"
         case Real():
