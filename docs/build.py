@@ -16,14 +16,14 @@ from docs.reference_pages import reference_pages  # noqa: E402  # the path comes
 from tests.benchmarks import report  # noqa: E402  # the path comes first
 
 _WINDOWS = ("distilmq.pipeline", "distilmq.steps", "distilmq.steps.tasks", "distilmq.models")
-BEGIN, END = "<!-- made from code: not yet -->", "<!-- end -->"
 
 
 def pages() -> dict[Path, str]:
     """Every page that is written by this script, with its text."""
     return {
         DOCS / "benchmarks.md": report.render(report.load_results()),
-        DOCS / "migrating-from-distilabel.md": _migrating(),
+        DOCS / "migrating-from-distilabel.md": _filled(DOCS / "migrating-from-distilabel.md", "not yet", _not_yet()),
+        ROOT / "README.md": _filled(ROOT / "README.md", "figures", report.comparison(report.load_results())),
         **{DOCS / "reference" / name: text for name, text in reference_pages().items()},
     }
 
@@ -33,10 +33,11 @@ def outdated() -> list[Path]:
     return [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
 
 
-def _migrating() -> str:
-    text = (DOCS / "migrating-from-distilabel.md").read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    return f"{before}{BEGIN}\n{_not_yet()}\n{END}{after}"
+def _filled(path: Path, name: str, content: str) -> str:
+    """The page with new content between `<!-- made from code: NAME -->` and the next `<!-- end -->`."""
+    before, begin, rest = path.read_text().partition(f"<!-- made from code: {name} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{begin}{content}\n{end}{after}"
 
 
 def _not_yet() -> str:

@@ -113,6 +113,19 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
+def comparison(results: dict[str, dict[str, Any]]) -> str:
+    """The table of the README: what was measured and tried of both, in short."""
+    lines = ["| | distilmq | distilabel 1.5.3 |", "|---|---|---|"]
+    for row in ROWS:
+        values = results.get(row.name, {}).get("values", {})
+        if "distilmq" in values and "distilabel" in values:
+            cells = [_show(median(values, library), row.unit) for library in ("distilmq", "distilabel")]
+            lines.append(f"| {row.what} | {' | '.join(cells)} |")
+    if behaviour := results.get("behaviour"):
+        lines += _behaviour_lines(behaviour["values"])
+    return "\n".join(lines)
+
+
 def _table(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "| measured | distilmq | distilabel 1.5.3 | ratio | others | target | reached |",
@@ -178,12 +191,18 @@ def _behaviour(values: Values) -> str:
         "",
         "| case | distilmq | distilabel 1.5.3 |",
         "|---|---|---|",
+        *_behaviour_lines(values),
     ]
+    return "\n".join(lines)
+
+
+def _behaviour_lines(values: Values) -> list[str]:
+    lines: list[str] = []
     for case, (what, right) in CASES.items():
         outcomes = values[case]
         cells = [outcome_in_words(outcomes.get(library), right) for library in ("distilmq", "distilabel")]
         lines.append(f"| {what} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return lines
 
 
 def outcome_in_words(outcome: Any, right: list[list[int | None]]) -> str:

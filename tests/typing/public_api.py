@@ -1,5 +1,8 @@
 """The types that a user's script sees: checked by pyright, never run."""
 
+# Connecting steps with `>>` and nothing else is what is typed here.
+# pyright: reportUnusedExpression=false
+
 from __future__ import annotations
 
 from typing import assert_type
