@@ -8,4 +8,7 @@ from distilmq.utils.not_yet import window
 
 __all__ = ["Pipeline", "routing_batch_function", "sample_n_steps"]
 
-__getattr__, _ = window(__name__, {}, ["InstructionResponsePipeline", "RayPipeline"])
+NOT_YET = ["InstructionResponsePipeline", "RayPipeline"]
+"""Names of distilabel that are not built."""
+
+__getattr__, _ = window(__name__, {}, NOT_YET)

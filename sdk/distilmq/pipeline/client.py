@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
 from distilmq.errors import RunError
@@ -154,6 +153,8 @@ class Client:
         self._connection.close()
 
     def _hello(self) -> None:
+        from importlib import metadata  # here, not above: it takes 30 ms, and not every import is for a run
+
         versions = Versions(distilmq=metadata.version("distilmq"), python=platform.python_version())
         host = platform.node()
         self._send(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+
 from distilmq.errors import DistilmqError, RunError, StepError, StepLoadError
 from distilmq.protocol.messages import ErrorInfo, Finished
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from distilmq.pipeline.layout import Box, Layout, Point, place
-from distilmq.pipeline.picture import Node, Picture
+from distilmq.pipeline.picture import Arrow, Node, Picture
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -22,6 +22,10 @@ _SPACING = 26.0
 _TITLE, _SUBTITLE, _LABEL = 15, 12, 11
 _LINE_GAP = 4
 _HEAD = 9.0
+_BEND = 56.0
+"""Between layers, beside the labels: room for arrows to change lanes."""
+_LEAD = 14.0
+"""An arrow's straight piece before and behind its label."""
 _DASH = 7.0
 _CURVE_POINTS = 24
 _ELSEWHERE = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "msyh.ttc")
@@ -58,12 +62,12 @@ class _Painter:
         image = Image.new("RGB", size, "white")
         draw: Any = ImageDraw.Draw(image)
         for arrow in self._picture.arrows:
-            self._arrow(draw, self._layout.paths[arrow.source, arrow.target], dashed=arrow.routed)
+            self._arrow(draw, self._path(arrow), dashed=arrow.routed)
         for node in self._picture.nodes:
             self._node(draw, node)
         if self._labels:
             for arrow in self._picture.arrows:
-                self._label(draw, arrow.label, self._label_at(arrow.source, arrow.target))
+                self._label(draw, arrow.label, self._label_at(arrow))
         half = image.resize((size[0] // 2, size[1] // 2), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         half.save(buffer, format="PNG", optimize=True)
@@ -75,10 +79,10 @@ class _Painter:
             width, height = self._node_size(node)
             boxes[node.key] = Box(height, width) if self._down else Box(width, height)
         edges = [(arrow.source, arrow.target) for arrow in self._picture.arrows]
-        gap = 60.0
+        gap = _BEND
         if self._labels:
             sizes = [self._text_size(arrow.label, _LABEL) for arrow in self._picture.arrows]
-            gap += max((height if self._down else width for width, height in sizes), default=0.0)
+            gap += max((height if self._down else width for width, height in sizes), default=0.0) + 2 * _LEAD
             for arrow in self._picture.arrows:  # no label is wider than the lane of the box it stands at
                 label = self._text_size(arrow.label, _LABEL)
                 key = arrow.target if self._spreads(arrow.source) else arrow.source
@@ -120,11 +124,29 @@ class _Painter:
             y = top + 2 + (number + 0.5) * (_LABEL + _LINE_GAP)
             self._text(draw, text, (centre[0], y), _LABEL, _FAINT)
 
-    def _label_at(self, source: str, target: str) -> Point:
-        """Near the end where the arrow is alone: arrows that fan out have their labels at their targets."""
-        curve = _curve(self._layout.paths[source, target])
-        step = (_CURVE_POINTS * 11) // 20
-        return self._turn(curve[-step] if self._spreads(source) else curve[step])
+    def _path(self, arrow: Arrow) -> list[Point]:
+        """The points an arrow goes through: straight where its label stands."""
+        path = self._layout.paths[arrow.source, arrow.target]
+        if not (self._labels and arrow.label):
+            return path
+        lead = self._label_along(arrow) + 2 * _LEAD
+        if self._spreads(arrow.source):
+            along, across = path[-1]
+            return [*path[:-1], (along - lead, across), path[-1]]
+        along, across = path[0]
+        return [path[0], (along + lead, across), *path[1:]]
+
+    def _label_at(self, arrow: Arrow) -> Point:
+        """The middle of a label: where the arrow is alone, which is at its target when others start with it."""
+        path = self._layout.paths[arrow.source, arrow.target]
+        middle = self._label_along(arrow) / 2 + _LEAD
+        if self._spreads(arrow.source):
+            return self._turn((path[-1][0] - middle - _HEAD / 2, path[-1][1]))
+        return self._turn((path[0][0] + middle, path[0][1]))
+
+    def _label_along(self, arrow: Arrow) -> float:
+        width, height = self._text_size(arrow.label, _LABEL)
+        return height if self._down else width
 
     def _spreads(self, source: str) -> bool:
         return sum(arrow.source == source for arrow in self._picture.arrows) > 1

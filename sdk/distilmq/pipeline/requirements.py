@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import metadata
-
-from packaging.requirements import InvalidRequirement, Requirement
 
 from distilmq.errors import DistilmqUserError
 
@@ -35,6 +32,11 @@ def check_requirements(requirements: Iterable[str]) -> None:
 
 
 def _is_met(text: str) -> bool:
+    # Here, not above: few pipelines have requirements, and `import distilmq.pipeline` stays light.
+    from importlib import metadata
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:

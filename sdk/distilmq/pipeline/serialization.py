@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from distilmq.constants import DISTILMQ_METADATA_KEY
 from distilmq.errors import DistilmqUserError
-from distilmq.mixins.serialization import METADATA_RENAMED, TYPE_INFO_KEY, load_class
+from distilmq.mixins.serialization import TYPE_INFO_KEY, load_class
 from distilmq.pipeline.dag import Dag
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 from distilmq.steps.routing import RoutingBatchFunction
@@ -22,6 +22,7 @@ P = TypeVar("P", bound="Pipeline")
 
 _ROOT = "distilmq"
 _ROOTS = (_ROOT, "distilabel")
+_RENAMED = {"distilabel_metadata": DISTILMQ_METADATA_KEY}
 
 
 def dump_pipeline(pipeline: Pipeline) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def dump_dag(dag: Dag, *, name: str, description: str | None, requirements: Sequ
     Raises:
         DistilmqUserError: a routing function cannot be found again by its name.
     """
+    from importlib import metadata  # here, not above: it takes 30 ms, and not every import is for a dump
+
     routes = [route.dump(step) for step, route in dag.routes.items()]
     if dag.root_route is not None:
         route, successors = dag.root_route
@@ -86,7 +89,8 @@ def load_pipeline(kind: type[P], data: Mapping[str, Any], *, trust_remote_code: 
         for step in described["steps"]:
             _load_step(step, trust_remote_code=trust_remote_code)
     for connection in _dicts(described, "connections"):
-        for target in connection.get("to") or []:
+        targets: list[str] = connection.get("to") or []
+        for target in targets:
             pipeline.add_edge(connection["from"], target)
     for route in _dicts(described, "routing_batch_functions"):
         _load_route(pipeline, route, trust_remote_code=trust_remote_code)
@@ -133,10 +137,12 @@ def _load_route(pipeline: Pipeline, dumped: Mapping[str, Any], *, trust_remote_c
 def _without_distilabel(value: Any) -> Any:
     """A dump with distilabel's name of the metadata column as ours, also where it is a key."""
     if isinstance(value, str):
-        return METADATA_RENAMED.get(value, value)
+        return _RENAMED.get(value, value)
     if isinstance(value, Mapping):
-        items = cast("Mapping[Any, Any]", value).items()
-        return {METADATA_RENAMED.get(key, key): _without_distilabel(item) for key, item in items}
+        renamed: dict[Any, Any] = {}
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            renamed[_RENAMED.get(key, key)] = _without_distilabel(item)
+        return renamed
     if isinstance(value, list):
         return [_without_distilabel(item) for item in cast("list[Any]", value)]
     return value

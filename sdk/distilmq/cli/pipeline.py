@@ -1,0 +1,88 @@
+"""`distilmq pipeline run` and `distilmq pipeline info`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn, Optional
+
+import typer
+from pydantic import ValidationError
+
+from distilmq.cli.info import show
+from distilmq.cli.parameters import parse_parameters
+from distilmq.cli.sources import is_url, pipeline_from_config, pipeline_from_script
+from distilmq.errors import DistilmqUserError, RunError
+from distilmq.pipeline import Pipeline
+
+app = typer.Typer(no_args_is_help=True, help="Run and look at pipelines that were saved.")
+
+Config = Annotated[
+    Optional[str],  # noqa: UP045  # typer reads the annotation
+    typer.Option(help="Path or URL of a saved pipeline (.yaml, .yml or .json)."),
+]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Load classes that are not distilmq's, too.")]
+
+
+@app.command()
+def run(
+    param: Annotated[
+        Optional[list[str]],  # noqa: UP045  # ditto
+        typer.Option(help="A runtime parameter: `step.key=value` or `step.llm.key=value`. Can be given repeatedly."),
+    ] = None,
+    config: Config = None,
+    script: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="Path or URL of a Python script that makes the pipeline; it is run to get it."),
+    ] = None,
+    pipeline_variable_name: Annotated[str, typer.Option(help="The script's variable with the pipeline.")] = "pipeline",
+    ignore_cache: Annotated[bool, typer.Option("--ignore-cache", help="Take nothing that earlier runs did.")] = False,
+    repo_id: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="Dataset repository on the Hub to push the result to."),
+    ] = None,
+    commit_message: Annotated[Optional[str], typer.Option(help="Of the push.")] = None,  # noqa: UP045  # ditto
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    token: Annotated[Optional[str], typer.Option(help="Hub token for the push.")] = None,  # noqa: UP045  # ditto
+    trust_remote_code: Trust = False,
+) -> None:
+    """Run a pipeline that was saved, or that a script makes."""
+    try:
+        pipeline = _pipeline(config, script, pipeline_variable_name, trust_remote_code)
+        parameters = parse_parameters(param or [], pipeline.dag.steps)
+        distiset = pipeline.run(parameters=parameters, use_cache=not ignore_cache)
+    except (DistilmqUserError, RunError, ModuleNotFoundError, ValidationError) as error:
+        _fail(str(error))
+    if repo_id is not None:
+        distiset.push_to_hub(repo_id, private=private, token=token, commit_message=commit_message)
+        return
+    print(distiset)
+
+
+@app.command()
+def info(config: Config = None, trust_remote_code: Trust = False) -> None:
+    """Show what a saved pipeline does and which parameters it takes."""
+    if config is None:
+        _fail("`--config` must be informed.")
+    try:
+        pipeline = pipeline_from_config(config, trust_remote_code=trust_remote_code)
+    except (DistilmqUserError, ValidationError) as error:
+        _fail(str(error))
+    show(pipeline)
+
+
+def _pipeline(config: str | None, script: str | None, variable: str, trust_remote_code: bool) -> Pipeline:
+    if config is None and script is None:
+        _fail("`--config` or `--script` must be informed.")
+    if config is not None and script is not None:
+        _fail("Only one of `--config` or `--script` can be informed.")
+    if config is not None:
+        return pipeline_from_config(config, trust_remote_code=trust_remote_code)
+    assert script is not None  # for the type checker: one of the two is given
+    if is_url(script) and not trust_remote_code:
+        typer.confirm(f"Running a pipeline from a script runs all of its code. Do you trust {script}?", abort=True)
+    return pipeline_from_script(script, variable)
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(1)
