@@ -71,7 +71,7 @@ def prepare(value: Any, path: Path, depth: int = 0) -> Any:
     Raises:
         RowTypeError: the value, or one in it, cannot travel.
     """
-    kind: type[Any] = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # of any value
     if kind is int:
         return value if -(2**63) <= value < 2**64 else _big_int(value)
     if kind in FLAT:
@@ -82,7 +82,7 @@ def prepare(value: Any, path: Path, depth: int = 0) -> Any:
         return _dict(value, path, depth)
     if kind is list:
         return [prepare(item, (place, path), depth + 1) for place, item in enumerate(value)]
-    encode = _ENCODERS.get(kind)
+    encode = _ENCODERS.get(kind)  # pyright: ignore[reportUnknownArgumentType]
     if encode is None:
         encode = _find_encoder(value)
         if encode is None:
@@ -106,11 +106,11 @@ def _refused(value: Any, path: Path, instead: str = "") -> RowTypeError:
         key, path = path
         names.append(str(key))
     column = ".".join(reversed(names))
-    kind: type[Any] = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # of any value
     type_name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if not instead:
         instead = _INSTEAD.get(kind.__name__, "")
-    if not instead and hasattr(kind, "__dataclass_fields__"):
+    if not instead and hasattr(kind, "__dataclass_fields__"):  # pyright: ignore[reportUnknownArgumentType]
         instead = "dataclasses.asdict(value)"
     if not instead:
         instead = "plain values (str, numbers, lists, dicts), or its text"

@@ -141,7 +141,7 @@ def _encode(value: Any, pack: Any) -> bytes:
 
 def _is_plain(value: Any, depth: int) -> bool:
     """Whether msgpack gives back exactly this value: builtin types only, strings for keys."""
-    kind: type[Any] = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # of any value
     if kind is dict:
         for key, item in value.items():
             if type(key) is not str:

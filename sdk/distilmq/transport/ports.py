@@ -13,6 +13,15 @@ class PeerUnreachableError(Exception):
     """The peer of a send is gone or takes no more at the moment. Only the ledger is believed either way."""
 
 
+class MessageTooLargeError(Exception):
+    """A message is larger than its receiver takes; it was not sent."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a message of {size:,} bytes, where at most {limit:,} are taken")
+        self.size = size
+        self.limit = limit
+
+
 class Listener(Protocol):
     """The coordinator's end: one owner thread, many peers."""
 
@@ -35,6 +44,7 @@ class Listener(Protocol):
 
         Raises:
             PeerUnreachableError: the peer is not connected, or its queue is full.
+            MessageTooLargeError: the message is larger than the limit that was set.
         """
         ...
 
@@ -55,7 +65,11 @@ class Connection(Protocol):
         ...
 
     def send(self, frames: Sequence[bytes]) -> None:
-        """Queues frames for the coordinator, connected or not."""
+        """Queues frames for the coordinator, connected or not.
+
+        Raises:
+            MessageTooLargeError: the message is larger than the limit that was set.
+        """
         ...
 
     def close(self) -> None:

@@ -1,88 +1,93 @@
-"""The transport over ZeroMQ: a ROUTER that listens, DEALERs that connect.
+"""The transport over ZeroMQ: a ROUTER that listens, and DEALERs that connect.
 
-The rules come from faults that were reproduced: no identity is ever set (a peer that comes back under a
-fixed one is silently unheard), the ROUTER is mandatory and never blocks (else it drops, or waits for one
-slow peer), linger is finite (for ever hangs at exit, none loses the last message), and ZMTP heartbeats find
-half-open connections. A socket is made, used and closed by one thread.
+What the options below are for was measured (docs/architecture.md): no identity is ever set, since a fixed one
+makes a peer that reconnects silently unheard; a ROUTER tells of peers that it cannot reach instead of dropping
+silently, and never blocks on one; a socket that is closed waits a finite time for what is still to be sent.
+Each end has a context of its own and belongs to the thread that made it.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import zmq
 
-from distilmq.transport.ports import Connection, Listener, PeerId, PeerUnreachableError
+from distilmq.transport.ports import MessageTooLargeError, PeerId, PeerUnreachableError
 
-LINGER = 2_000
-HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT = 5_000, 15_000
-RECONNECT_FIRST, RECONNECT_LAST = (50, 200), 5_000
-COPY_BELOW = 65_536
-"""Bytes: a message with a larger frame is handed over without a copy."""
+LINGER = 2.0
+"""Seconds that `close` waits for what is still to be sent."""
+MAX_IPC_PATH = 100
+"""Characters; the kernel's limit is 107 bytes."""
 
-
-def listen(endpoint: str) -> Listener:
-    """Binds a ROUTER; the port of `tcp://host:*` is found in the listener's `endpoint`."""
-    socket = _socket(zmq.ROUTER)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    # Credits bound what is in flight; a high-water mark would only be a second, blind bound.
-    socket.setsockopt(zmq.SNDHWM, 0)
-    socket.setsockopt(zmq.RCVHWM, 0)
-    socket.setsockopt(zmq.BACKLOG, 1_024)
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError:
-        socket.close(0)
-        raise
-    return ZeroMQListener(socket)
+_COPY_BELOW = 256 * 1024
+"""Bytes up to which copying a frame is cheaper than keeping track of it."""
+_QUEUED_PER_PEER = 10_000
+"""Messages for one peer; a fuse, since credit bounds what is sent."""
+_BACKLOG = 1024
+_HEARTBEAT = {zmq.HEARTBEAT_IVL: 5_000, zmq.HEARTBEAT_TIMEOUT: 30_000, zmq.HEARTBEAT_TTL: 30_000}
+"""Milliseconds. For half-open TCP connections; the kernel tells when the other end of an ipc one is gone."""
 
 
-def connect(endpoint: str) -> Connection:
-    """Connects a DEALER, now or as soon as somebody listens."""
-    socket = _socket(zmq.DEALER)
-    socket.setsockopt(zmq.SNDHWM, 0)
-    socket.setsockopt(zmq.RCVHWM, 0)
-    socket.setsockopt(zmq.RECONNECT_IVL, random.randint(*RECONNECT_FIRST))
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_LAST)
-    socket.connect(endpoint)
-    return ZeroMQConnection(socket)
+def listen(endpoint: str, *, linger: float = LINGER, max_message: int | None = None) -> ZeromqListener:
+    """Binds an endpoint.
+
+    Args:
+        endpoint: `ipc://<path>` (the folder is made, for this user only) or `tcp://<address>:<port>`, port `*`
+            for a free one.
+        linger: seconds that `close` waits for what is still to be sent.
+        max_message: bytes; `send` refuses what is larger.
+    """
+    return ZeromqListener(endpoint, linger=linger, max_message=max_message)
 
 
-def _socket(kind: int) -> zmq.Socket[bytes]:
-    context = cast("zmq.Context[zmq.Socket[bytes]]", zmq.Context.instance())
-    socket = context.socket(kind)
-    socket.setsockopt(zmq.LINGER, LINGER)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_INTERVAL)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT)
-    return socket
+def connect(endpoint: str, *, linger: float = LINGER, max_message: int | None = None) -> ZeromqConnection:
+    """Connects to an endpoint, now or as soon as somebody listens there, and again after every cut."""
+    return ZeromqConnection(endpoint, linger=linger, max_message=max_message)
 
 
-class _Polled:
-    """A socket that is waited for together with file descriptors."""
+class _End:
+    """What both ends share: a context, a socket, and waiting for it."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._socket = socket
+    def __init__(self, kind: int, endpoint: str, *, linger: float, max_message: int | None) -> None:
+        self.endpoint = endpoint
+        self.max_message = max_message
+        """Bytes of the largest message to send; None for no limit."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(kind)
+        self._socket.linger = int(linger * 1000)
+        self._socket.copy_threshold = _COPY_BELOW
+        self._socket.sndhwm = _QUEUED_PER_PEER
+        if not endpoint.startswith("ipc://"):
+            for option, value in _HEARTBEAT.items():
+                self._socket.setsockopt(option, value)
         self._poller = zmq.Poller()
-        self._poller.register(socket, zmq.POLLIN)
-        self._files: set[int] = set()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._files: frozenset[int] = frozenset()
 
     def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
-        """Waits up to `timeout` seconds for a message or one of the files; see `ports.Listener`."""
-        self._watch(set(files))
-        ready: list[tuple[Any, int]] = self._poller.poll(max(0, round(timeout * 1_000)))
-        return {file for file, _ in ready if isinstance(file, int)}
+        """See `ports.Listener.poll`."""
+        if self._files or files:
+            self._watch(frozenset(files))
+        # Rounded up: a wait that is cut short at the end would turn into a busy loop.
+        ready = self._poller.poll(max(0, int(timeout * 1000 + 0.999)))
+        return {source for source, _ in ready if isinstance(source, int)}
 
     def close(self) -> None:
-        """Sends what is queued for at most the linger time, then closes."""
-        self._socket.close()
+        """See `ports.Listener.close`."""
+        if not self._socket.closed:
+            self._socket.close()
+            self._context.term()
 
-    def _watch(self, files: set[int]) -> None:
-        for gone in self._files - files:
-            self._poller.unregister(gone)
-        for new in files - self._files:
-            self._poller.register(new, zmq.POLLIN)
+    def _watch(self, files: frozenset[int]) -> None:
+        if files == self._files:
+            return
+        for file in self._files - files:
+            self._poller.unregister(file)
+        for file in files - self._files:
+            self._poller.register(file, zmq.POLLIN)
         self._files = files
 
     def _receive(self) -> list[bytes] | None:
@@ -91,41 +96,79 @@ class _Polled:
         except zmq.Again:
             return None
 
-    def _send(self, frames: Sequence[bytes]) -> None:
-        copy = all(len(frame) < COPY_BELOW for frame in frames)
-        self._socket.send_multipart(frames, zmq.NOBLOCK, copy=copy)
+    def _check_size(self, frames: Sequence[bytes]) -> None:
+        if self.max_message is None:
+            return
+        size = sum(map(len, frames))
+        if size > self.max_message:
+            raise MessageTooLargeError(size, self.max_message)
+
+    def _send_parts(self, frames: Sequence[bytes], flags: int) -> None:
+        send: Any = self._socket.send
+        for frame in frames[:-1]:
+            send(frame, flags | zmq.SNDMORE, False)
+        send(frames[-1], flags, False)
 
 
-class ZeroMQListener(_Polled):
-    """`ports.Listener` on a ROUTER socket."""
+class ZeromqListener(_End):
+    """See `ports.Listener`; `endpoint` is the one that was really bound."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        super().__init__(socket)
-        self.endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    def __init__(self, endpoint: str, *, linger: float, max_message: int | None) -> None:
+        _check_ipc_path(endpoint)
+        super().__init__(zmq.ROUTER, endpoint, linger=linger, max_message=max_message)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.BACKLOG, _BACKLOG)
+        try:
+            if endpoint.startswith("ipc://"):
+                Path(endpoint.removeprefix("ipc://")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._socket.bind(endpoint)
+        except (zmq.ZMQError, OSError):
+            self._socket.close(linger=0)
+            self._context.term()
+            raise
+        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
 
     def receive(self) -> tuple[PeerId, list[bytes]] | None:
-        """The next message and who sent it, or None."""
+        """See `ports.Listener.receive`."""
         frames = self._receive()
-        return (PeerId(frames[0]), frames[1:]) if frames else None
+        return None if frames is None else (PeerId(frames[0]), frames[1:])
 
     def send(self, peer: PeerId, frames: Sequence[bytes]) -> None:
-        """Hands frames to the peer's queue; raises PeerUnreachableError."""
+        """See `ports.Listener.send`."""
+        self._check_size(frames)
         try:
-            self._send([peer, *frames])
-        except (zmq.Again, zmq.ZMQError) as error:
-            raise PeerUnreachableError(str(error)) from error
+            self._send_parts([peer, *frames], zmq.NOBLOCK)
+        except zmq.Again as error:
+            raise PeerUnreachableError("the peer's queue is full") from error
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            raise PeerUnreachableError("the peer is not connected") from error
 
 
-class ZeroMQConnection(_Polled):
-    """`ports.Connection` on a DEALER socket."""
+class ZeromqConnection(_End):
+    """See `ports.Connection`."""
+
+    def __init__(self, endpoint: str, *, linger: float, max_message: int | None) -> None:
+        super().__init__(zmq.DEALER, endpoint, linger=linger, max_message=max_message)
+        self._socket.sndhwm = 0
+        near = endpoint.startswith("ipc://")
+        # With jitter, so that a thousand workers do not come back in one instant.
+        self._socket.setsockopt(zmq.RECONNECT_IVL, random.randint(10, 30) if near else random.randint(100, 1000))
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500 if near else 10_000)
+        self._socket.connect(endpoint)
 
     def receive(self) -> list[bytes] | None:
-        """The next message, or None."""
+        """See `ports.Connection.receive`."""
         return self._receive()
 
     def send(self, frames: Sequence[bytes]) -> None:
-        """Queues frames; raises PeerUnreachableError when the queue takes no more."""
-        try:
-            self._send(frames)
-        except zmq.Again as error:
-            raise PeerUnreachableError(str(error)) from error
+        """See `ports.Connection.send`."""
+        self._check_size(frames)
+        self._send_parts(frames, zmq.NOBLOCK)
+
+
+def _check_ipc_path(endpoint: str) -> None:
+    path = endpoint.removeprefix("ipc://")
+    if path != endpoint and len(path.encode()) > MAX_IPC_PATH:
+        raise ValueError(f"the path of a local socket has at most {MAX_IPC_PATH} bytes, {path!r} has more")
