@@ -13,6 +13,7 @@ from distilmq.protocol.plan import Plan
 from distilmq.transport.zeromq import listen
 from distilmq_broker.adapters.process_launcher import ProcessLauncher
 from distilmq_broker.adapters.processes import adopt_orphans, end_descendants
+from distilmq_broker.adapters.repair import repair
 from distilmq_broker.adapters.routing_process import RoutingProcess
 from distilmq_broker.adapters.run_lock import RunLock, RunLockedError
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
@@ -64,6 +65,9 @@ def _run(settings: BrokerSettings) -> int:
         stack.callback(journal.close)
         lock.describe(epoch=journal.epoch, endpoint=settings.endpoint)
         log.bind(epoch=journal.epoch)
+        repaired = repair(journal)
+        if repaired is not None:
+            log.warning("journal_repaired", damage=repaired.damage, damaged=repaired.damaged, dropped=repaired.dropped)
         _raise_file_limit()
         adopt_orphans()
         stack.callback(end_descendants)

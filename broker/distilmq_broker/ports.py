@@ -70,6 +70,10 @@ class Journal(Protocol):
         """The dead letters: step, seq_no, row, input, error, attempt, worker, time."""
         ...
 
+    def doubt(self) -> None:
+        """Notes that a damaged record was met: the next to open the run looks for more, and repairs it."""
+        ...
+
     def close(self) -> None:
         """Commits and closes."""
         ...

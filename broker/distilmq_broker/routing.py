@@ -29,9 +29,7 @@ def checked_choice(step: str, successors: Sequence[str], choice: object) -> tupl
         ChoiceError: it is no list of successors.
     """
     if not isinstance(choice, list | tuple):
-        raise ChoiceError(
-            f"the routing function behind step {step!r} answered {choice!r:.200}, not a list of step names"
-        )
+        raise no_list(step, f"{choice!r:.200}")
     names: Sequence[object] = list(choice)  # pyright: ignore[reportUnknownArgumentType]  # the user's value
     for name in names:
         if name not in successors:
@@ -41,6 +39,11 @@ def checked_choice(step: str, successors: Sequence[str], choice: object) -> tupl
                 f" its successors are {known}"
             )
     return tuple(successor for successor in successors if successor in names)
+
+
+def no_list(step: str, shown: str) -> ChoiceError:
+    """The error for an answer that is no list, as text."""
+    return ChoiceError(f"the routing function behind step {step!r} answered {shown}, not a list of step names")
 
 
 def error_info(error: BaseException) -> ErrorInfo:

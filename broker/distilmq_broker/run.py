@@ -172,4 +172,5 @@ class Run:
 
 def journal_error(error: JournalError) -> ErrorInfo:
     """A journal that cannot be read, as the end of a run."""
-    return ErrorInfo(type="JournalError", message=str(error))
+    text = f"{error}. Run it again: what is damaged is found then, and done anew"
+    return ErrorInfo(type="JournalError", message=text)

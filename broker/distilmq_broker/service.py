@@ -7,6 +7,7 @@ of ours, which is logged, told to the client, and raised.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from distilmq.errors import JournalError
 from distilmq.protocol import messages
@@ -169,6 +170,8 @@ class Service:
         self._log.exception("journal_broken")
         if self.desk.run is None:
             raise error
+        with suppress(JournalError):
+            self._journal.doubt()
         self.desk.run.finish_with(journal_error(error))
 
     # ------------------------------------------------------------ the plan

@@ -20,7 +20,7 @@ from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.adapters.framing import framed, take_frame
 from distilmq_broker.adapters.process_launcher import client_environment
 from distilmq_broker.core.events import Routed, RouteFailed
-from distilmq_broker.routing import ChoiceError, checked_choice, error_info, sample_steps
+from distilmq_broker.routing import ChoiceError, checked_choice, error_info, no_list, sample_steps
 
 _ASKED_AT_ONCE = 32
 """Questions on the way to the child: few enough that writing them never blocks."""
@@ -150,6 +150,8 @@ class RoutingProcess:
             self._answers.append(RouteFailed(step, seq_no, error))
             return
         try:
+            if isinstance(rest[0], str):
+                raise no_list(step, rest[0])
             self._answers.append(Routed(step, seq_no, checked_choice(step, successors, rest[0])))
         except ChoiceError as error:
             self._answers.append(RouteFailed(step, seq_no, error_info(error)))

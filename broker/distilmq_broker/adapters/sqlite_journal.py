@@ -151,6 +151,11 @@ class SqliteJournal:
             for table in ("batch", "dead_letter", "answer", "cursor"):
                 connection.executemany(f"DELETE FROM {table} WHERE step = ?", [(name,) for name in names])
 
+    def doubt(self) -> None:
+        """Has all segments looked through when the run is opened the next time: a damaged record was met."""
+        with self.writing() as connection:
+            connection.execute("UPDATE segment SET boot = ''")
+
     def count_answers(self) -> None:
         """Finds the steps that have recorded answers."""
         with ledger_errors(self.path):
