@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from distilmq.errors import DistilmqUserError
@@ -16,7 +18,7 @@ def graph_of(*chains: str) -> Graph:
         for name in names:
             if name not in graph:
                 graph.add(name)
-        for source, target in zip(names, names[1:], strict=False):
+        for source, target in itertools.pairwise(names):
             graph.connect(source, target)
     return graph
 
@@ -42,7 +44,7 @@ def test_a_long_chain_is_ordered_without_recursion() -> None:
     graph = Graph()
     for name in reversed(names):
         graph.add(name)
-    for source, target in zip(names, names[1:], strict=False):
+    for source, target in itertools.pairwise(names):
         graph._successors[source].append(target)  # connect looks for cycles each time
         graph._predecessors[target].append(source)
 
@@ -137,5 +139,5 @@ def test_load_groups_that_wait_for_each_other_are_refused() -> None:
     graph.connect("b", "c")  # {a, d} needs c, {b, c} needs a
     groups = [["a", "d"], ["b", "c"]]
 
-    with pytest.raises(DistilmqUserError, match="cannot be in the same load group|wait for each other"):
+    with pytest.raises(DistilmqUserError, match=r"cannot be in the same load group|wait for each other"):
         load_stages(graph, global_steps=[], groups=groups)

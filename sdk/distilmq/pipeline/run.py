@@ -201,7 +201,8 @@ def connect(endpoint: str) -> Any:
     """A connection to a coordinator."""
     from distilmq.transport.zeromq import connect as connect_zeromq
 
-    return connect_zeromq(endpoint)
+    # The coordinator also sees its standard input end: nothing is lost when the last words do not reach it.
+    return connect_zeromq(endpoint, linger=0.5)
 
 
 def say(text: str) -> None:
