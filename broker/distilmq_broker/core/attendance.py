@@ -1,0 +1,251 @@
+"""Processes come, load, beat, and leave: what each of that means for slots and leases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from distilmq.protocol.messages import Ack, Cancel, Drain, ErrorInfo, Lease, Stop, Who
+from distilmq_broker.core import policy
+from distilmq_broker.core.dispatch import Dispatch
+from distilmq_broker.core.ending import Ending
+from distilmq_broker.core.events import (
+    LoadFailed,
+    SupervisorBeat,
+    SupervisorExited,
+    SupervisorJoined,
+    WorkerBeat,
+    WorkerExited,
+    WorkerJoined,
+    WorkerReady,
+)
+from distilmq_broker.core.losses import Losses
+from distilmq_broker.core.run import Mode, Run
+from distilmq_broker.core.sources import ordinal
+from distilmq_broker.core.steps import StepState
+from distilmq_broker.core.workers import Session
+
+
+class Attendance:
+    """Keeps the list of workers true."""
+
+    def __init__(self, run: Run, dispatch: Dispatch, losses: Losses, ending: Ending) -> None:
+        self._run = run
+        self._dispatch = dispatch
+        self._losses = losses
+        self._ending = ending
+        self._start_deaths = 0
+        self.ever_ready = False
+        """Whether any process has loaded its step so far."""
+
+    def supervisor_joined(self, event: SupervisorJoined, now: float) -> None:
+        """A host is there, for the first time or again."""
+        self._run.workers.touch(event.worker, now).session = event.session
+
+    def supervisor_beat(self, event: SupervisorBeat, now: float) -> None:
+        """A host lives; a process that it does not list any more is gone."""
+        host = next((host for host in self._run.workers.hosts.values() if host.session == event.session), None)
+        if host is None:
+            self._run.send(event.session, Who())
+            return
+        host.seen = now
+        for session in self._run.workers.of_host(host.worker):
+            if session.id in event.children:
+                session.listed, session.unlisted = True, 0
+            elif session.listed:
+                session.unlisted += 1
+                if session.unlisted >= policy.MISSED_BEATS:
+                    self._losses.gone(session, counted=not session.stopping, why="its supervisor lists it no more")
+
+    def supervisor_exited(self, event: SupervisorExited) -> bool:
+        """A supervisor ended and its processes with it; tells whether any slot was lost."""
+        known = self._run.workers.hosts.pop(event.worker, None)
+        for session in self._run.workers.of_host(event.worker):
+            self._losses.gone(session, counted=False, why=f"supervisor {event.worker} ended with code {event.code}")
+        return known is not None
+
+    def silence(self, now: float) -> bool:
+        """Gives up on hosts that were silent for too long; tells whether there was one."""
+        liveness = self._run.plan.settings.liveness
+        silent = [host for host in self._run.workers.hosts.values() if now >= host.seen + liveness]
+        for host in silent:
+            del self._run.workers.hosts[host.worker]
+            for session in self._run.workers.of_host(host.worker):
+                self._losses.gone(session, counted=False, why=f"host {host.worker} was silent for {liveness} s")
+        return bool(silent)
+
+    def joined(self, event: WorkerJoined, now: float) -> None:
+        """A step process said Hello."""
+        workers = self._run.workers
+        workers.touch(event.worker, now)
+        self._start_deaths = 0
+        if self._run.mode is not Mode.RUNNING and event.session not in workers.sessions:
+            self._run.send(event.session, Stop(now=not event.held))
+            return
+        session = workers.sessions.get(event.session)
+        if session is not None:
+            self._joined_again(session, event, now)
+            return
+        condemned = workers.gone.get(event.session, False)
+        session = workers.add(event.session, event.worker, event.steps)
+        if condemned:
+            self._losses.condemn(session, counted=False, why="it was given up before")
+        elif event.step is not None:
+            self._came_back(session, event, now)
+
+    def ready(self, event: WorkerReady, now: float) -> None:
+        """`load()` of a step returned."""
+        session = self._known(event.session, now)
+        state = self._run.state_of(session) if session is not None else None
+        if session is None or state is None or state.name != event.step or session.stopping:
+            return
+        state.load_deaths = 0
+        self._becomes_ready(session, state)
+
+    def load_failed(self, event: LoadFailed, now: float) -> None:
+        """`load()` of a step raised."""
+        session = self._known(event.session, now)
+        state = self._run.state_of(session) if session is not None else None
+        if state is not None and state.name == event.step and not state.finished:
+            self._ending.fail(event.step, event.error, loading=True)
+
+    def beat(self, event: WorkerBeat, now: float) -> None:
+        """A step process said what it holds."""
+        session = self._known(event.session, now)
+        if session is None:
+            return
+        session.beats += 1
+        if session.stopping:
+            if session.beats % policy.WHO_AFTER == 0:
+                self._run.send(session.id, Stop())
+        elif session.step is not None and not session.ready and session.beats % policy.WHO_AFTER == 0:
+            self._run.send(session.id, Who())
+        if self._run.mode is Mode.DRAINING and session.held and self._ending.deadline is not None:
+            self._run.send(session.id, Drain(timeout=max(0.0, self._ending.deadline - now)))
+        self._reconcile(session, event.held, now)
+
+    def exited(self, event: WorkerExited) -> None:
+        """A step process ended, as its supervisor says."""
+        session = self._run.workers.sessions.get(event.session)
+        why = f"exit code {event.code}" + (f"\n{event.output}" if event.output else "")
+        if session is None:
+            self._unknown_exited(event, why)
+            return
+        state = self._run.state_of(session)
+        unexpected = not event.expected and not session.stopping
+        loading = state is not None and not session.ready
+        self._losses.gone(session, counted=unexpected and session.ready, why=why)
+        if state is not None and loading and unexpected:
+            state.load_deaths += 1
+            if state.load_deaths >= policy.LOAD_DEATHS:
+                text = f"{state.load_deaths} processes in a row ended while step '{state.name}' was loading; {why}"
+                self._ending.fail(state.name, ErrorInfo(type="WorkerDied", message=text), loading=True)
+
+    def dismiss(self, state: StepState) -> None:
+        """The processes of a finished step may leave."""
+        for session in state.sessions:
+            self._stop(session)
+        state.sessions.clear()
+
+    def _stop(self, session: Session) -> None:
+        session.stopping = True
+        session.beats = 0
+        self._run.send(session.id, Stop())
+
+    def _known(self, session: str, now: float) -> Session | None:
+        found = self._run.workers.sessions.get(session)
+        if found is None:
+            if self._run.mode is Mode.RUNNING:
+                self._run.send(session, Who())
+            return None
+        self._run.workers.touch(found.worker, now)
+        return found
+
+    def _unknown_exited(self, event: WorkerExited, why: str) -> None:
+        if event.expected or event.code == 0 or event.session in self._run.workers.gone:
+            return
+        self._start_deaths += 1
+        if self._start_deaths >= policy.START_DEATHS + self._run.stages.slots():
+            text = f"step processes end before they can say Hello; {why}"
+            self._ending.fail("", ErrorInfo(type="WorkerDied", message=text), loading=True)
+
+    def _joined_again(self, session: Session, event: WorkerJoined, now: float) -> None:
+        state = self._run.state_of(session)
+        if session.stopping:
+            self._run.send(session.id, Stop())
+        elif state is not None and event.step is None:
+            # It never got its Assign.
+            self._reconcile(session, (), now)
+            self._dispatch.tell(session)
+        elif state is not None and event.ready:
+            self._becomes_ready(session, state)
+        self._reconcile(session, event.held, now)
+
+    def _came_back(self, session: Session, event: WorkerJoined, now: float) -> None:
+        """A process that outlived a restart of ours, or that was given up, goes on where there is room for it."""
+        state = self._run.flow.step(event.step or "")
+        held = [lease for lease in event.held if state is not None and lease.step == state.name]
+        wanted = state is not None and self._run.stages.loaded(state) and len(state.sessions) < state.place.replicas
+        if state is None or not wanted:
+            session.step = None if state is None else state.place.index
+            self._stop(session)
+            return
+        if state.source is not None:
+            numbers = [ordinal(lease.seq_no) for lease in held]
+            known = [number for number in numbers if number is not None]
+            if len(known) != len(numbers) or not state.source.continues(known):
+                self._losses.condemn(session, counted=False, why="a generator that lost its place starts again")
+                return
+            self._dispatch.enlist(session, state)
+            for work in state.source.adopt(session.id, len(known)):
+                state.leases.open(work)
+                self._run.hold(session, work, now)
+        else:
+            self._dispatch.enlist(session, state)
+        if event.ready:
+            self._becomes_ready(session, state)
+        self._reconcile(session, held, now)
+
+    def _becomes_ready(self, session: Session, state: StepState) -> None:
+        self.ever_ready = True
+        session.ready = True
+        state.dirty = True
+        if state.source is not None and state.source.session is None:
+            state.source.session = session.id
+        if self._run.mode is Mode.DRAINING:
+            self._run.send(session.id, Stop(now=True))
+
+    def _reconcile(self, session: Session, held: Iterable[Lease], now: float) -> None:
+        """Compares what a process says it holds with what the ledger gives it."""
+        state = self._run.state_of(session)
+        if state is None:
+            return
+        said = {(lease.seq_no, lease.part): lease for lease in held if lease.step == state.name}
+        for work in list(session.held.values()):
+            if work.key in said:
+                work.missed = 0
+            elif work.ticket <= self._run.outbox.committed:
+                work.missed += 1
+                if work.missed >= policy.MISSED_BEATS << min(work.losses, 6):
+                    work.losses += 1
+                    self._losses.returned(session, work, now)
+                    if session.id not in self._run.workers.sessions:
+                        return
+        for key, lease in said.items():
+            if key not in session.held:
+                self._claimed(session, state, lease, now)
+
+    def _claimed(self, session: Session, state: StepState, lease: Lease, now: float) -> None:
+        """A process holds a batch that the ledger does not give it."""
+        if state.source is not None:
+            which = ordinal(lease.seq_no)
+            if which is not None and which < state.source.recorded:
+                self._run.send(session.id, Ack(lease=lease))
+            return
+        work = self._run.flow.find(state, (lease.seq_no, lease.part))
+        if work is None:
+            # It is recorded: a result may be forgotten, and work on it may end.
+            self._run.send(session.id, Ack(lease=lease))
+            self._run.send(session.id, Cancel(lease=lease))
+        elif work.holder is None:
+            work.attempt = max(work.attempt, lease.attempt)
+            self._run.hold(session, work, now)

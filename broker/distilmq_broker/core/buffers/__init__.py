@@ -1,0 +1,1 @@
+"""Input buffers: one small class for each manner of filling."""

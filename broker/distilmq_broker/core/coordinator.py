@@ -1,0 +1,233 @@
+"""The coordinator's mind: events go in, commands come out; it wires the small parts together.
+
+Everything here is a function of the plan, the facts and the events, in their order. `now` is monotonic seconds,
+compared and never stored beyond the process; nothing is drawn by chance and no set is iterated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from distilmq.protocol import messages
+from distilmq.protocol.messages import Ack, Stop
+from distilmq.protocol.plan import Plan
+from distilmq_broker.core import events, report
+from distilmq_broker.core.attendance import Attendance
+from distilmq_broker.core.commands import Command, KeepSlots
+from distilmq_broker.core.dispatch import Dispatch
+from distilmq_broker.core.ending import Ending
+from distilmq_broker.core.facts import Fact
+from distilmq_broker.core.losses import Losses
+from distilmq_broker.core.replay import replay
+from distilmq_broker.core.results import Results
+from distilmq_broker.core.run import Mode, Run
+from distilmq_broker.core.steps import StepState
+from distilmq_broker.core.workers import Session
+
+
+class Coordinator:
+    """Decides everything about one run and does nothing itself.
+
+    Give it the journal's facts, start it, then hand it each event and carry out the commands it gives back.
+    """
+
+    def __init__(self, plan: Plan, *, epoch: int, run: str) -> None:
+        self.epoch = epoch
+        """Which coordinator of this run it is, from 1."""
+        self.name = run
+        self.run = Run(plan)
+        self._results = Results(self.run)
+        self._ending = Ending(self.run)
+        self._losses = Losses(self.run, self._results, self._ending)
+        self._dispatch = Dispatch(self.run)
+        self._attendance = Attendance(self.run, self._dispatch, self._losses, self._ending)
+        self._slots = 0
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            events.SupervisorJoined: self._attendance.supervisor_joined,
+            events.SupervisorBeat: self._attendance.supervisor_beat,
+            events.SupervisorExited: self._supervisor_exited,
+            events.WorkerJoined: self._attendance.joined,
+            events.WorkerReady: self._attendance.ready,
+            events.WorkerBeat: self._attendance.beat,
+            events.WorkerExited: lambda event, now: self._attendance.exited(event),
+            events.LoadFailed: self._attendance.load_failed,
+            events.BatchDone: self._batch_done,
+            events.BatchFailed: self._batch_failed,
+            events.BatchReturned: self._batch_returned,
+            events.AnswerCame: lambda event, now: self._results.answer(event),
+            events.Routed: self._routed,
+            events.RouteFailed: self._route_failed,
+            events.Committed: self._committed,
+            events.CommitFailed: self._commit_failed,
+            events.StopRequested: lambda event, now: self._ending.drain(event.timeout, now),
+            events.KillRequested: lambda event, now: self._ending.kill(),
+            events.PauseRequested: self._paused,
+            events.ResumeRequested: self._resumed,
+            events.DeadlineReached: lambda event, now: None,
+        }
+
+    @property
+    def outcome(self) -> str | None:
+        """`done`, `stopped` or `failed`; None while the run goes on."""
+        return self._ending.outcome
+
+    def restore(self, facts: Iterable[Fact]) -> None:
+        """Takes over what earlier coordinators of the run recorded; called before `start`."""
+        replay(self.run.flow, facts)
+
+    def start(self, now: float) -> list[Command]:
+        """Begins, or goes on where the facts end."""
+        for state in self.run.flow.steps:
+            for seq_no in list(state.unrouted.chunks):
+                self._results.ask_route(state, seq_no)
+        self._settle(now)
+        return self.run.outbox.take()
+
+    def handle(self, event: events.Event, now: float) -> list[Command]:
+        """What follows from an event. No event raises, whatever a peer says."""
+        handler = self._handlers[type(event)]
+        if self.run.mode is Mode.OVER:
+            self._handle_late(event)
+        else:
+            handler(event, now)
+            self._settle(now)
+        return self.run.outbox.take()
+
+    def next_deadline(self) -> float | None:
+        """When to come back with `DeadlineReached` if nothing else happens before."""
+        if self.run.mode is Mode.OVER:
+            return None
+        times = [
+            self._ending.deadline,
+            self.run.workers.silent_until(self.run.plan.settings.liveness),
+            *(self._expiry(session.since, state) for state, session in self._timed()),
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    def progress(self, now: float) -> messages.Progress:
+        """What a watching client is told."""
+        return report.progress(self.run, self._ending, self._attendance, self.name, now)
+
+    def _settle(self, now: float) -> None:
+        """Lets everything happen that an event made possible, upstream first."""
+        run = self.run
+        self._expire(now)
+        if run.mode is Mode.RUNNING:
+            self._finish_steps()
+            if run.may_hand_out:
+                self._dispatch.assign()
+                for state in run.flow.steps:
+                    if state.dirty and run.stages.loaded(state):
+                        state.dirty = False
+                        self._dispatch.hand_out(state, now)
+                self._dispatch.feed(now)
+        elif run.mode is Mode.DRAINING:
+            if all(state.finished or run.flow.finish(state) for state in run.flow.steps):
+                self._ending.finish()
+            else:
+                self._ending.drained(now)
+
+    def _finish_steps(self) -> None:
+        run = self.run
+        finished = [state for state in run.flow.steps if state.dirty and not state.finished and run.flow.finish(state)]
+        if finished or not self._slots:
+            run.stages.advance()
+            if run.stages.over:
+                self._ending.finish()
+                return
+            self._keep_slots(run.stages.slots())
+        for state in finished:
+            self._attendance.dismiss(state)
+
+    def _keep_slots(self, count: int) -> None:
+        if count != self._slots:
+            self._slots = count
+            self.run.outbox.emit(KeepSlots(count))
+
+    def _expire(self, now: float) -> None:
+        if self.run.mode is Mode.OVER:
+            return
+        if self._attendance.silence(now):
+            self._slots_lost()
+        for state, session in self._timed():
+            expiry = self._expiry(session.since, state)
+            if expiry is not None and now >= expiry:
+                why = f"a batch took longer than batch_timeout ({state.place.spec.batch_timeout} s)"
+                self._losses.condemn(session, counted=True, why=why)
+
+    def _timed(self) -> list[tuple[StepState, Session]]:
+        return [
+            (state, session)
+            for state in self.run.flow.steps
+            if state.place.spec.batch_timeout is not None
+            for session in state.sessions
+            if session.held
+        ]
+
+    def _expiry(self, since: float, state: StepState) -> float | None:
+        timeout = state.place.spec.batch_timeout
+        return None if timeout is None else since + timeout
+
+    def _slots_lost(self) -> None:
+        if self.run.mode is Mode.RUNNING and self._slots:
+            self.run.outbox.emit(KeepSlots(self._slots))
+
+    def _all_dirty(self) -> None:
+        for state in self.run.flow.steps:
+            state.dirty = True
+
+    def _handle_late(self, event: events.Event) -> None:
+        """After the end only commits count, and workers that do not know it yet are told."""
+        match event:
+            case events.Committed():
+                self.run.outbox.commit(event.ticket)
+            case events.WorkerJoined():
+                self.run.send(event.session, Stop(now=True))
+            case events.BatchDone() if self.outcome == "done":
+                self.run.send(event.session, Ack(lease=event.lease))
+            case _:
+                pass
+
+    def _supervisor_exited(self, event: events.SupervisorExited, now: float) -> None:
+        if self._attendance.supervisor_exited(event):
+            self._slots_lost()
+
+    def _batch_done(self, event: events.BatchDone, now: float) -> None:
+        self._results.done(event, now)
+
+    def _batch_failed(self, event: events.BatchFailed, now: float) -> None:
+        state = self.run.flow.step(event.lease.step)
+        work = None if state is None else self.run.flow.find(state, (event.lease.seq_no, event.lease.part))
+        if state is not None and work is not None and (state.source is None or work.holder == event.session):
+            self._ending.fail(event.lease.step, event.error)
+
+    def _batch_returned(self, event: events.BatchReturned, now: float) -> None:
+        session = self.run.workers.sessions.get(event.session)
+        work = None if session is None else session.held.get((event.lease.seq_no, event.lease.part))
+        if session is not None and work is not None and work.attempt == event.lease.attempt:
+            self._losses.returned(session, work, now)
+
+    def _routed(self, event: events.Routed, now: float) -> None:
+        self._results.routed(event)
+
+    def _route_failed(self, event: events.RouteFailed, now: float) -> None:
+        state = self.run.flow.step(event.step)
+        if state is not None and event.seq_no in state.unrouted.chunks:
+            self._ending.fail(event.step, event.error)
+
+    def _committed(self, event: events.Committed, now: float) -> None:
+        self.run.outbox.commit(event.ticket)
+        if self.run.fault is not None:
+            self.run.fault = None
+            self._all_dirty()
+
+    def _commit_failed(self, event: events.CommitFailed, now: float) -> None:
+        self.run.fault = event.reason
+
+    def _paused(self, event: events.PauseRequested, now: float) -> None:
+        self.run.held_up = event.reason
+
+    def _resumed(self, event: events.ResumeRequested, now: float) -> None:
+        self.run.held_up = None
+        self._all_dirty()

@@ -1,0 +1,118 @@
+"""Who gets what: slots to steps, batches to processes, and how far generators run ahead."""
+
+from __future__ import annotations
+
+from distilmq_broker.core import policy
+from distilmq_broker.core.commands import SendAssign, SendBatch
+from distilmq_broker.core.leases import Work
+from distilmq_broker.core.run import Run
+from distilmq_broker.core.steps import StepState
+from distilmq_broker.core.workers import Session, roomiest
+
+
+class Dispatch:
+    """Hands out slots and batches.
+
+    Backpressure is a preference, never a condition of progress: a generator is asked while fewer rows than
+    `waiting_rows` wait in loaded steps; and when nothing is out and nothing can be handed out, whatever the bound.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._bound = run.plan.settings.waiting_rows
+        self._sources = [
+            [state for state in run.flow.steps if state.source is not None and state.place.component == component]
+            for component in range(run.flow.topology.components)
+        ]
+
+    def assign(self) -> None:
+        """Gives free slots the replicas that the current stage lacks: first one of each step, in plan order."""
+        for session in self._run.workers.idle():
+            lacking = [
+                state
+                for state in self._run.stages.unfinished()
+                if len(state.sessions) < state.place.replicas and (not session.takes or state.name in session.takes)
+            ]
+            if lacking:
+                self.enlist(session, min(lacking, key=lambda state: len(state.sessions)))
+                self.tell(session)
+
+    def enlist(self, session: Session, state: StepState) -> None:
+        """Makes a process a replica of a step."""
+        used = [other.replica for other in state.sessions]
+        session.step = state.place.index
+        session.replica = next(replica for replica in range(len(used) + 1) if replica not in used)
+        session.credit = policy.credit(state.place.spec)
+        session.beats = 0
+        state.sessions.append(session)
+        state.dirty = True
+
+    def tell(self, session: Session) -> None:
+        """Tells a process, for the first time or again, which replica it is."""
+        if (state := self._run.state_of(session)) is not None:
+            self._run.outbox.emit(SendAssign(session.id, state.name, session.replica))
+
+    def hand_out(self, state: StepState, now: float) -> None:
+        """Gives a step's batches to its processes, the foremost batch to the one that holds least."""
+        if state.source is not None:
+            return
+        while (session := roomiest(state.sessions)) is not None:
+            if (work := self._run.flow.next_work(state)) is None:
+                return
+            self._give(session, work, now)
+
+    def feed(self, now: float) -> None:
+        """Asks generators for more, those that gave least first."""
+        for component, sources in enumerate(self._sources):
+            while askable := [state for state in sources if self._askable(state)]:
+                if self._waiting(component) >= self._bound and not self._idle(component):
+                    break
+                self._ask(min(askable, key=_given), now)
+
+    def _askable(self, state: StepState) -> bool:
+        source = state.source
+        if source is None or not source.may_be_asked or not self._run.stages.loaded(state):
+            return False
+        return bool(state.sessions) and state.sessions[0].room > 0
+
+    def _ask(self, state: StepState, now: float) -> None:
+        if state.source is not None:
+            work = state.source.ask()
+            state.leases.open(work)
+            self._give(state.sessions[0], work, now, offset=state.source.offset)
+
+    def _give(self, session: Session, work: Work, now: float, *, offset: int = 0) -> None:
+        run = self._run
+        work.attempt += 1
+        work.missed = 0
+        work.ticket = run.outbox.ticket
+        run.hold(session, work, now)
+        predecessors = run.flow.steps[work.step].place.spec.predecessors
+        inputs = tuple((predecessors[branch], work.cut.inputs[branch]) for branch in work.cut.present)
+        run.outbox.emit(SendBatch(session.id, run.lease(work), inputs, offset))
+
+    def _waiting(self, component: int) -> int:
+        """Rows that steps loaded now could take; what a global step will take does not count."""
+        return sum(
+            state.buffer.rows + state.leases.ready_rows
+            for state in self._loaded(component)
+            if state.place.manner != "everything"
+        )
+
+    def _idle(self, component: int) -> bool:
+        """Whether no batch is with a worker or the router, and none can be handed out."""
+        flow = self._run.flow
+        if any(state.leases.leased or state.unrouted.chunks for state in self._loaded(component)):
+            return False
+        return all(flow.next_work(state) is None for state in self._loaded(component))
+
+    def _loaded(self, component: int) -> list[StepState]:
+        stages = self._run.stages
+        return [state for state in self._run.flow.steps if state.place.component == component and stages.loaded(state)]
+
+
+def _given(state: StepState) -> tuple[int, int]:
+    source = state.source
+    if source is None:
+        return (0, state.place.index)
+    return (source.offset + (source.asked - source.recorded) * state.place.spec.size, state.place.index)

@@ -1,0 +1,105 @@
+"""What is lost comes back: batches of dead workers, batches that never arrived, batches that kill.
+
+Only unexpected deaths count, and only for the batch that the worker was at; the others go back uncounted.
+"""
+
+from __future__ import annotations
+
+from distilmq.protocol.messages import ErrorInfo
+from distilmq_broker.core import policy
+from distilmq_broker.core.commands import KillWorker
+from distilmq_broker.core.ending import Ending
+from distilmq_broker.core.facts import BatchHalved, DeathCounted
+from distilmq_broker.core.leases import Work
+from distilmq_broker.core.parts import halve
+from distilmq_broker.core.results import Results
+from distilmq_broker.core.run import Run
+from distilmq_broker.core.sources import Source, ordinal
+from distilmq_broker.core.steps import StepState
+from distilmq_broker.core.workers import Session
+
+
+class Losses:
+    """Gives back what workers do not hold any more."""
+
+    def __init__(self, run: Run, results: Results, ending: Ending) -> None:
+        self._run = run
+        self._results = results
+        self._ending = ending
+
+    def gone(self, session: Session, *, counted: bool, why: str, condemned: bool = False) -> None:
+        """A process is gone; `counted` if it died unexpectedly, of which the batch it was at may be the cause."""
+        self._run.workers.remove(session, condemned=condemned)
+        state = self._run.state_of(session)
+        if state is None:
+            return
+        if session in state.sessions:
+            state.sessions.remove(session)
+        state.dirty = True
+        works = list(session.held.values())
+        session.held.clear()
+        for work in works:
+            self._give_back(state, work)
+        if state.source is not None and state.source.session == session.id:
+            state.source.lose()
+        if counted and works:
+            self._count(state, works[0], why)
+
+    def condemn(self, session: Session, *, counted: bool, why: str) -> None:
+        """Ends a process that cannot go on; its supervisor replaces it."""
+        self._run.outbox.urge(KillWorker(session.id, why))
+        self.gone(session, counted=counted, why=why, condemned=True)
+
+    def returned(self, session: Session, work: Work, now: float) -> None:
+        """A process does not hold a batch, which is nobody's fault."""
+        state = self._run.flow.steps[work.step]
+        if state.source is None:
+            self._run.let_go(session, work, now)
+            state.leases.give_back(work)
+        elif self._run.may_hand_out:
+            self.condemn(session, counted=False, why="a generator that missed a request starts again")
+        else:
+            self._run.let_go(session, work, now)
+            self._give_back(state, work)
+
+    def _give_back(self, state: StepState, work: Work) -> None:
+        if state.source is None:
+            state.leases.give_back(work)
+        else:
+            state.leases.close(work)
+
+    def _count(self, state: StepState, work: Work, why: str) -> None:
+        deaths = self._died(state, work)
+        seq_no = work.cut.seq_no
+        self._run.outbox.record(DeathCounted(state.name, seq_no, work.part, deaths, work.attempt))
+        if deaths < policy.deaths_allowed(work.part):
+            return
+        error = ErrorInfo(type="WorkerDied", message=f"{deaths} worker(s) died of this batch; the last one: {why}")
+        if state.place.spec.kind != "normal":
+            self._ending.fail(state.name, error)
+        elif work.cut.rows == 1:
+            self._results.bury(state, work, error)
+        elif not self._halve(state, work):
+            self._ending.fail(state.name, error)
+
+    def _died(self, state: StepState, work: Work) -> int:
+        if state.source is None:
+            work.deaths += 1
+            return work.deaths
+        return self._generator_died(state.source, ordinal(work.cut.seq_no) or 0)
+
+    def _generator_died(self, source: Source, which: int) -> int:
+        source.deaths[which] = source.deaths.get(which, 0) + 1
+        return source.deaths[which]
+
+    def _halve(self, state: StepState, work: Work) -> bool:
+        pair = halve(work.cut)
+        if pair is None:
+            return False
+        cut = work.cut
+        self._run.outbox.record(BatchHalved(state.name, cut.seq_no, work.part, cut.inputs, cut.span))
+        state.parts.split(cut, work.part)
+        for side, half in enumerate(pair):
+            state.leases.open(Work(work.step, 2 * work.part + 1 + side, half))
+        state.leases.close(work)
+        return True

@@ -1,0 +1,142 @@
+"""Rebuilds the state of a run from the facts of its journal, in whatever order they are replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from distilmq.protocol.seq_no import SeqNo
+from distilmq_broker.core.chunks import Chunk
+from distilmq_broker.core.facts import (
+    AnswerRecorded,
+    BatchHalved,
+    BatchRecorded,
+    DeathCounted,
+    Fact,
+    RouteRecorded,
+    RowsBuried,
+)
+from distilmq_broker.core.flow import Flow
+from distilmq_broker.core.leases import Key, Work
+from distilmq_broker.core.parts import leaves, rebuilt
+from distilmq_broker.core.sources import Source, ordinal
+from distilmq_broker.core.spans import of_output
+from distilmq_broker.core.steps import StepState
+
+
+@dataclass(slots=True)
+class _Story:
+    """What the journal tells of one step."""
+
+    done: dict[Key, BatchRecorded | RowsBuried] = field(default_factory=lambda: dict[Key, BatchRecorded | RowsBuried]())
+    halved: dict[SeqNo, dict[int, BatchHalved]] = field(default_factory=lambda: dict[SeqNo, dict[int, BatchHalved]]())
+    deaths: dict[Key, int] = field(default_factory=lambda: dict[Key, int]())
+    routes: dict[SeqNo, tuple[str, ...]] = field(default_factory=lambda: dict[SeqNo, tuple[str, ...]]())
+
+
+def replay(flow: Flow, facts: Iterable[Fact]) -> None:
+    """Brings a fresh flow to where the facts end."""
+    stories = [_Story() for _ in flow.steps]
+    for fact in facts:
+        state = flow.step(fact.step)
+        if state is not None:
+            _note(stories[state.place.index], fact)
+    for state, story in zip(flow.steps, stories, strict=True):
+        # Before any row goes into a buffer it must know which ones are taken.
+        for (seq_no, part), fact in story.done.items():
+            if part == 0:
+                state.buffer.forget(seq_no, fact.inputs, _taken(fact))
+        for seq_no, halves in story.halved.items():
+            if 0 in halves:
+                state.buffer.forget(seq_no, halves[0].inputs, rebuilt(seq_no, halves[0].inputs, ()).rows)
+    for state, story in zip(flow.steps, stories, strict=True):
+        _Replayer(flow, state, story).replay()
+
+
+def _note(story: _Story, fact: Fact) -> None:
+    match fact:
+        case BatchRecorded() | RowsBuried():
+            story.done[fact.seq_no, fact.part] = fact
+        case BatchHalved():
+            story.halved.setdefault(fact.seq_no, {})[fact.part] = fact
+        case DeathCounted():
+            key = (fact.seq_no, fact.part)
+            story.deaths[key] = max(fact.deaths, story.deaths.get(key, 0))
+        case RouteRecorded():
+            story.routes[fact.seq_no] = fact.successors
+        case AnswerRecorded():
+            pass
+
+
+def _taken(fact: BatchRecorded | RowsBuried) -> int:
+    return fact.taken if isinstance(fact, BatchRecorded) else 1
+
+
+class _Replayer:
+    """One step; its predecessors are replayed already."""
+
+    def __init__(self, flow: Flow, state: StepState, story: _Story) -> None:
+        self._flow = flow
+        self._state = state
+        self._story = story
+
+    def replay(self) -> None:
+        if self._state.source is not None:
+            self._replay_source(self._state.source)
+            return
+        self._state.deaths.update(self._story.deaths)
+        numbers = [seq_no for seq_no, part in self._story.done if part == 0]
+        for seq_no in sorted([*numbers, *(number for number, halves in self._story.halved.items() if 0 in halves)]):
+            fact = self._story.done.get((seq_no, 0))
+            if fact is None:
+                self._replay_halved(seq_no, self._story.halved[seq_no])
+            else:
+                self._count(fact)
+                rows = fact.rows if isinstance(fact, BatchRecorded) else 1
+                self._deliver(seq_no, rows, fact)
+
+    def _replay_source(self, source: Source) -> None:
+        facts = {
+            ordinal(seq_no): fact
+            for (seq_no, part), fact in self._story.done.items()
+            if part == 0 and isinstance(fact, BatchRecorded)
+        }
+        while not source.done and (fact := facts.get(source.recorded)) is not None:
+            source.record(fact.rows, last=fact.last)
+            self._count(fact)
+            self._deliver(fact.seq_no, fact.rows, fact)
+        source.deaths.update({ordinal(seq_no) or 0: deaths for (seq_no, _), deaths in self._story.deaths.items()})
+
+    def _replay_halved(self, seq_no: SeqNo, halves: dict[int, BatchHalved]) -> None:
+        state = self._state
+        cuts = {part: rebuilt(seq_no, fact.inputs, fact.span) for part, fact in halves.items()}
+        ends = leaves(cuts[0], 0, cuts)
+        state.parts.split(cuts[0], 0)
+        state.parts.halved[seq_no].open = len(ends)
+        for part, half in ends:
+            fact = self._story.done.get((seq_no, part))
+            if fact is None:
+                deaths = state.deaths.pop((seq_no, part), 0)
+                state.leases.open(Work(state.place.index, part, half, deaths))
+                continue
+            self._count(fact)
+            rows = fact.rows if isinstance(fact, BatchRecorded) else 1
+            if (whole := state.parts.finish(seq_no, rows)) is not None:
+                span = of_output(whole.whole.span, whole.whole.rows, whole.rows)
+                self._hand_on(Chunk(state.name, seq_no, whole.rows, span))
+
+    def _count(self, fact: BatchRecorded | RowsBuried) -> None:
+        counts = self._state.counts
+        counts.rows_in += _taken(fact)
+        counts.failed_rows += len(fact.failures) if isinstance(fact, BatchRecorded) else 1
+
+    def _deliver(self, seq_no: SeqNo, rows: int, fact: BatchRecorded | RowsBuried) -> None:
+        self._hand_on(Chunk(self._state.name, seq_no, rows, fact.span))
+
+    def _hand_on(self, chunk: Chunk) -> None:
+        """As when it was recorded; a batch whose successors are not chosen waits for that."""
+        self._flow.deliver(self._state, chunk)
+        chosen = self._story.routes.get(chunk.seq_no)
+        if chosen is not None and self._state.unrouted.pop(chunk.seq_no) is not None:
+            successors = [index for index in self._state.place.successors if self._flow.steps[index].name in chosen]
+            self._flow.route(self._state, chunk, successors)

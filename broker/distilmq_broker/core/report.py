@@ -1,0 +1,87 @@
+"""The state of the run, as a watching client sees it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from distilmq.protocol import messages
+from distilmq_broker.core.attendance import Attendance
+from distilmq_broker.core.ending import Ending
+from distilmq_broker.core.run import Mode, Run
+from distilmq_broker.core.steps import StepState
+
+_State = Literal["waiting", "loading", "running", "stalled", "done", "failed", "reused"]
+
+
+def progress(run: Run, ending: Ending, attendance: Attendance, name: str, now: float) -> messages.Progress:
+    """What is done and what is left, per step."""
+    return messages.Progress(
+        run=name,
+        state=_state(run, ending, attendance),
+        stage=min(run.stages.current, run.stages.count - 1),
+        stages=run.stages.count,
+        stop_in=None if ending.deadline is None or ending.outcome else max(0.0, ending.deadline - now),
+        waiting_for=ending.in_flight(),
+        reason=run.fault or run.held_up or "",
+        steps=tuple(_step(run, state, ending, now) for state in run.flow.steps),
+    )
+
+
+def _state(
+    run: Run, ending: Ending, attendance: Attendance
+) -> Literal["starting", "running", "draining", "paused", "done", "stopped", "failed"]:
+    if ending.outcome is not None:
+        return "done" if ending.outcome == "done" else "failed" if ending.outcome == "failed" else "stopped"
+    if run.mode is Mode.DRAINING:
+        return "draining"
+    if run.held_up is not None or run.fault is not None:
+        return "paused"
+    return "running" if attendance.ever_ready else "starting"
+
+
+def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.StepProgress:
+    counts, spec = state.counts, state.place.spec
+    pending = len(state.leases.pending)
+    waiting = -(-state.buffer.rows // max(1, spec.size)) if state.buffer.rows else 0
+    return messages.StepProgress(
+        step=state.name,
+        kind=spec.kind,
+        stage=state.place.stage,
+        state=_step_state(run, state, ending, now),
+        batches=counts.batches,
+        known_batches=counts.batches + pending + waiting,
+        rows=counts.rows,
+        rows_in=counts.rows_in,
+        known_rows=_known_rows(run, state),
+        failed_rows=counts.failed_rows,
+        replicas=state.place.replicas,
+        ready=sum(session.ready for session in state.sessions),
+        note=f"{counts.nowhere} batch(es) routed to no step" if counts.nowhere else "",
+    )
+
+
+def _step_state(run: Run, state: StepState, ending: Ending, now: float) -> _State:
+    if state.finished:
+        return "done"
+    if ending.outcome == "failed" and ending.step == state.name:
+        return "failed"
+    if not run.stages.loaded(state):
+        return "waiting"
+    if not any(session.ready for session in state.sessions):
+        return "loading"
+    after = state.place.spec.stall_after
+    if any(session.held and now - session.since > after for session in state.sessions):
+        return "stalled"
+    return "running"
+
+
+def _known_rows(run: Run, state: StepState) -> int | None:
+    """Rows that will go in (of a generator: come out), where that is known."""
+    if state.source is not None:
+        if state.finished:
+            return state.counts.rows
+        return state.place.spec.known_rows
+    before = [run.flow.steps[index] for index in state.place.predecessors]
+    if len(before) == 1 and not before[0].place.routed:
+        return before[0].counts.rows if before[0].finished else _known_rows(run, before[0])
+    return None

@@ -1,0 +1,157 @@
+"""What workers give: results, answers of models, choices of routing functions. The first valid one counts."""
+
+from __future__ import annotations
+
+from distilmq.protocol.messages import Ack, Cancel, ErrorInfo, Who
+from distilmq.protocol.seq_no import SeqNo
+from distilmq_broker.core.chunks import Chunk
+from distilmq_broker.core.commands import Route
+from distilmq_broker.core.events import AnswerCame, BatchDone, Routed
+from distilmq_broker.core.facts import AnswerRecorded, BatchRecorded, RouteRecorded, RowsBuried
+from distilmq_broker.core.leases import Work
+from distilmq_broker.core.run import Run
+from distilmq_broker.core.sources import Source, ordinal
+from distilmq_broker.core.spans import of_output
+from distilmq_broker.core.steps import StepState
+
+
+class Results:
+    """Records what comes in, acknowledges it, and lets it flow on."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def done(self, event: BatchDone, now: float) -> None:
+        """A result came, from whoever: it counts if its batch is not recorded yet."""
+        state = self._run.flow.step(event.lease.step)
+        if event.session not in self._run.workers.sessions:
+            self._run.send(event.session, Who())
+        if state is None or event.rows < 0:
+            return
+        if state.source is not None:
+            self._generated(state, state.source, event, now)
+            return
+        work = self._run.flow.find(state, (event.lease.seq_no, event.lease.part))
+        if work is None:
+            self._acknowledge(event)
+            return
+        self._release(work, event.session, now)
+        self._record(state, work, event)
+        self._acknowledge(event)
+        self._hand_on(state, work, event.rows)
+
+    def bury(self, state: StepState, work: Work, error: ErrorInfo) -> None:
+        """Gives up on a batch of one row; the caller has taken it from its holder."""
+        cut = work.cut
+        self._run.outbox.record(RowsBuried(state.name, cut.seq_no, work.part, cut.inputs, cut.span, error))
+        state.counts.rows_in += cut.rows
+        state.counts.failed_rows += cut.rows
+        state.leases.close(work)
+        self._hand_on(state, work, cut.rows)
+
+    def answer(self, event: AnswerCame) -> None:
+        """A model's answer to a request of a batch that is still out, named by the row it belongs to."""
+        state = self._run.flow.step(event.lease.step)
+        work = None if state is None else self._run.flow.find(state, (event.lease.seq_no, event.lease.part))
+        if work is None or not work.cut.present or event.row < 0:
+            return
+        row = event.row
+        for part in work.cut.inputs[work.cut.present[0]]:
+            if row < part.stop - part.start:
+                fact = AnswerRecorded(event.lease.step, part.seq_no, part.start + row, event.key, event.occurrence)
+                self._run.outbox.record(fact, event.payload)
+                return
+            row -= part.stop - part.start
+
+    def routed(self, event: Routed) -> None:
+        """The choice of a routing function; its successors were checked by the caller."""
+        state = self._run.flow.step(event.step)
+        chunk = None if state is None else state.unrouted.pop(event.seq_no)
+        if state is None or chunk is None:
+            return
+        chosen = [index for index in state.place.successors if self._run.flow.steps[index].name in event.successors]
+        names = tuple(self._run.flow.steps[index].name for index in chosen)
+        self._run.outbox.record(RouteRecorded(state.name, event.seq_no, names))
+        self._run.flow.route(state, chunk, chosen)
+
+    def _generated(self, state: StepState, source: Source, event: BatchDone, now: float) -> None:
+        which = ordinal(event.lease.seq_no)
+        if which is None or event.lease.part:
+            return
+        if which < source.recorded or source.done:
+            self._acknowledge(event)
+        elif source.admits(event.session, which):
+            source.early[which] = event
+            while (earliest := source.early.get(source.recorded)) is not None and not source.done:
+                self._yielded(state, source, earliest, now)
+
+    def _yielded(self, state: StepState, source: Source, event: BatchDone, now: float) -> None:
+        work = state.leases.pending.get((event.lease.seq_no, 0)) or source.ask()
+        if work.key in state.leases.pending:
+            self._release(work, event.session, now)
+        else:
+            state.leases.open(work)
+        source.record(event.rows, last=event.last)
+        self._record(state, work, event)
+        self._acknowledge(event)
+        if source.done:
+            self._forget_rest(state, source, now)
+        self._hand_on(state, work, event.rows)
+
+    def _forget_rest(self, state: StepState, source: Source, now: float) -> None:
+        """What was asked for behind the last batch will not come."""
+        for work in list(state.leases.pending.values()):
+            if (ordinal(work.cut.seq_no) or 0) >= source.recorded:
+                self._release(work, "", now)
+                state.leases.close(work)
+        source.asked = source.recorded
+
+    def _release(self, work: Work, giver: str, now: float) -> None:
+        """Takes a batch from its holder; one that still works at it is told to stop."""
+        holder = self._run.holder(work)
+        if holder is None:
+            return
+        self._run.let_go(holder, work, now)
+        if holder.id != giver:
+            self._run.send(holder.id, Cancel.model_construct(lease=self._run.lease(work)))
+
+    def _record(self, state: StepState, work: Work, event: BatchDone) -> None:
+        cut = work.cut
+        generates = state.source is not None
+        fact = BatchRecorded(
+            step=state.name,
+            seq_no=cut.seq_no,
+            part=work.part,
+            inputs=cut.inputs,
+            span=of_output(cut.span, cut.rows, event.rows),
+            rows=event.rows,
+            taken=cut.rows,
+            attempt=work.attempt,
+            worker=event.session,
+            last=event.last and generates,
+            failures=event.failures,
+        )
+        self._run.outbox.record(fact, event.payload)
+        state.counts.rows_in += cut.rows
+        state.counts.failed_rows += len(event.failures)
+        state.leases.close(work)
+
+    def _hand_on(self, state: StepState, work: Work, rows: int) -> None:
+        """Lets the rows of a batch flow on, once all its parts are done."""
+        whole = work.cut
+        if work.part:
+            if (halved := state.parts.finish(whole.seq_no, rows)) is None:
+                return
+            whole, rows = halved.whole, halved.rows
+        chunk = Chunk(state.name, whole.seq_no, rows, of_output(whole.span, whole.rows, rows))
+        self._run.flow.deliver(state, chunk)
+        if chunk.seq_no in state.unrouted.chunks:
+            self.ask_route(state, chunk.seq_no)
+
+    def ask_route(self, state: StepState, seq_no: SeqNo) -> None:
+        """Asks which successors take a recorded batch."""
+        names = tuple(self._run.flow.steps[index].name for index in state.place.successors)
+        self._run.outbox.emit(Route(state.name, seq_no, names))
+
+    def _acknowledge(self, event: BatchDone) -> None:
+        self._run.send(event.session, Ack.model_construct(lease=event.lease))

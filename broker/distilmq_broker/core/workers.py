@@ -1,0 +1,100 @@
+"""Who is there: hosts and their step processes, what each was assigned and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from distilmq_broker.core.leases import Key, Work
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One step process, for as long as it lives.
+
+    Invariant: `held` are exactly the works whose `holder` is this session.
+    """
+
+    id: str
+    worker: str
+    takes: tuple[str, ...] = ()
+    """Steps it takes; empty for any."""
+    step: int | None = None
+    replica: int = 0
+    ready: bool = False
+    stopping: bool = False
+    credit: int = 1
+    held: dict[Key, Work] = field(default_factory=lambda: dict[Key, Work]())
+    """In the order of hand-out: the first is the one it is at."""
+    since: float = 0.0
+    """When it got to the first."""
+    beats: int = 0
+    """Heartbeats since it was assigned, or told to stop."""
+    listed: bool = False
+    """Whether its supervisor has ever named it among its children."""
+    unlisted: int = 0
+    """Beats of its supervisor, one after the other, that did not name it."""
+
+    @property
+    def room(self) -> int:
+        """How many batches it may still be handed."""
+        return self.credit - len(self.held) if self.ready and not self.stopping else 0
+
+
+@dataclass(slots=True)
+class Host:
+    """A supervisor's machine: alive as long as anything is heard from it."""
+
+    worker: str
+    seen: float
+    session: str = ""
+
+
+@dataclass(slots=True)
+class Workers:
+    """All hosts and step processes that are known."""
+
+    hosts: dict[str, Host] = field(default_factory=lambda: dict[str, Host]())
+    sessions: dict[str, Session] = field(default_factory=lambda: dict[str, Session]())
+    gone: dict[str, bool] = field(default_factory=lambda: dict[str, bool]())
+    """Sessions of the past; true for those that were ended on purpose and must not come back."""
+
+    def touch(self, worker: str, now: float) -> Host:
+        """Something was heard from a host."""
+        host = self.hosts.get(worker)
+        if host is None:
+            host = self.hosts[worker] = Host(worker, now)
+        host.seen = now
+        return host
+
+    def add(self, session: str, worker: str, takes: tuple[str, ...]) -> Session:
+        """A step process is there."""
+        self.gone.pop(session, None)
+        added = self.sessions[session] = Session(session, worker, takes)
+        return added
+
+    def remove(self, session: Session, *, condemned: bool = False) -> None:
+        """A step process is gone, or is to go."""
+        del self.sessions[session.id]
+        self.gone[session.id] = condemned
+
+    def of_host(self, worker: str) -> list[Session]:
+        """The processes of a host."""
+        return [session for session in self.sessions.values() if session.worker == worker]
+
+    def idle(self) -> list[Session]:
+        """Slots without a step."""
+        return [session for session in self.sessions.values() if session.step is None and not session.stopping]
+
+    def silent_until(self, liveness: float) -> float | None:
+        """When the host that was silent longest will count as lost."""
+        return min((host.seen + liveness for host in self.hosts.values()), default=None)
+
+
+def roomiest(sessions: Iterable[Session]) -> Session | None:
+    """The process that holds least and has room."""
+    best: Session | None = None
+    for session in sessions:
+        if session.room > 0 and (best is None or len(session.held) < len(best.held)):
+            best = session
+    return best
