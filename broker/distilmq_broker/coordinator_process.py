@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import time
 from contextlib import ExitStack
 
 from distilmq.errors import JournalError
@@ -19,17 +18,15 @@ from distilmq_broker.adapters.run_lock import RunLock, RunLockedError
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
 from distilmq_broker.adoption import Adoption
-from distilmq_broker.core.coordinator import Coordinator
 from distilmq_broker.lifeline import Lifeline
 from distilmq_broker.logbook import open_logbook
+from distilmq_broker.mind import RunMind
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.service import Service
 from distilmq_broker.settings import BrokerSettings
 
 DONE, BUG, LOCKED, JOURNAL = 0, 1, 3, 4
 """Exit codes: closed by the client; a bug of ours; another coordinator has the run; the journal cannot be used."""
-_GRACE = 3.0
-"""Seconds that workers have to unload once the run is over."""
 
 
 def run_coordinator(settings: BrokerSettings) -> int:
@@ -89,14 +86,12 @@ def _run(settings: BrokerSettings) -> int:
             journal=journal,
             clock=clock,
             calls=lifeline,
-            make_mind=lambda plan: Coordinator(plan, epoch=journal.epoch, run=settings.run),
+            make_mind=lambda plan: RunMind(plan, epoch=journal.epoch, run=settings.run),
             make_launcher=launcher,
             make_router=lambda plan: RoutingProcess(
                 plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
             ),
             prepare=adoption.prepare,
-            recorded=journal.recorded,
-            note_outcome=journal.note_outcome,
             crash=settings.crash,
             log=log,
         )
@@ -104,16 +99,9 @@ def _run(settings: BrokerSettings) -> int:
         try:
             service.serve()
         finally:
-            _let_workers_leave(service)
             service.close()
         log.info("coordinator_ended")
     return DONE
-
-
-def _let_workers_leave(service: Service) -> None:
-    deadline = time.monotonic() + _GRACE
-    while service.launcher is not None and service.launcher.running and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def _raise_file_limit() -> None:

@@ -70,6 +70,18 @@ class Journal(Protocol):
         """The dead letters: step, seq_no, row, input, error, attempt, worker, time."""
         ...
 
+    def recorded(self) -> int:
+        """How many batches are recorded, adopted ones included."""
+        ...
+
+    def note_outcome(self, outcome: str) -> None:
+        """Writes down how the run ended."""
+        ...
+
+    def outcome(self) -> str | None:
+        """How the run ended the last time; None when no coordinator has seen an end."""
+        ...
+
     def doubt(self) -> None:
         """Notes that a damaged record was met: the next to open the run looks for more, and repairs it."""
         ...

@@ -65,17 +65,21 @@ class Run:
         self._post = post
         self._log = log
         self._failing = False
-        self._broken = False
+        self._silent = False
 
     def start(self) -> None:
-        """Goes on from what is recorded."""
+        """Goes on from what is recorded; of a plan that is only to be read, nothing is started."""
+        if self.plan.settings.read_only:
+            self._silent = True
+            self.performer.ended = EndRun(self._journal.outcome() or "stopped")
+            return
         self._mind.restore(self._journal.facts())
         now = self._clock.monotonic()
         self.performer.perform(self._mind.start(now), now)
 
     def handle(self, event: Event) -> None:
-        """Lets the core judge an event, and does what it says; nothing any more when the journal is broken."""
-        if self._broken:
+        """Lets the core judge an event, and does what it says; nothing when there is no core to ask any more."""
+        if self._silent:
             return
         now = self._clock.monotonic()
         self.performer.perform(self._mind.handle(event, now), now)
@@ -130,13 +134,26 @@ class Run:
         self.feed.send(self._clock.monotonic(), force=True)
 
     def kill(self) -> None:
-        """Ends the run at once."""
+        """Ends the run at once, and the workers with it."""
         self._log.info("kill_requested")
         self.handle(KillRequested())
+        self.slots.stop(now=True)
+
+    def dismiss_supervisors(self) -> bool:
+        """Lets supervisors go once their step processes have left; tells whether all have."""
+        if not self.slots.running:
+            return True
+        if any(member.hello.role == "worker" for member in self._sessions.members.values()):
+            return False
+        for member in self._sessions.supervisors():
+            if not member.leaving:
+                member.leaving = True
+                self._post.send(member.hello.session, messages.Stop())
+        return False
 
     def finish_with(self, error: ErrorInfo) -> None:
         """Ends the run because of an error that the core knows nothing of, and asks the core nothing more."""
-        self._broken = True
+        self._silent = True
         self.performer.ended = EndRun("failed", error=error)
         self._finish(self.performer.ended)
 
@@ -153,13 +170,20 @@ class Run:
             outcome=end.outcome, step=end.step, error=end.error, loading=end.loading  # pyright: ignore[reportArgumentType]  # the core says `str`
         )  # fmt: skip
         self._log.info("run_ended", outcome=end.outcome, step=end.step, error=end.error.message if end.error else None)
-        for member in self._sessions.supervisors():
-            member.leaving = True
-            self._post.send(member.hello.session, messages.Stop(now=end.outcome == "failed"))
-        self.slots.forget()
+        self._note(end.outcome)
+        # Step processes were told to leave by the core; none that ends is to be replaced.
+        self.slots.keep(0)
         self.feed.send(self._clock.monotonic(), force=True)
         for member in self._sessions.clients():
             self._post.send(member.hello.session, self.finished)
+
+    def _note(self, outcome: str) -> None:
+        if self.plan.settings.read_only:
+            return
+        try:
+            self._journal.note_outcome(outcome)
+        except JournalError as error:
+            self._log.error("outcome_not_noted", reason=str(error))
 
     def _log_commit(self, answer: Committed | CommitFailed) -> None:
         failing = isinstance(answer, CommitFailed)

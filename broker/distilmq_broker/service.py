@@ -32,6 +32,8 @@ from distilmq_broker.slots import SlotKeeper
 _AT_ONCE = 256
 """Messages taken before the clock is looked at again."""
 _LONGEST_POLL = 1.0
+_GRACE = 3.0
+"""Seconds that workers have to unload once the run is over and its client gone."""
 
 
 class Service:
@@ -50,8 +52,6 @@ class Service:
         make_launcher: Callable[[Plan], Launcher],
         make_router: Callable[[Plan], Router],
         prepare: Callable[[Plan], list[messages.Note]],
-        recorded: Callable[[], int],
-        note_outcome: Callable[[str], None],
         crash: CrashPoints,
         log: Logbook,
     ) -> None:
@@ -65,11 +65,9 @@ class Service:
         self._make_launcher = make_launcher
         self._make_router = make_router
         self._prepare = prepare
-        self._recorded = recorded
-        self._note_outcome = note_outcome
         self._crash = crash
         self._log = log
-        self._noted = False
+        self._leave_by: float | None = None
         self._stops = 0
         self._resumed = 0
         self._plan = folder.stored_plan()
@@ -121,9 +119,6 @@ class Service:
         run.commit_if_due(dry=dry)
         run.tick()
         run.commit_if_due(dry=dry)
-        if run.finished is not None and not self._noted:
-            self._noted = True
-            self._note_outcome(run.finished.outcome)
 
     def _receive(self) -> bool:
         for _ in range(_AT_ONCE):
@@ -138,6 +133,8 @@ class Service:
     def _timeout(self) -> float:
         run = self.desk.run
         deadline = run.next_deadline() if run is not None else None
+        if self._leave_by is not None:
+            deadline = min(self._leave_by, deadline if deadline is not None else self._leave_by)
         if deadline is None:
             return _LONGEST_POLL
         return min(max(deadline - self._clock.monotonic(), 0.0), _LONGEST_POLL)
@@ -164,7 +161,17 @@ class Service:
 
     def _over(self) -> bool:
         run = self.desk.run
-        return self.desk.closing and (run is None or run.finished is not None)
+        if run is None:
+            return self.desk.closing
+        if run.finished is None:
+            return False
+        # The workers unload meanwhile; who does not come to an end is killed.
+        gone = run.dismiss_supervisors()
+        if not self.desk.closing:
+            return False
+        now = self._clock.monotonic()
+        self._leave_by = self._leave_by if self._leave_by is not None else now + _GRACE
+        return gone or now >= self._leave_by
 
     def _end_with(self, error: JournalError) -> None:
         self._log.exception("journal_broken")
@@ -178,8 +185,10 @@ class Service:
 
     def _accept(self, plan: Plan, secrets: dict[str, dict[str, str]]) -> Run:
         self._log.set_level(plan.settings.log_level)
-        notes = self._prepare(plan)
-        self._folder.store_plan(plan)
+        notes: list[messages.Note] = []
+        if not plan.settings.read_only:
+            notes = self._prepare(plan)
+            self._folder.store_plan(plan)
         self._plan = plan
         group = GroupCommit(self._journal, self._crash)
         self.launcher = self._make_launcher(plan)
@@ -212,7 +221,7 @@ class Service:
             log=self._log,
             notes=notes,
         )
-        self._resumed = self._recorded()
+        self._resumed = self._journal.recorded()
         self._log.info("plan_accepted", pipeline=plan.pipeline, steps=len(plan.steps), recorded=self._resumed)
         run.start()
         for member in list(self.sessions.members.values()):

@@ -60,9 +60,15 @@ class SlotKeeper:
         """Whether supervisors die before they come up, again and again."""
         return self._deaths >= MAX_DEATHS
 
-    def forget(self) -> None:
-        """No step process is wanted any more: supervisors that end are not replaced."""
+    def stop(self, *, now: bool) -> None:
+        """No step process is wanted any more; ends the supervisors that we started."""
         self._wanted = 0
+        self._launcher.stop(now=now)
+
+    @property
+    def running(self) -> bool:
+        """Whether a supervisor that we started has not ended yet."""
+        return self._launcher.running
 
     def _start(self) -> None:
         self._ours = self._launcher.start(self._wanted)

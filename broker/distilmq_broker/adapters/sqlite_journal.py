@@ -151,6 +151,14 @@ class SqliteJournal:
             for table in ("batch", "dead_letter", "answer", "cursor"):
                 connection.executemany(f"DELETE FROM {table} WHERE step = ?", [(name,) for name in names])
 
+    def outcome(self) -> str | None:
+        """See `ports.Journal`."""
+        with ledger_errors(self.path):
+            found = self.connection.execute(
+                "SELECT outcome FROM run WHERE outcome IS NOT NULL ORDER BY epoch DESC LIMIT 1"
+            ).fetchone()
+        return found[0] if found else None
+
     def doubt(self) -> None:
         """Has all segments looked through when the run is opened the next time: a damaged record was met."""
         with self.writing() as connection:
