@@ -350,8 +350,9 @@ def free_name(class_name: str, pipeline: Declaring | None) -> str:
 
 def _described(value: Any) -> str:
     if isinstance(value, list):
-        wrong = next(item for item in cast("list[Any]", value) if not isinstance(item, dict))
-        return f"a list with a '{type(wrong).__name__}' in it"
+        for item in cast("list[Any]", value):
+            if not isinstance(item, dict):
+                return f"a list with a '{type(item).__name__}' in it"
     return f"a '{type(value).__name__}'"
 
 

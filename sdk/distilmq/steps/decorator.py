@@ -64,6 +64,7 @@ def step(
 
     def decorator(function: Callable[..., Any]) -> type[Any]:
         parameters = parameters_of(function)
+        fields = _fields(parameters)
         taken = step_input_of(parameters, function.__name__)
         if step_type == "generator" and taken is not None:
             raise DistilmqUserError(
@@ -74,10 +75,12 @@ def step(
             __base__=(_FromFunction, _BASES[step_type]),
             __module__=function.__module__,
             __doc__=function.__doc__,
-            **_fields(parameters),
+            **fields,
         )
         made.__qualname__ = function.__qualname__
         made.function_of_step = staticmethod(function)
+        made.takes = frozenset(parameter.name for parameter in parameters)
+        made.runtime_parameters_of_function = tuple(fields)
         made.input_columns = inputs if inputs is not None else []
         made.output_columns = outputs if outputs is not None else []
         return made
@@ -89,6 +92,9 @@ class _FromFunction(Signed):
     """What a step made of a function does: asks the function."""
 
     function_of_step: ClassVar[Callable[..., Iterator[Any]]]
+    takes: ClassVar[frozenset[str]]
+    runtime_parameters_of_function: ClassVar[tuple[str, ...]]
+    """Found when the step is made: where it runs, the names in the function's annotations may be missing."""
     input_columns: ClassVar[StepColumns]
     output_columns: ClassVar[StepColumns]
 
@@ -104,11 +110,9 @@ class _FromFunction(Signed):
 
     def process(self, *inputs: Any, **options: Any) -> Iterator[Any]:
         """Calls the function with rows (or an offset) and with the step's runtime parameters."""
-        function = type(self).function_of_step
-        known = inspect.signature(function).parameters
-        values = {name: getattr(self, name) for name in _fields(parameters_of(function))}
-        values.update({name: value for name, value in options.items() if name in known})
-        yield from function(*inputs, **values)
+        values = {name: getattr(self, name) for name in self.runtime_parameters_of_function}
+        values.update({name: value for name, value in options.items() if name in self.takes})
+        yield from type(self).function_of_step(*inputs, **values)
 
     def _process_function(self) -> Callable[..., Any]:
         return type(self).function_of_step

@@ -27,8 +27,8 @@ class Mappings:
             outputs: the step's name of an output column to the one that it shall have.
             produced: the step's names of its output columns.
         """
-        self._inputs = {name: column for name, column in inputs.items() if name != column}
-        self._outputs = {name: column for name, column in outputs.items() if name != column}
+        self._inputs = dict(inputs)
+        self._outputs = dict(outputs)
         self._produced = set(produced)
         self._names: dict[str, list[str]] = {}
         for name, column in self._inputs.items():

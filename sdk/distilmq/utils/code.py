@@ -129,8 +129,10 @@ def _bytecode(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _bytecode(constant)
-        elif isinstance(constant, _PLAIN) and constant != inspect.cleandoc(""):
-            yield repr(constant)
+        elif isinstance(constant, frozenset):  # of `x in {...}`, in the order of this process
+            yield from sorted(repr(item) for item in cast("frozenset[Any]", constant))
+        elif isinstance(constant, (*_PLAIN, tuple)):
+            yield repr(cast("Any", constant))
 
 
 def _value_parts(value: Any, seen: dict[int, Any]) -> Iterator[str]:
