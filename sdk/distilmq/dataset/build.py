@@ -1,9 +1,14 @@
-"""One leaf's rows to its dataset, in two readings: the first finds the schema, the second writes."""
+"""One leaf's rows to its dataset: the first reading finds the schema, the second writes.
+
+Most leaves show their whole schema in their first rows. So the first reading writes as well, in files that
+nobody sees yet, as long as the rows fit what it began with; only when a later row widens the schema are
+those files thrown away and the rows read again.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ from distilmq.dataset.columns import MisfitError
 from distilmq.dataset.conflicts import Conflict
 from distilmq.dataset.schema import Column, Schema, values_of
 from distilmq.dataset.shapes import Mixed
-from distilmq.dataset.spool import Spool
+from distilmq.dataset.spool import Rows, Spool
 from distilmq.dataset.writer import LeafWriter, open_files
 
 
@@ -41,12 +46,45 @@ def build_leaf(
     spool = Spool(data)
     try:
         schema = Schema()
-        for rows in spool.fill(payloads):
-            schema.add(rows)
-        files = _write(leaf, spool, data, schema.columns(given, known))
+        chunks = spool.fill(payloads)
+        files = _write_while_reading(leaf, chunks, data, lambda rows: schema.add(rows).columns(given, known))
+        if not files:
+            for rows in chunks:
+                schema.add(rows)
+            files = _write(leaf, spool, data, schema.columns(given, known))
     finally:
         spool.close()
     return open_files(files, in_memory=in_memory)
+
+
+class _WidenedError(Exception):
+    """A row has another type than the rows before it."""
+
+
+def _write_while_reading(
+    leaf: str, chunks: Iterator[Rows], data: Path, columns_with: Callable[[Rows], list[Column]]
+) -> list[Path]:
+    """The files of all rows; none when the schema widened, and the chunks from there on are not taken yet."""
+    first: Rows = next(chunks, None) or []
+    columns = columns_with(first)
+    try:
+        with LeafWriter(data, leaf, columns) as writer:
+            writer.write(first, _unmixed(columns))
+            for rows in chunks:
+                columns = columns_with(rows)
+                if not writer.takes(columns):
+                    raise _WidenedError
+                writer.write(rows, _unmixed(columns))
+    except (_WidenedError, MisfitError):
+        return []
+    return writer.files
+
+
+def _unmixed(columns: list[Column]) -> list[Column]:
+    # What a warning says of a mixed column is counted from the first row on, in the second reading.
+    if any(column.is_text for column in columns):
+        raise _WidenedError
+    return columns
 
 
 def _write(leaf: str, spool: Spool, data: Path, columns: list[Column]) -> list[Path]:
@@ -71,7 +109,7 @@ def _write_once(leaf: str, spool: Spool, data: Path, columns: list[Column]) -> l
     first_row = 0
     with LeafWriter(data, leaf, columns) as writer:
         for rows in spool.chunks():
-            writer.write(rows)
+            writer.write(rows, columns)
             for conflict in conflicts:
                 conflict.add(values_of(rows, conflict.column), first_row)
             first_row += len(rows)

@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,7 +68,7 @@ def _docstring_section(module: str, name: str) -> str:
 def _entries(section: str) -> Iterator[str]:
     text = _FENCE.sub("", section)
     starts = [match.start() for match in _ENTRY.finditer(text)]
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, end in pairwise([*starts, len(text)]):
         entry = "\n".join(line.rstrip() for line in text[start:end].strip().splitlines())
         if entry:
             yield entry

@@ -38,12 +38,13 @@ class Schema:
     def __init__(self) -> None:
         self._shapes: dict[str, Shape] = {}
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Rows) -> Schema:
         """Joins the types of more rows."""
         for name in dict.fromkeys(chain.from_iterable(rows)):
             shape = self._shapes.get(name, Nothing())
             if not isinstance(shape, Mixed):
                 self._shapes[name] = join(shape, infer(values_of(rows, name)))
+        return self
 
     def columns(self, given: Mapping[str, Any], known: Iterable[str]) -> list[Column]:
         """The columns, each with the feature that is given for it where that holds all values as they are.

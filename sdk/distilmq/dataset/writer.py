@@ -26,7 +26,7 @@ class LeafWriter:
     """Writes shards of one leaf under `<data>/<leaf>/` (Parquet) and `<data>/.arrow/<leaf>/`."""
 
     def __init__(self, data: Path, leaf: str, columns: Sequence[Column], *, shard_bytes: int = SHARD_BYTES) -> None:
-        self._columns = columns
+        self._columns = [(column.name, column.feature) for column in columns]
         self._schema: Any = datasets.Features({column.name: column.feature for column in columns}).arrow_schema
         self._shard_bytes = shard_bytes
         folder = _folder(leaf)
@@ -57,15 +57,22 @@ class LeafWriter:
         """The Arrow files, in order, once all is written."""
         return [self._final[1] / f"{_shard_name(number)}.arrow" for number in range(self._shards)]
 
-    def write(self, rows: Rows) -> None:
+    def takes(self, columns: Sequence[Column]) -> bool:
+        """Whether the files have these columns, of these types."""
+        return [(column.name, column.feature) for column in columns] == self._columns
+
+    def write(self, rows: Rows, columns: Sequence[Column]) -> None:
         """Appends rows.
+
+        Args:
+            rows: the rows.
+            columns: what the writer was made with; only what their shapes tell of values may be more.
 
         Raises:
             MisfitError: a column cannot be written as its shape says.
         """
         arrays = [
-            to_arrow(column.name, values_of(rows, column.name), column.shape, column.feature)
-            for column in self._columns
+            to_arrow(column.name, values_of(rows, column.name), column.shape, column.feature) for column in columns
         ]
         table = pa.Table.from_arrays(arrays, schema=self._schema)
         if self._shard is None or (self._shard.bytes + table.nbytes > self._shard_bytes and self._shard.bytes):
