@@ -7,6 +7,13 @@
     ├── StepFatalError (RuntimeError)                  raised in a step, it ends the run instead of failing rows
     │   └── JoinError (ValueError)                     the lists of a join differ in length
     ├── DrainedError                                   a draining worker sends no new request
+    ├── RowsFailedError                                some rows of a batch failed, each for its own reason
+    ├── RequestError                                   a model did not answer a request
+    │   ├── RateLimitedError                           it asks for fewer requests
+    │   ├── TransientError                             it may answer when it is asked again
+    │   ├── InvalidRequestError                        it will not answer this request as it stands
+    │   ├── RefusedError                               it refuses this content
+    │   └── RequestsFailedError                        some of several requests failed
     ├── RunError (RuntimeError)                        a run ended because of an error
     │   ├── CoordinatorLostError                       the coordinator died: run the script again to go on
     │   ├── StepLoadError                              a step could not be loaded
@@ -20,6 +27,8 @@ The `Distilabel…` names are aliases, so that scripts written for distilabel go
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 DOCS = "https://github.com/distilmq/distilmq/blob/main/docs/"
 
@@ -64,6 +73,57 @@ class JoinError(StepFatalError, ValueError):
 
 class DrainedError(DistilmqError):
     """A draining worker sends no new request: the batch goes back with the answers it has."""
+
+
+class RowsFailedError(DistilmqError):
+    """Some rows of a batch failed, each for its own reason: `process` called without them comes out right.
+
+    `failures` maps the place of a row in the list given to `process` to what it raised.
+    """
+
+    def __init__(self, failures: Mapping[int, Exception], *, rows: int) -> None:
+        place, first = next(iter(failures.items()))
+        super().__init__(f"{len(failures)} of {rows} rows failed; row {place}: {type(first).__name__}: {first}")
+        self.failures = dict(failures)
+        self.rows = rows
+
+
+class RequestError(DistilmqError):
+    """A model did not answer a request."""
+
+
+class RateLimitedError(RequestError):
+    """The provider asks for fewer requests; `retry_after` are the seconds it names, if it names any."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TransientError(RequestError):
+    """The provider may answer when it is asked again: a 5xx, a timeout, a cut connection."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class InvalidRequestError(RequestError):
+    """The provider will not answer this request as it stands: it is malformed or too long."""
+
+
+class RefusedError(RequestError):
+    """The provider refuses this content."""
+
+
+class RequestsFailedError(RequestError):
+    """Some of several requests failed; `failures` maps the place of an input to what its request raised."""
+
+    def __init__(self, failures: Mapping[int, Exception], *, inputs: int) -> None:
+        place, first = next(iter(failures.items()))
+        super().__init__(f"{len(failures)} of {inputs} requests failed; input {place}: {type(first).__name__}: {first}")
+        self.failures = dict(failures)
+        self.inputs = inputs
 
 
 class RunError(DistilmqError, RuntimeError):

@@ -1,0 +1,11 @@
+"""Embedding models."""
+
+from __future__ import annotations
+
+from distilmq.utils.not_yet import window
+
+_NOT_YET = ("Embeddings", "LlamaCppEmbeddings", "SentenceTransformerEmbeddings", "vLLMEmbeddings")
+
+__getattr__, __dir__ = window(__name__, {}, _NOT_YET)
+
+__all__: list[str] = []

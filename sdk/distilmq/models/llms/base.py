@@ -1,0 +1,370 @@
+"""Language models: what a task asks, and what every provider's class builds on.
+
+`LLM` is for engines that take a list of inputs at once (`generate`), `AsyncLLM` for those that are asked one input
+at a time (`agenerate`): its requests go out together, within a bound, and each fails or comes back by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, cast
+
+from pydantic import ConfigDict, Field, PositiveInt, PrivateAttr
+
+from distilmq.errors import (
+    DistilmqNotImplementedError,
+    DistilmqUserError,
+    DrainedError,
+    RequestsFailedError,
+)
+from distilmq.mixins.runtime_parameters import RuntimeParameter, RuntimeParametersMixin
+from distilmq.mixins.serialization import Serializable
+from distilmq.mixins.signature import Signed, model_parts
+from distilmq.models.requests import sending
+from distilmq.models.requests.answers import (
+    current_answers,
+    decode_answer,
+    encode_answer,
+    failed_requests,
+    request_key,
+    row_of,
+)
+from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
+from distilmq.typing import FormattedInput, GenerateOutput, HiddenState, RuntimeParameterInfo
+from distilmq.utils.docstring import described_parameters
+
+MAX_NEW_TOKENS = "max_new_tokens"
+_OTHER_NAMES = ("max_output_tokens", "max_tokens", "max_completion_tokens", "num_predict")
+"""Providers' own names for the bound on generated tokens."""
+
+_making_channel = threading.Lock()
+
+
+class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
+    """A language model that takes a list of inputs at once.
+
+    Attributes:
+        generation_kwargs: arguments of `generate` (or `agenerate`) beside the inputs.
+        use_offline_batch_generation: ask through the provider's batch jobs. Not in distilmq yet.
+        offline_batch_generation_block_until_done: seconds between two looks at a batch job.
+        jobs_ids: the batch jobs that were started.
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        validate_default=True,
+        validate_assignment=True,
+        extra="forbid",
+    )
+
+    generation_kwargs: RuntimeParameter[dict[str, Any]] = Field(
+        default_factory=dict[str, Any],
+        description="The kwargs to be propagated to either `generate` or `agenerate` methods within each `LLM`.",
+    )
+    use_offline_batch_generation: RuntimeParameter[bool] = Field(
+        default=False, description="Whether to use the `offline_batch_generate` method to generate the responses."
+    )
+    offline_batch_generation_block_until_done: RuntimeParameter[int] | None = Field(
+        default=None, description="Seconds between two looks at the batch jobs until they are done."
+    )
+    jobs_ids: tuple[str, ...] | None = Field(default=None)
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset(
+        {"jobs_ids", "offline_batch_generation_block_until_done", "use_offline_batch_generation"}
+    )
+    process_bound: ClassVar[frozenset[str]] = frozenset()
+    """Private attributes that belong to this process (clients, engines): pickling leaves them out."""
+
+    _logger: logging.Logger = PrivateAttr(default_factory=lambda: logging.getLogger("distilmq.llm"))
+
+    # ------------------------------------------------------------ life cycle
+
+    def load(self) -> None:
+        """Gets ready in the process that asks; an override calls `super().load()`."""
+        self._logger = logging.getLogger(f"distilmq.llm.{self.model_name}")
+        self.check_generation_kwargs()
+
+    def unload(self) -> None:
+        """Gives back what `load` took."""
+
+    # ------------------------------------------------------------ generation
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str:
+        """The model's name, as rows carry it."""
+        ...
+
+    @abstractmethod
+    def generate(self, inputs: list[Any], *args: Any, **kwargs: Any) -> Sequence[GenerateOutput]:
+        """Answers each input.
+
+        Args:
+            inputs: conversations, texts, or pairs of one with the shape of its answer.
+            args: none; they stand for whatever an override takes.
+            kwargs: `num_generations` (answers per input), and as `generation_kwargs`.
+
+        Returns:
+            Per input `generations` and `statistics`, and whatever else the model gives for each generation.
+        """
+        ...
+
+    def generate_outputs(
+        self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
+    ) -> Sequence[GenerateOutput]:
+        """Answers each input that the batch in hand has no answer to yet.
+
+        Raises:
+            DrainedError: the worker drains, so the model is not asked.
+        """
+        self._refuse_offline()
+        kwargs = self.own_kwargs(kwargs)
+        book = current_answers.get()
+        if book is None:
+            return self.generate(inputs, num_generations=num_generations, **kwargs)
+        keys = self.keys_of(inputs, num_generations, kwargs)
+        found = [book.find(row_of(place), key) for place, key in enumerate(keys)]
+        outputs = [decode_answer(answer) if answer is not None else None for answer in found]
+        missing = [place for place, output in enumerate(outputs) if output is None]
+        if missing and book.draining():
+            raise DrainedError(f"'{self.model_name}' is not asked, since the worker drains")
+        if missing:
+            given = self.generate([inputs[place] for place in missing], num_generations=num_generations, **kwargs)
+            for place, output in zip(missing, given, strict=True):
+                outputs[place] = cast("dict[str, Any]", output)
+                if (answer := encode_answer(cast("Mapping[str, Any]", output))) is not None:
+                    book.keep(row_of(place), keys[place], answer)
+        return cast("list[GenerateOutput]", outputs)
+
+    def get_last_hidden_states(self, inputs: list[Any]) -> list[HiddenState]:
+        """The last hidden states for each input, where the engine shows them."""
+        raise DistilmqNotImplementedError(
+            f"Method `get_last_hidden_states` is not implemented for `{type(self).__name__}`."
+        )
+
+    # ------------------------------------------------------------ generation arguments
+
+    def get_generation_kwargs(self) -> dict[str, Any]:
+        """The arguments of `generate` that were set."""
+        return self.generation_kwargs or {}
+
+    def own_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Generation arguments by the model's own names: `max_new_tokens` is understood by every model.
+
+        Raises:
+            DistilmqUserError: both it and the model's own name are given.
+        """
+        given = dict(kwargs)
+        own = self._own_max_new_tokens()
+        if MAX_NEW_TOKENS not in given or own is None or own == MAX_NEW_TOKENS:
+            return given
+        if own in given:
+            raise DistilmqUserError(
+                f"`generation_kwargs` of `{type(self).__name__}` give both `{MAX_NEW_TOKENS}` and `{own}`: they are two"
+                " names of one parameter. Give one of them."
+            )
+        given[own] = given.pop(MAX_NEW_TOKENS)
+        return given
+
+    def check_generation_kwargs(self) -> None:
+        """Raises DistilmqUserError if `generation_kwargs` name an argument that the model does not take."""
+        parameters = self._generation_parameters()
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return
+        unknown = [name for name in self.own_kwargs(self.get_generation_kwargs()) if name not in parameters]
+        if unknown:
+            known = [name for name in parameters if name not in ("input", "inputs", "num_generations")]
+            raise DistilmqUserError(
+                f"`generation_kwargs` of `{type(self).__name__}` ('{self.model_name}') name {unknown}, which it does"
+                f" not take. It takes: {known}."
+            )
+
+    def get_runtime_parameters_info(self) -> list[RuntimeParameterInfo]:
+        """As of every model, with the generation arguments by name."""
+        infos = super().get_runtime_parameters_info()
+        described = described_parameters(self._generation_function())
+        for info in infos:
+            if info.get("name") == "generation_kwargs":
+                info["keys"] = [
+                    {
+                        "name": name,
+                        "optional": parameter.default is not inspect.Parameter.empty,
+                        "description": described.get(name),
+                    }
+                    for name, parameter in self._generation_parameters().items()
+                    if name not in ("input", "inputs", "num_generations")
+                    and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+                ]
+        return infos
+
+    def keys_of(self, inputs: Sequence[Any], num_generations: int, kwargs: Mapping[str, Any]) -> list[bytes]:
+        """Digest of each request: the model with its parameters of substance, the input and the arguments."""
+        model = {name: value for name, value in model_parts(self, "") if name != "generation_kwargs"}
+        common = {"model": model, "generations": num_generations, "kwargs": dict(kwargs)}
+        return [request_key({**common, "input": input}) for input in inputs]
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What pickling keeps: nothing that belongs to this process."""
+        state = super().__getstate__()
+        bound = {name for base in type(self).__mro__ for name in base.__dict__.get("process_bound", frozenset[str]())}
+        private = state.get("__pydantic_private__")
+        if private is not None:
+            defaults = type(self).__private_attributes__
+            state["__pydantic_private__"] = {
+                name: defaults[name].get_default() if name in bound else value for name, value in private.items()
+            }
+        return state
+
+    def _generation_function(self) -> Any:
+        return type(self).generate
+
+    def _generation_parameters(self) -> dict[str, inspect.Parameter]:
+        parameters = inspect.signature(self._generation_function()).parameters
+        return {name: parameter for name, parameter in parameters.items() if name != "self"}
+
+    def _own_max_new_tokens(self) -> str | None:
+        """The model's own name for the bound on generated tokens; None where it is not known."""
+        parameters = self._generation_parameters()
+        return next((name for name in (MAX_NEW_TOKENS, *_OTHER_NAMES) if name in parameters), None)
+
+    def _refuse_offline(self) -> None:
+        if self.use_offline_batch_generation:
+            raise DistilmqNotImplementedError("`use_offline_batch_generation` is not in distilmq yet")
+
+
+class AsyncLLM(LLM, ABC):
+    """A language model that is asked one input at a time, many of them at once.
+
+    Attributes:
+        max_retries: how often a request is tried again that was rate limited or met a passing fault.
+        max_concurrent_requests: how many requests are out at once, over all batches in hand.
+    """
+
+    max_retries: RuntimeParameter[int] = Field(
+        default=MAX_RETRIES, ge=0, description="The maximum number of times to retry a request before failing."
+    )
+    max_concurrent_requests: RuntimeParameter[PositiveInt] = Field(
+        default=64, description="The maximum number of requests that are sent at once."
+    )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"max_concurrent_requests", "max_retries"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_channel"})
+
+    _num_generations_param_supported: bool = True
+    """Whether `agenerate` takes `num_generations`; otherwise it is called as often."""
+    _channel: sending.Channel | None = PrivateAttr(default=None)
+
+    @abstractmethod
+    async def agenerate(self, input: Any, *args: Any, **kwargs: Any) -> GenerateOutput:
+        """Answers one input.
+
+        Args:
+            input: a conversation, a text, or a pair of one with the shape of its answer.
+            args: none; they stand for whatever an override takes.
+            kwargs: `num_generations` (where it is supported), and as `generation_kwargs`.
+        """
+        ...
+
+    def generate(self, inputs: list[Any], num_generations: int = 1, **kwargs: Any) -> Sequence[GenerateOutput]:
+        """Answers each input by a request (or several) of its own.
+
+        Raises:
+            RequestError: the only input's request failed (or what else it raised).
+            RequestsFailedError: requests of some inputs failed; the others' answers are kept.
+            StepFatalError: the provider refuses all requests.
+            DrainedError: the worker drains and some requests were not sent; the others' answers are kept.
+        """
+        kwargs = self.own_kwargs(kwargs)
+        per_request, times = (num_generations, 1) if self._num_generations_param_supported else (1, num_generations)
+        remembered = current_answers.get() is not None or failed_requests.get() is not None
+        keys = self.keys_of(inputs, per_request, kwargs) if remembered else [b""] * len(inputs)
+        requests = [
+            sending.Request(place, row_of(place), keys[place], partial(self._ask, input, per_request, kwargs))
+            for place, input in enumerate(inputs)
+            for _ in range(times)
+        ]
+        outcomes = sending.send(requests, self._own_channel())
+        return self._merged(len(inputs), zip(requests, outcomes, strict=True))
+
+    def generate_outputs(
+        self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
+    ) -> Sequence[GenerateOutput]:
+        """Answers each input; `generate` sees to the answers that the batch has."""
+        self._refuse_offline()
+        return self.generate(inputs, num_generations=num_generations, **kwargs)
+
+    def unload(self) -> None:
+        """Closes the event loop, after what `aclose` closes on it."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            try:
+                channel.loop.run(self.aclose())
+            finally:
+                channel.loop.close()
+        super().unload()
+
+    async def aclose(self) -> None:
+        """Closes clients that belong to the event loop; an override need not call `super().aclose()`."""
+
+    def _ask(self, input: Any, num_generations: int, kwargs: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
+        if self._num_generations_param_supported:
+            return self._answer(self.agenerate(input, num_generations=num_generations, **kwargs))
+        return self._answer(self.agenerate(input, **kwargs))
+
+    async def _answer(self, asked: Coroutine[Any, Any, Any]) -> Mapping[str, Any]:
+        given = await asked
+        if isinstance(given, Mapping):
+            return cast("Mapping[str, Any]", given)
+        texts = list(cast("Iterable[str | None]", given))  # of a model written before statistics were part of it
+        return {"generations": texts, "statistics": {"input_tokens": [0], "output_tokens": [0]}}
+
+    def _own_channel(self) -> sending.Channel:
+        with _making_channel:  # a worker calls `process` on one thread per batch
+            if self._channel is None:
+                loop = EventLoopThread(f"llm-{self.model_name}"[:60])
+                bound = self.max_concurrent_requests or 1
+                policy = RetryPolicy(max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries)
+                self._channel = sending.Channel(loop, asyncio.Semaphore(bound), policy)
+            return self._channel
+
+    def _generation_function(self) -> Any:
+        return type(self).agenerate
+
+    def _merged(self, count: int, given: Iterable[tuple[sending.Request, sending.Outcome]]) -> list[GenerateOutput]:
+        outputs: list[dict[str, Any] | None] = [None] * count
+        failures: dict[int, Exception] = {}
+        for request, outcome in given:
+            if isinstance(outcome, Exception):
+                failures.setdefault(request.place, outcome)
+            else:
+                outputs[request.place] = merged(outputs[request.place], outcome)
+        if failures and count == 1:
+            raise failures[0]
+        if failures:
+            raise RequestsFailedError(failures, inputs=count) from next(iter(failures.values()))
+        return cast("list[GenerateOutput]", outputs)
+
+
+def merged(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:
+    """Two outputs for one input as one: generations and everything that comes per generation behind each other."""
+    if first is None:
+        return dict(second)
+    together: dict[str, Any] = {}
+    for name in dict.fromkeys((*first, *second)):
+        one, other = first.get(name), second.get(name)
+        if isinstance(one, Mapping) or isinstance(other, Mapping):
+            together[name] = merged(cast("Mapping[str, Any]", one or {}), cast("Mapping[str, Any]", other or {}))
+        else:
+            together[name] = [*(one or []), *(other or [])]
+    return together
+
+
+__all__ = ["LLM", "AsyncLLM", "FormattedInput", "GenerateOutput"]

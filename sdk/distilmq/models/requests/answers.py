@@ -1,0 +1,86 @@
+"""Answers that a batch already has: what was paid for once is not asked for again.
+
+Whoever runs `process` puts an `AnswerBook` into `current_answers`; models look every request up in it before they
+send it, and give each answer to it the moment it came. Requests are told apart by the row they are for and by
+`request_key`; equal requests of one row are counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol, cast
+
+from distilmq.protocol.packing import UnpackError, pack, unpack
+
+
+class AnswerBook(Protocol):
+    """The answers of one batch. It is called from the thread that called `process`; `draining` from any thread."""
+
+    def draining(self) -> bool:
+        """Whether no new request may be sent."""
+        ...
+
+    def find(self, row: int, key: bytes) -> bytes | None:
+        """The next answer to this request of this row, or None; counts the occurrences itself.
+
+        Args:
+            row: place in the list given to `process`.
+            key: as `request_key` gives it.
+        """
+        ...
+
+    def keep(self, row: int, key: bytes, answer: bytes) -> None:
+        """Records the next answer to this request of this row."""
+        ...
+
+
+current_answers: ContextVar[AnswerBook | None] = ContextVar("current_answers", default=None)
+"""The book of the batch in hand; None where no worker runs the step."""
+
+failed_requests: ContextVar[dict[bytes, Exception] | None] = ContextVar("failed_requests", default=None)
+"""Requests of the batch in hand that failed for good, so that they are not sent again while it is halved."""
+
+_rows: ContextVar[tuple[int, ...] | None] = ContextVar("rows", default=None)
+
+
+@contextmanager
+def asking_for(rows: tuple[int, ...]) -> Generator[None]:
+    """Says for which rows of the list given to `process` the inputs of a model are, within a `with`."""
+    token = _rows.set(rows)
+    try:
+        yield
+    finally:
+        _rows.reset(token)
+
+
+def row_of(place: int) -> int:
+    """The row that an input of a model is for: what `asking_for` said, or its own place."""
+    rows = _rows.get()
+    return rows[place] if rows is not None and place < len(rows) else place
+
+
+def request_key(parts: Mapping[str, Any]) -> bytes:
+    """Digest of what decides on an answer: model, messages, schema and parameters of substance."""
+    text = json.dumps(parts, sort_keys=True, default=repr, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def encode_answer(output: Mapping[str, Any]) -> bytes | None:
+    """What a model gave, as bytes; None where it holds values that cannot be kept."""
+    try:
+        return pack(output)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def decode_answer(answer: bytes) -> dict[str, Any] | None:
+    """What a model gave; None for bytes that are no answer (of another version, or damaged)."""
+    try:
+        output = unpack(answer)
+    except UnpackError:
+        return None
+    return cast("dict[str, Any]", output) if isinstance(output, dict) and "generations" in output else None
