@@ -12,7 +12,7 @@ from typing import Literal
 
 from distilmq.mixins.secrets import secret_values
 from distilmq.pipeline.dag import Dag, route_name
-from distilmq.pipeline.pickling import pickled_function, pickled_model
+from distilmq.pipeline.pickling import pickled_function, pickled_step
 from distilmq.pipeline.signatures import StepSignature
 from distilmq.pipeline.validation import batch_size
 from distilmq.protocol.plan import Plan, ResourceSpec, RouteSpec, RunSettings, StepSpec
@@ -104,7 +104,7 @@ def _step_spec(
         batch_timeout=getattr(step, "batch_timeout", None),
         max_batches=max_batches if generator else None,
         known_rows=known_rows,
-        definition=pickled_model(sent, f"Step '{step.name}'"),
+        definition=pickled_step(sent),
     )
 
 

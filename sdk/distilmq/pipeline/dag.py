@@ -113,7 +113,7 @@ class Dag:
         other.routes = dict(self.routes)
         other.root_route = self.root_route
         for name, step in self.steps.items():
-            other.steps[name] = _copied(step)
+            other.steps[name] = copied_step(step)
             object.__setattr__(other.steps[name], "pipeline", other)
         return other
 
@@ -125,8 +125,9 @@ def route_name(route: RoutingBatchFunction) -> str:
     return getattr(route.routing_function, "__name__", type(route.routing_function).__name__)
 
 
-def _copied(model: _Step) -> _Step:
-    return cast(_Step, _copied_model(model))
+def copied_step(step: _Step) -> _Step:
+    """A copy of a step that can be changed without changing it; data within it is shared."""
+    return cast(_Step, _copied_model(step))
 
 
 def _copied_model(model: BaseModel) -> BaseModel:
@@ -150,6 +151,8 @@ def _copied_value(value: Any) -> Any:
         return _copied_model(value)
     if type(value) is dict:
         return {key: _copied_value(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if type(value) is tuple:
+        return tuple(_copied_value(item) for item in cast("tuple[Any, ...]", value))
     if type(value) is list:
         items = cast("list[Any]", value)
         # Rows are shared: a list of a million dicts is neither walked nor changed.

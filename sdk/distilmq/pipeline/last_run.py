@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +18,8 @@ class LastRun:
     directory: Path
     """With the journal, the log and the dataset; of a dry run it is gone."""
     outcome: Literal["done", "stopped", "failed", "lost"]
-    _open_distiset: Callable[[], Distiset]
-    _read_failures: Callable[[], list[dict[str, Any]]]
+    _open_distiset: Callable[[], Distiset] = field(repr=False)
+    _read_failures: Callable[[], list[dict[str, Any]]] = field(repr=False)
 
     def distiset(self) -> Distiset:
         """The rows that are recorded: of a run that was stopped or failed, those up to there."""
@@ -27,5 +27,5 @@ class LastRun:
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """The dead letters: for each row that made a step raise, the row and the error."""
+        """The dead letters: for each row that made a step raise its `step`, `input`, `error` and `traceback`."""
         return self._read_failures()

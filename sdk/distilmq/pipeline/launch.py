@@ -17,6 +17,7 @@ from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline import serialization
 from distilmq.pipeline.compile import Compiled, compile_plan
 from distilmq.pipeline.dag import Dag
+from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.local import free_run_dir, latest_run_dir
@@ -101,9 +102,9 @@ def _last_run(run: LocalRun, place: Place, reading: Reading, distiset: Distiset 
 
     def read_failures() -> list[dict[str, Any]]:
         if run.failures is not None:
-            return run.failures
+            return readable(run.failures)
         _check_there(place)
-        return reopened(place, lambda client: client.failures())
+        return readable(reopened(place, lambda client: client.failures()))
 
     return LastRun(place.directory, run.outcome, open_distiset, read_failures)
 
@@ -119,9 +120,7 @@ def _place(pipeline: Launchable, options: RunOptions, prepared: Prepared) -> Pla
         return Place(folder / "run", folder / "cache", temporary=True)
     pipeline_dir = pipeline.cache_dir / folder_name(pipeline.name)
     pipeline_dir.mkdir(parents=True, exist_ok=True)
-    # What a step without a cache has recorded must not be taken up; the other steps adopt what is theirs.
-    fresh = not options.use_cache or any(not step.use_cache for step in prepared.dag.steps.values())
-    choose = free_run_dir if fresh else latest_run_dir
+    choose = latest_run_dir if options.use_cache else free_run_dir
     return Place(choose(pipeline_dir, prepared.run_id), pipeline.cache_dir)
 
 

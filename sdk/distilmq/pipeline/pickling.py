@@ -14,23 +14,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.secrets import nested_models
+from distilmq.pipeline.dag import copied_step
+from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 from distilmq.utils.code import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-def pickled_model(model: BaseModel, what: str) -> bytes:
-    """A step with everything it holds; its secrets are left out.
+def pickled_step(step: _Step) -> bytes:
+    """A step with everything it holds, except its secrets.
 
     Raises:
         DistilmqUserError: it holds something that cannot be pickled; the message names it.
     """
-    return _pickled(model, what, _modules_of_model(model))
+    copy = copied_step(step)
+    _forget_secrets(copy)
+    return _pickled(copy, f"Step '{step.name}'", _modules_of_model(copy))
 
 
 def pickled_function(function: Callable[..., Any], what: str) -> bytes:
@@ -90,6 +94,16 @@ def _by_value(modules: Iterable[str]) -> Generator[None]:
     finally:
         for module in added:
             pickle.unregister_pickle_by_value(module)
+
+
+def _forget_secrets(model: BaseModel) -> None:
+    """Also in models of the user's own, which do not leave them out when they are pickled."""
+    for name in type(model).model_fields:
+        value = model.__dict__.get(name)
+        if isinstance(value, (SecretStr, SecretBytes)):
+            object.__setattr__(model, name, None)
+        for _, child in nested_models(value):
+            _forget_secrets(child)
 
 
 def _modules_of_model(model: BaseModel) -> Iterator[str]:
