@@ -81,11 +81,13 @@ class RowsFailedError(DistilmqError):
     `failures` maps the place of a row in the list given to `process` to what it raised.
     """
 
-    def __init__(self, failures: Mapping[int, Exception], *, rows: int) -> None:
-        place, first = next(iter(failures.items()))
-        super().__init__(f"{len(failures)} of {rows} rows failed; row {place}: {type(first).__name__}: {first}")
+    def __init__(self, failures: Mapping[int, Exception], rows: int) -> None:
+        super().__init__(dict(failures), rows)
         self.failures = dict(failures)
         self.rows = rows
+
+    def __str__(self) -> str:
+        return _told(self.failures, f"of {self.rows} rows failed; row")
 
 
 class RequestError(DistilmqError):
@@ -119,11 +121,13 @@ class RefusedError(RequestError):
 class RequestsFailedError(RequestError):
     """Some of several requests failed; `failures` maps the place of an input to what its request raised."""
 
-    def __init__(self, failures: Mapping[int, Exception], *, inputs: int) -> None:
-        place, first = next(iter(failures.items()))
-        super().__init__(f"{len(failures)} of {inputs} requests failed; input {place}: {type(first).__name__}: {first}")
+    def __init__(self, failures: Mapping[int, Exception], inputs: int) -> None:
+        super().__init__(dict(failures), inputs)
         self.failures = dict(failures)
         self.inputs = inputs
+
+    def __str__(self) -> str:
+        return _told(self.failures, f"of {self.inputs} requests failed; input")
 
 
 class RunError(DistilmqError, RuntimeError):
@@ -166,6 +170,11 @@ class RowTypeError(DistilmqError, TypeError):
 
 class JournalError(DistilmqError):
     """The journal cannot be read or written; `str()` says which file and why."""
+
+
+def _told(failures: Mapping[int, Exception], what: str) -> str:
+    place, first = next(iter(failures.items()))
+    return f"{len(failures)} {what} {place}: {type(first).__name__}: {first}"
 
 
 DistilabelError = DistilmqError

@@ -54,8 +54,12 @@ class CallAnswers:
         with self._lock:
             occurrence = self._asked[row, key]
             self._asked[row, key] += 1
-        return self._batch.find(self._rows[row], key, occurrence)
+        return self._batch.find(self._place(row), key, occurrence)
 
     def keep(self, row: int, key: bytes, answer: bytes) -> None:
         """See `AnswerBook`."""
-        self._batch.keep(self._rows[row], key, answer)
+        self._batch.keep(self._place(row), key, answer)
+
+    def _place(self, row: int) -> int:
+        """The row's place in the batch; a step that asks more often than it has rows asks for its last one."""
+        return self._rows[min(row, len(self._rows) - 1)]

@@ -229,8 +229,8 @@ class Task(_Task, Step, ABC):
         """The model's outputs by row; rows whose requests failed go to `failures`."""
         if not asked:
             return {}
-        places = tuple(asked)
-        with asking_for(places):
+        places = list(asked)
+        with asking_for(tuple(places)):
             try:
                 outputs = self.llm.generate_outputs(
                     list(asked.values()), num_generations=self.num_generations or 1, **self.llm.get_generation_kwargs()
