@@ -1,10 +1,16 @@
-"""Finding the rows of a batch that make a step raise, by calling it with halves: each half once."""
+"""Finding the rows of a batch that make a step raise, by calling it with halves: each half once.
+
+A step that knows which rows failed says so (`RowsFailedError`): it is called again with what lies between them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Generic, TypeVar
+
+from distilmq.errors import RowsFailedError
 
 T = TypeVar("T")
 
@@ -31,7 +37,6 @@ def in_halves(
         divide: False for a step that must not be called a second time: all rows fail.
     """
     pieces: list[Piece[T]] = []
-    # The later half lies below the earlier one, so pieces come out in the order of rows.
     waiting = [(0, rows)]
     while waiting:
         start, stop = waiting.pop()
@@ -40,9 +45,27 @@ def in_halves(
         except BaseException as error:  # noqa: BLE001  # the user's code: whatever it raises is about its rows
             if passes(error):
                 raise
-            if divide and stop - start > 1:
+            if divide and (failures := _named(error, start, stop)):
+                pieces += [Piece(row, row + 1, None, reason) for row, reason in failures.items()]
+                waiting += _between(failures, start, stop)
+            elif divide and stop - start > 1:
                 middle = (start + stop) // 2
                 waiting += [(middle, stop), (start, middle)]
             else:
                 pieces += [Piece(row, row + 1, None, error) for row in range(start, stop)]
-    return pieces
+    return sorted(pieces, key=lambda piece: piece.start)
+
+
+def _named(error: BaseException, start: int, stop: int) -> dict[int, Exception]:
+    """The rows of the batch that the step says have failed, each with its reason."""
+    if not isinstance(error, RowsFailedError):
+        return {}
+    named = {start + place: reason for place, reason in error.failures.items()}
+    return {row: reason for row, reason in sorted(named.items()) if start <= row < stop}
+
+
+def _between(rows: Iterable[int], start: int, stop: int) -> list[tuple[int, int]]:
+    """The spans that are left of `start` to `stop` without these rows, which are in order; the last one first."""
+    edges = [start - 1, *rows, stop]
+    spans = [(before + 1, after) for before, after in pairwise(edges) if before + 1 < after]
+    return spans[::-1]
