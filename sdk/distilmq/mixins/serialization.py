@@ -19,9 +19,12 @@ from pydantic.fields import FieldInfo
 
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.secrets import without_secrets
-from distilmq.utils.files import Format, fetch, read, save, suggested_path
+from distilmq.utils.files import Format, fetch, holds_plain_rows, read, save, suggested_path
 
 TYPE_INFO_KEY = "type_info"
+
+_MANY = 100
+"""Longer lists of rows are looked at as a whole first."""
 
 
 class Serializable(BaseModel):
@@ -108,6 +111,8 @@ def dump_value(value: Any) -> Any:
         return dump_value(value.value)
     if isinstance(value, Mapping):
         return {_key(key): dump_value(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list) and len(cast("list[Any]", value)) > _MANY and holds_plain_rows(cast("list[Any]", value)):
+        return list(cast("list[Any]", value))
     if isinstance(value, (list, tuple)):
         return [dump_value(item) for item in cast("Sequence[Any]", value)]
     if isinstance(value, (set, frozenset)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -18,7 +19,10 @@ _SUFFIXES: dict[str, Format] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"
 _FETCH_TIMEOUT = 30.0
 _MANY = 100
 """Lists of more rows than this are written one row a line, as JSON, which YAML contains: a hundred times faster."""
+_LONGEST_KEY = 1000
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_SCALARS = frozenset({bool, float, int, str, type(None)})
 
 
 def suggested_path(path: str | Path | None, format: Format) -> Path:
@@ -115,6 +119,21 @@ def _yaml() -> tuple[Any, type[Any], type[Any]]:
     return yaml, getattr(yaml, "CSafeDumper", yaml.SafeDumper), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def holds_plain_rows(items: list[Any]) -> bool:
+    """Whether a list holds dicts of what JSON has words for: found fast, for lists of many."""
+    if not all(type(item) is dict for item in items):
+        return False
+    rows = cast("list[dict[Any, Any]]", items)
+    if set(map(type, itertools.chain.from_iterable(rows))) > {str}:
+        return False
+    odd = [value for row in rows for value in row.values() if type(value) not in _SCALARS]
+    try:
+        _encode(odd)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _taken_out(data: Any, lists: dict[str, str]) -> Any:
     """Data with its long lists of rows replaced by marks; `lists` gets what stands for each mark."""
     if isinstance(data, dict):
@@ -132,28 +151,27 @@ def _taken_out(data: Any, lists: dict[str, str]) -> Any:
 
 def _as_json_lines(rows: list[Any]) -> str | None:
     """Rows as a YAML list in JSON; None when JSON cannot say them or they are no rows."""
-    if not all(isinstance(row, dict) and _short_keys(cast("dict[Any, Any]", row)) for row in rows):
+    if not all(isinstance(row, dict) for row in rows):
         return None
     try:
-        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False, default=None) for row in rows]
+        lines = [_encode(row) for row in rows]
     except (TypeError, ValueError):
         return None
-    text = ",\n".join("  " + line for line in lines)
-    return "[\n" + _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n  ]"
+    if any(len(line) > _LONGEST_KEY and not _short_keys(row) for line, row in zip(lines, rows, strict=True)):
+        return None
+    text = ",\n  ".join(lines)
+    if not text.isascii() or "\x7f" in text:
+        text = _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return "[\n  " + text + "\n  ]"
 
 
-def _short_keys(row: dict[Any, Any]) -> bool:
-    """Whether YAML takes the keys of a row on one line, at every depth."""
-    for key, value in row.items():
-        if not isinstance(key, str) or len(key) > 200:
-            return False
-        if isinstance(value, dict) and not _short_keys(cast("dict[Any, Any]", value)):
-            return False
-        if isinstance(value, list) and not all(
-            not isinstance(item, (dict, list)) or (isinstance(item, dict) and _short_keys(cast("dict[Any, Any]", item)))
-            for item in cast("list[Any]", value)
-        ):
-            return False
+def _short_keys(value: Any) -> bool:
+    """Whether YAML takes the keys of a value on one line, at every depth."""
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return all(len(str(key)) < _LONGEST_KEY // 2 and _short_keys(item) for key, item in items)
+    if isinstance(value, list):
+        return all(_short_keys(item) for item in cast("list[Any]", value))
     return True
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from distilmq.steps.base import GeneratorStep
 from distilmq.steps.generators.fingerprints import of_rows
+from distilmq.steps.generators.row_dump import dumped_rows, undumped_rows
 from distilmq.steps.generators.row_file import RowFile
 from distilmq.typing import GeneratorStepOutput, Row, StepColumns
 from distilmq.utils.columns import unique
@@ -43,9 +44,12 @@ class LoadDataFromDicts(GeneratorStep):
         ```
     """
 
-    data: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]], repr=False)
+    data: Annotated[list[dict[str, Any]], BeforeValidator(undumped_rows)] = Field(
+        default_factory=list[dict[str, Any]], repr=False
+    )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"data"})  # the fingerprint stands for it
+    dump_excluded: ClassVar[frozenset[str]] = frozenset({"data"})  # `dump` sees to it
 
     _file: RowFile | None = PrivateAttr(default=None)
     """Where the rows are when they do not travel within the step."""
@@ -65,6 +69,10 @@ class LoadDataFromDicts(GeneratorStep):
     def input_fingerprint(self) -> str:
         """A hash of the content of the rows."""
         return of_rows(self._rows(0))
+
+    def dump(self, **options: Any) -> dict[str, Any]:
+        """The step as plain data, its rows included."""
+        return {**super().dump(**options), "data": dumped_rows(list(self._rows(0)))}
 
     def stored(self, folder: Path) -> GeneratorStep:
         """The same step with its rows in a file, when they are many."""

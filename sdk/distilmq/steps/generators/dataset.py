@@ -50,6 +50,7 @@ class LoadDataFromDataset(DatasetLoader):
     dataset: Any = Field(default=None, repr=False)
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"dataset"})  # the fingerprint stands for it
+    dump_excluded: ClassVar[frozenset[str]] = frozenset({"dataset"})  # `dump` sees to it
 
     _folder: str | None = PrivateAttr(default=None)
     """Where the dataset is when it does not travel within the step."""
