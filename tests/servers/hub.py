@@ -10,27 +10,26 @@ The libraries read `HF_ENDPOINT` when they are imported, so what talks to it run
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.servers.hub_store import Blob, Commit, HubError, Repo, Store, is_large
+from tests.servers.hub_api import TOKEN, USER, Call, Reply, answer
+from tests.servers.hub_store import HubError, Store, is_large
 
-TOKEN = "hf_a_token_for_tests"
-USER = "tester"
+__all__ = ["MINI", "TOKEN", "USER", "Hub", "Request", "running_hub"]
+
 MINI = "distilabel-internal-testing/instruction-dataset-mini"
-_DATE = "2026-01-01T00:00:00.000Z"
 
 
 @dataclass(frozen=True)
@@ -147,292 +146,6 @@ def running_hub(directory: Path) -> Iterator[Hub]:
         server.server_close()
 
 
-@dataclass
-class _Call:
-    """A request on its way."""
-
-    hub: Hub
-    method: str
-    query: Mapping[str, list[str]]
-    body: bytes
-    token: str | None
-
-    @property
-    def store(self) -> Store:
-        return self.hub.store
-
-    @property
-    def allowed(self) -> bool:
-        return self.token == TOKEN
-
-    def json(self) -> Any:
-        return json.loads(self.body or b"{}")
-
-    def repo(self, kind: str, repo_id: str) -> Repo:
-        return self.store.repo(kind, repo_id, allowed=self.allowed)
-
-    def needs_token(self) -> None:
-        if not self.allowed:
-            raise HubError(401, "", "Invalid username or password.")
-
-
-@dataclass
-class _Reply:
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] | None = None
-
-
-def _json(value: Any, status: int = 200) -> _Reply:
-    return _Reply(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-
-def _whoami(call: _Call) -> _Reply:
-    call.needs_token()
-    access = {"role": "write", "displayName": "tests"}
-    return _json(
-        {"type": "user", "id": "1", "name": USER, "fullname": USER, "orgs": [], "auth": {"accessToken": access}}
-    )
-
-
-def _create(call: _Call) -> _Reply:
-    call.needs_token()
-    wanted = call.json()
-    kind = wanted.get("type") or "model"
-    repo_id = f"{wanted.get('organization') or USER}/{wanted['name']}"
-    url = f"{call.hub.url}/{'' if kind == 'model' else f'{kind}s/'}{repo_id}"
-    try:
-        call.store.create(kind, repo_id, private=wanted.get("private") or wanted.get("visibility") == "private")
-    except HubError as error:
-        return _json({"error": str(error), "url": url, "name": repo_id}, error.status)
-    return _json({"url": url, "name": repo_id, "id": repo_id})
-
-
-def _delete(call: _Call) -> _Reply:
-    call.needs_token()
-    wanted = call.json()
-    call.store.delete(wanted.get("type") or "model", f"{wanted.get('organization') or USER}/{wanted['name']}")
-    return _json({})
-
-
-def _validate_yaml(call: _Call) -> _Reply:
-    content = call.json()["content"]
-    header = re.match(r"---\r?\n(.*?)\r?\n---", content, re.DOTALL)
-    try:
-        yaml.safe_load(header[1] if header else "")
-    except yaml.YAMLError as error:
-        return _json({"errors": [{"message": str(error)}], "warnings": []}, 400)
-    return _json({"errors": [], "warnings": []})
-
-
-def _info(call: _Call, kind: str, repo_id: str, revision: str = "main") -> _Reply:
-    repo = call.repo(kind, repo_id)
-    commit = repo.commit(revision)
-    return _json(
-        {
-            "_id": "0",
-            "id": repo_id,
-            "author": repo_id.split("/")[0],
-            "sha": commit.oid,
-            "createdAt": _DATE,
-            "lastModified": _DATE,
-            "private": repo.private,
-            "gated": False,
-            "disabled": False,
-            "downloads": 0,
-            "likes": 0,
-            "tags": [],
-            "cardData": _card_data(call.store, commit),
-            "siblings": [{"rfilename": path} for path in commit.files],
-        }
-    )
-
-
-def _card_data(store: Store, commit: Commit) -> Any:
-    if "README.md" not in commit.files:
-        return {}
-    header = re.match(r"---\r?\n(.*?)\r?\n---", store.content(commit.files["README.md"].sha256).decode(), re.DOTALL)
-    return yaml.safe_load(header[1]) if header else {}
-
-
-def _entry(path: str, blob: Blob) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "oid": blob.sha1, "size": blob.size, "path": path}
-    if blob.large:
-        entry["lfs"] = {"oid": blob.sha256, "size": blob.size, "pointerSize": 130}
-    last = {"id": "0" * 40, "title": "commit", "date": _DATE}
-    return {**entry, "lastCommit": last}
-
-
-def _folder(path: str) -> dict[str, Any]:
-    return {"type": "directory", "oid": "0" * 40, "size": 0, "path": path}
-
-
-def _tree(call: _Call, kind: str, repo_id: str, revision: str, path: str = "") -> _Reply:
-    files = call.repo(kind, repo_id).commit(revision).files
-    prefix = f"{path}/" if path else ""
-    inside = {name: blob for name, blob in files.items() if name.startswith(prefix)}
-    if path and not inside:
-        raise HubError(404, "EntryNotFound", f"{path} does not exist")
-    recursive = call.query.get("recursive", ["false"])[0].lower() in ("true", "1")
-    entries: dict[str, dict[str, Any]] = {}
-    for name, blob in inside.items():
-        parts = name.removeprefix(prefix).split("/")
-        for depth in range(1, len(parts)) if recursive else range(1, min(2, len(parts))):
-            folder = prefix + "/".join(parts[:depth])
-            entries[folder] = _folder(folder)
-        if recursive or len(parts) == 1:
-            entries[name] = _entry(name, blob)
-    return _json(list(entries.values()))
-
-
-def _paths_info(call: _Call, kind: str, repo_id: str, revision: str) -> _Reply:
-    files = call.repo(kind, repo_id).commit(revision).files
-    wanted = parse_qs(call.body.decode()).get("paths", [])
-    found = [_entry(path, files[path]) for path in wanted if path in files]
-    folders = [path for path in wanted if path not in files and any(name.startswith(f"{path}/") for name in files)]
-    return _json([*found, *map(_folder, folders)])
-
-
-def _refs(call: _Call, kind: str, repo_id: str) -> _Reply:
-    refs = call.repo(kind, repo_id).refs
-    branches = [
-        {"name": name, "ref": f"refs/heads/{name}", "targetCommit": oid}
-        for name, oid in refs.items()
-        if not name.startswith("refs/pr/")
-    ]
-    return _json({"branches": branches, "tags": [], "converts": []})
-
-
-def _branch(call: _Call, kind: str, repo_id: str, name: str) -> _Reply:
-    call.needs_token()
-    repo = call.repo(kind, repo_id)
-    if name in repo.refs:
-        raise HubError(409, "", "Reference already exists")
-    repo.refs[name] = repo.commit(call.json().get("startingPoint") or "main").oid
-    return _json({})
-
-
-def _commits(call: _Call, kind: str, repo_id: str, revision: str) -> _Reply:
-    repo = call.repo(kind, repo_id)
-    listed: list[dict[str, Any]] = []
-    oid: str | None = repo.commit(revision).oid
-    while oid is not None:
-        commit = repo.commits[oid]
-        listed.append({"id": oid, "title": commit.message, "message": "", "date": _DATE, "authors": []})
-        oid = commit.parent
-    return _json(listed)
-
-
-def _preupload(call: _Call, kind: str, repo_id: str, revision: str) -> _Reply:
-    call.needs_token()
-    files = call.repo(kind, repo_id).commit(revision).files
-    answers: list[dict[str, Any]] = []
-    for file in call.json()["files"]:
-        path = file["path"]
-        mode = "lfs" if is_large(path, file["size"]) else "regular"
-        known = files.get(path)
-        oid = None if known is None else known.sha256 if known.large else known.sha1
-        answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, **({"oid": oid} if oid else {})})
-    return _json({"files": answers})
-
-
-def _commit(call: _Call, kind: str, repo_id: str, revision: str) -> _Reply:
-    call.needs_token()
-    repo = call.repo(kind, repo_id)
-    head = repo.commit(revision)
-    files = dict(head.files)
-    message = ""
-    for line in call.body.splitlines():
-        operation = json.loads(line)
-        value = operation["value"]
-        match operation["key"]:
-            case "header":
-                message = value["summary"]
-                if value.get("parentCommit") not in (None, head.oid):
-                    raise HubError(412, "", "A commit has happened since. Please refresh and try again.")
-            case "file":
-                files[value["path"]] = call.store.blob(call.store.keep(base64.b64decode(value["content"])), large=False)
-            case "lfsFile":
-                if not call.store.has(value["oid"]):
-                    raise HubError(400, "", f"LFS object {value['oid']} was not uploaded")
-                files[value["path"]] = call.store.blob(value["oid"], large=True)
-            case "deletedFile":
-                files.pop(value["path"], None)
-            case "deletedFolder":
-                files = {
-                    path: blob for path, blob in files.items() if not path.startswith(f"{value['path'].rstrip('/')}/")
-                }
-            case key:
-                raise HubError(400, "", f"unknown operation {key}")
-    target, url = revision, None
-    if call.query.get("create_pr"):
-        number = 1 + sum(name.startswith("refs/pr/") for name in repo.refs)
-        target = f"refs/pr/{number}"
-        url = f"{call.hub.url}/datasets/{repo_id}/discussions/{number}"
-    made = repo.add(target, message, files, head.oid)
-    commit_url = f"{call.hub.url}/{'' if kind == 'model' else f'{kind}s/'}{repo_id}/commit/{made.oid}"
-    return _json({"success": True, "commitOid": made.oid, "commitUrl": commit_url, "pullRequestUrl": url})
-
-
-def _lfs_batch(call: _Call, kind: str, repo_id: str) -> _Reply:
-    call.needs_token()
-    call.repo(kind, repo_id)
-    objects: list[dict[str, Any]] = []
-    for wanted in call.json()["objects"]:
-        answer = {"oid": wanted["oid"], "size": wanted["size"]}
-        if not call.store.has(wanted["oid"]):
-            answer["actions"] = {"upload": {"href": f"{call.hub.url}/lfs/{wanted['oid']}", "header": {}}}
-        objects.append(answer)
-    return _json({"transfer": "basic", "objects": objects})
-
-
-def _lfs_upload(call: _Call, oid: str) -> _Reply:
-    if call.store.keep(call.body) != oid:
-        raise HubError(400, "", "the content is not that of its hash")
-    return _Reply()
-
-
-def _resolve(call: _Call, kind: str, repo_id: str, revision: str, path: str) -> _Reply:
-    repo = call.repo(kind, repo_id)
-    commit = repo.commit(revision)
-    blob = repo.file(revision, path)
-    return _Reply(
-        body=call.store.content(blob.sha256),
-        headers={
-            "ETag": f'"{blob.sha256 if blob.large else blob.sha1}"',
-            "X-Repo-Commit": commit.oid,
-            "Accept-Ranges": "bytes",
-            "Content-Type": "application/octet-stream",
-        },
-    )
-
-
-_NAME = r"([\w.-]+/[\w.-]+)"
-_KIND = r"(model|dataset|space)s"
-_FILES = rf"/(?:(dataset|space)s/)?{_NAME}"
-
-# Revisions with a slash come quoted, so the pattern of a revision has none.
-_ROUTES: list[tuple[str, str, Callable[..., _Reply]]] = [
-    ("GET", r"/api/whoami-v2", _whoami),
-    ("POST", r"/api/repos/create", _create),
-    ("DELETE", r"/api/repos/delete", _delete),
-    ("POST", r"/api/validate-yaml", _validate_yaml),
-    ("GET", rf"/api/{_KIND}/{_NAME}", _info),
-    ("GET", rf"/api/{_KIND}/{_NAME}/revision/([^/]+)", _info),
-    ("GET", rf"/api/{_KIND}/{_NAME}/tree/([^/]+)", _tree),
-    ("GET", rf"/api/{_KIND}/{_NAME}/tree/([^/]+)/(.+)", _tree),
-    ("POST", rf"/api/{_KIND}/{_NAME}/paths-info/([^/]+)", _paths_info),
-    ("GET", rf"/api/{_KIND}/{_NAME}/refs", _refs),
-    ("POST", rf"/api/{_KIND}/{_NAME}/branch/([^/]+)", _branch),
-    ("GET", rf"/api/{_KIND}/{_NAME}/commits/([^/]+)", _commits),
-    ("POST", rf"/api/{_KIND}/{_NAME}/preupload/([^/]+)", _preupload),
-    ("POST", rf"/api/{_KIND}/{_NAME}/commit/([^/]+)", _commit),
-    ("POST", rf"{_FILES}\.git/info/lfs/objects/batch", _lfs_batch),
-    ("PUT", r"/lfs/([0-9a-f]{64})", _lfs_upload),
-    ("GET", rf"{_FILES}/(?:resolve|raw)/([^/]+)/(.+)", _resolve),
-]
-
-
 class _Handler(BaseHTTPRequestHandler):
     """Finds the function of a request and writes its reply."""
 
@@ -440,16 +153,16 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def answer(self) -> None:
+    def reply(self) -> None:
         url = urlsplit(self.path)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
-        call = _Call(self.hub, self.command, parse_qs(url.query), self._body(), token)
+        call = Call(self.hub.url, self.hub.store, self.command, parse_qs(url.query), self._body(), token)
         try:
-            reply = self._routed(call, url.path)
+            reply = answer(call, url.path)
         except HubError as error:
             body = json.dumps({"error": str(error)}).encode()
             headers = {"Content-Type": "application/json", "X-Error-Message": str(error)}
-            reply = _Reply(error.status, body, {**headers, **({"X-Error-Code": error.code} if error.code else {})})
+            reply = Reply(error.status, body, {**headers, **({"X-Error-Code": error.code} if error.code else {})})
         reply = self._ranged(reply)
         self.hub.requests.append(Request(self.command, self.path, reply.status, token))
         self.send_response(reply.status)
@@ -460,19 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(reply.body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # the names that http.server calls
-
-    def _routed(self, call: _Call, path: str) -> _Reply:
-        method = "GET" if call.method == "HEAD" else call.method
-        for verb, pattern, function in _ROUTES:
-            found = re.fullmatch(pattern, path) if verb == method else None
-            if found:
-                parts = [None if part is None else unquote(part) for part in found.groups()]
-                if pattern.startswith(_FILES):
-                    parts[0] = parts[0] or "model"
-                with self.hub.store.lock:
-                    return function(call, *parts)
-        raise HubError(404, "", f"no such page: {call.method} {path}")
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = reply  # the names that http.server calls
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -484,14 +185,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def _ranged(self, reply: _Reply) -> _Reply:
+    def _ranged(self, reply: Reply) -> Reply:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if not wanted or reply.status != 200:
             return reply
         start, size = int(wanted[1]), len(reply.body)
         end = min(int(wanted[2] or size - 1), size - 1)
         headers = {**(reply.headers or {}), "Content-Range": f"bytes {start}-{end}/{size}"}
-        return _Reply(206, reply.body[start : end + 1], headers)
+        return Reply(206, reply.body[start : end + 1], headers)
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing: `Hub.requests` has it all."""
