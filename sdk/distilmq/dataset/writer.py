@@ -7,6 +7,7 @@ beside the final one, which takes its place when all is written.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import uuid
 from collections.abc import Iterable, Sequence
@@ -44,12 +45,12 @@ class LeafWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close_shard()
-        for draft, final in zip(self._drafts, self._final, strict=True):
+        try:
+            self._close_shard()
             if error is None:
-                shutil.rmtree(final, ignore_errors=True)
-                draft.rename(final)
-            else:
+                self._publish()
+        finally:
+            for draft in self._drafts:
                 shutil.rmtree(draft, ignore_errors=True)
 
     @property
@@ -81,6 +82,12 @@ class LeafWriter:
         assert self._shard is not None
         self._shard.write(table)
 
+    def _publish(self) -> None:
+        # Datasets that are open on the old files keep them: a file lives on while it is mapped.
+        for draft, final in zip(self._drafts, self._final, strict=True):
+            shutil.rmtree(final, ignore_errors=True)
+            draft.rename(final)
+
     def _open_shard(self) -> None:
         name = _shard_name(self._shards)
         self._shard = _Shard(self._drafts[0] / f"{name}.parquet", self._drafts[1] / f"{name}.arrow", self._schema)
@@ -107,9 +114,10 @@ class _Shard:
         self._stream.write_table(table)
 
     def close(self) -> None:
-        self._parquet.close()
-        self._stream.close()
-        self._sink.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._sink.close)
+            stack.callback(self._stream.close)
+            stack.callback(self._parquet.close)
 
 
 def open_files(files: Iterable[Path], *, in_memory: bool = False) -> Any:
