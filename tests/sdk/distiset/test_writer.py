@@ -19,6 +19,12 @@ def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def interrupted(writer: LeafWriter, columns: Any) -> None:
+    with writer:
+        writer.write(ROWS[:1], columns)
+        raise KeyboardInterrupt
+
+
 ROWS = [{"n": n, "text": "x" * 100} for n in range(10)]
 
 
@@ -39,9 +45,8 @@ def test_what_fails_midway_leaves_what_was_there(tmp_path: Path) -> None:
         writer.write(ROWS, columns)
     before = files_below(tmp_path)
 
-    with pytest.raises(KeyboardInterrupt), LeafWriter(tmp_path, "leaf", columns) as again:
-        again.write(ROWS[:1], columns)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(LeafWriter(tmp_path, "leaf", columns), columns)
 
     assert files_below(tmp_path) == before
     assert list(open_files(writer.files)) == ROWS
