@@ -1,0 +1,104 @@
+"""What a person sees of a run."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+from rich.console import Console
+
+from distilmq.pipeline.progress import LiveView, PlainView, Rates, duration, headline, line
+from distilmq.protocol.messages import Note, Progress, StepProgress
+
+LOAD = StepProgress(step="load", kind="generator", state="running", batches=4, known_batches=5, rows=40, known_rows=100)
+TASK = StepProgress(
+    step="task", state="running", batches=2, known_batches=4, rows=20, rows_in=20, known_rows=100, replicas=2, ready=1,
+    failed_rows=3, note="stalled for 70 s",
+)  # fmt: skip
+
+
+def test_rates_and_times_left_are_of_this_run() -> None:
+    rates = Rates()
+    later = TASK.model_copy(update={"rows": 60, "rows_in": 60})
+
+    assert rates.rate(TASK, now=10.0) is None
+    assert rates.rate(later, now=14.0) == pytest.approx(10.0)
+    assert rates.remaining(later, now=14.0) == pytest.approx(4.0)
+
+
+def test_nobody_knows_how_long_an_unknown_number_of_rows_takes() -> None:
+    rates = Rates()
+    unknown = TASK.model_copy(update={"known_rows": None})
+    rates.rate(unknown, now=0.0)
+
+    assert rates.remaining(unknown.model_copy(update={"rows": 90}), now=2.0) is None
+
+
+def test_a_line_says_all_of_a_step() -> None:
+    rates = Rates()
+    line(TASK, rates, now=0.0)
+
+    assert line(TASK.model_copy(update={"rows": 40, "rows_in": 40}), rates, now=2.0) == (
+        "task: running 1/2, 2/4 batches, 40/100 rows, 10 rows/s, 3 failed, 6 s left, stalled for 70 s"
+    )
+
+
+def test_a_draining_run_counts_down() -> None:
+    draining = Progress(run="r", state="draining", stop_in=118.4, waiting_for=2)
+
+    assert headline("pipe", draining) == (
+        "pipe: stopping; waiting for 2 batches in flight, at most 118 s (Ctrl+C again to stop at once)"
+    )
+
+
+def test_stages_and_reasons_are_named() -> None:
+    paused = Progress(run="r", state="paused", stage=1, stages=3, reason="disk full")
+
+    assert headline("pipe", paused) == "pipe: paused, stage 2 of 3 (disk full)"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(4.4, "4 s"), (200, "3:20"), (7400, "2:03:20")])
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_without_a_terminal_there_is_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
+    view = PlainView("pipe")
+    waiting = TASK.model_copy(update={"state": "waiting"})
+
+    view.progress(Progress(run="r", state="running", steps=(LOAD, waiting)))
+    view.progress(Progress(run="r", state="running", steps=(LOAD, waiting)))
+    view.progress(Progress(run="r", state="done", steps=(LOAD.model_copy(update={"state": "done"}), waiting)))
+    view.close()
+
+    assert capsys.readouterr().err.splitlines() == [
+        "pipe: running",
+        "load: running, 4/5 batches, 40/100 rows",
+        "pipe: done",
+        "load: done, 4/5 batches, 40/100 rows",
+    ]
+
+
+def test_in_a_terminal_there_is_a_table() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, color_system=None)
+    view = LiveView("pipe", console)
+
+    view.progress(Progress(run="r", state="running", steps=(LOAD, TASK)))
+    view.close()
+
+    shown = screen.getvalue()
+    assert "pipe: running" in shown
+    assert "40/100" in shown
+    assert "running 1/2" in shown
+    assert "task: stalled for 70 s" in shown
+
+
+def test_notes_go_to_the_logger_of_their_step(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "distilmq"):
+        PlainView("pipe").note(Note(session="s", step="task", level="warning", event="stalled", text="for 60 s"))
+
+    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("distilmq.step.task", "WARNING", "stalled: for 60 s")
+    ]
