@@ -92,7 +92,9 @@ def test_columns_are_told_by_their_names_in_the_rows() -> None:
 
 
 def test_a_mapping_of_an_input_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(DistilmqUserError, match="The input column 'txt' doesn't exist in the inputs of the step 'shout"):
+    with pytest.raises(
+        DistilmqUserError, match="The input column 'txt' doesn't exist in the inputs of the step 'shout"
+    ):
         Shout(input_mappings={"txt": "prompt"}).verify_inputs_mappings()
 
 

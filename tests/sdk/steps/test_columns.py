@@ -47,7 +47,7 @@ def test_groups_need_as_many_names_as_columns() -> None:
 def test_nothing_is_zipped_short(step: Step) -> None:
     assert step.equal_inputs
 
-    with pytest.raises(JoinError, match="Step 'join' joins rows one by one.*'input 0' gave 2, 'input 1' gave 1 rows"):
+    with pytest.raises(JoinError, match=r"Step 'join' joins rows one by one.*'input 0' gave 2, 'input 1' gave 1 rows"):
         results(step, [{"a": 1}, {"a": 2}], [{"a": 3}])
 
 

@@ -92,8 +92,9 @@ def test_a_routing_function_used_in_one_pipeline_can_be_the_root_of_another() ->
 
 
 def test_only_a_list_can_stand_behind_a_routing_function() -> None:
-    with building(), pytest.raises(
-        DistilmqUserError, match="Can only set a `routing_batch_function` for a list of steps"
+    with (
+        building(),
+        pytest.raises(DistilmqUserError, match="Can only set a `routing_batch_function` for a list of steps"),
     ):
         keep("source") >> sample_n_steps(1) >> keep("a")  # type: ignore[operator]
 

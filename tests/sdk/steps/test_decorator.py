@@ -15,7 +15,9 @@ from distilmq.steps import GeneratorStep, GeneratorStepOutput, GlobalStep, Step,
 
 @step(inputs=["text"], outputs=["repeated"])
 def Repeat(
-    inputs: StepInput, times: RuntimeParameter[int] = 2, end: Optional[RuntimeParameter[str]] = None  # noqa: UP045
+    inputs: StepInput,
+    times: RuntimeParameter[int] = 2,
+    end: Optional[RuntimeParameter[str]] = None,  # noqa: UP045
 ) -> StepOutput:
     """Repeats texts."""
     yield [{**row, "repeated": row["text"] * times + (end or "")} for row in inputs]
@@ -45,7 +47,12 @@ def test_a_decorated_function_is_a_step_of_its_name() -> None:
     made = Repeat()
 
     assert isinstance(made, Step)
-    assert (made.name, made.inputs, made.outputs, type(made).__doc__) == ("repeat_0", ["text"], ["repeated"], "Repeats texts.")
+    assert (made.name, made.inputs, made.outputs, type(made).__doc__) == (
+        "repeat_0",
+        ["text"],
+        ["repeated"],
+        "Repeats texts.",
+    )
 
 
 def test_defaults_of_parameters_are_honoured() -> None:

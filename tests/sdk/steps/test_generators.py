@@ -86,7 +86,8 @@ def test_many_rows_do_not_travel_within_the_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"number": 1}, {"number": 0, "text": "other"}, {"text": "row 0", "number": 0}, {"number": 0.0, "text": "row 0"}]
+    "change",
+    [{"number": 1}, {"number": 0, "text": "other"}, {"text": "row 0", "number": 0}, {"number": 0.0, "text": "row 0"}],
 )
 def test_changed_rows_have_another_fingerprint(change: dict[str, Any]) -> None:
     before = LoadDataFromDicts(data=numbered(1)).input_fingerprint()

@@ -31,7 +31,10 @@ class Measured(Step):
 
     def process(self, inputs: StepInput) -> StepOutput:
         yield [
-            {**row, "length": len(row["text"]) + number} for row in inputs if row["text"] for number in range(self.times)
+            {**row, "length": len(row["text"]) + number}
+            for row in inputs
+            if row["text"]
+            for number in range(self.times)
         ]
 
 
@@ -92,7 +95,9 @@ def test_a_step_reads_another_column_and_the_column_keeps_its_name() -> None:
 def test_a_column_hidden_by_the_renaming_comes_back_for_each_of_several_rows() -> None:
     step = Measured(input_mappings={"text": "prompt"}, times=2)
 
-    given_out = results(step, [{"prompt": "abc", "text": "first"}, {"prompt": "", "text": "?"}, {"prompt": "d", "text": 2}])
+    given_out = results(
+        step, [{"prompt": "abc", "text": "first"}, {"prompt": "", "text": "?"}, {"prompt": "d", "text": 2}]
+    )
 
     assert given_out == [
         {"prompt": "abc", "text": "first", "length": 3},

@@ -57,6 +57,12 @@ def filetype_of(files: Mapping[str, Iterable[str]]) -> str:
     )
 
 
+def reading_options(files: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """What `datasets` needs to be told to read the files: that `.tsv` files are separated by tabs."""
+    paths = [path for given in files.values() for path in given]
+    return {"sep": "\t"} if paths and all(_suffix(path) == ".tsv" for path in paths) else {}
+
+
 def local_files(files: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """Those of the files that lie on this machine, patterns resolved."""
     for path in (path for given in files.values() for path in given):

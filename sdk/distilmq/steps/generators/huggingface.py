@@ -11,7 +11,7 @@ from pydantic import Field
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.steps.generators import fingerprints
-from distilmq.steps.generators.data_files import files_of, filetype_of, local_files
+from distilmq.steps.generators.data_files import files_of, filetype_of, local_files, reading_options
 from distilmq.steps.generators.dataset_loader import DatasetLoader
 from distilmq.steps.generators.dataset_rows import Known, one_split
 from distilmq.utils.untyped import untyped
@@ -183,6 +183,7 @@ class LoadDataFromFileSystem(DatasetLoader):
             split=self.split,
             streaming=streaming,
             storage_options=self.storage_options,
+            **(reading_options(files) if self.filetype in (None, "csv") else {}),
         )
         return one_split(dataset, self.split, str(self.data_files))
 
