@@ -1,65 +1,83 @@
-"""The answers of models for the batch in hand: those handed out with it, and those that come now."""
+"""The answers of models for one batch: those recorded before, and those that come while it is worked on."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from threading import Event, Lock
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from distilmq.protocol.packing import UnpackError, unpack
 
 Keep = Callable[[int, bytes, int, bytes], None]
-"""Called with row, key, occurrence and answer, from the thread that got it."""
+"""Takes row, key, occurrence and answer, and records them."""
 
 
 class BatchAnswers:
-    """All answers of one batch, by row and request; shared by the calls of `process` that halving makes."""
+    """Answers by the row's place in the batch; they outlast the halves in which a failing batch is tried.
 
-    def __init__(self, known: Iterable[tuple[int, bytes, int, bytes]], keep: Keep, draining: Event) -> None:
-        self._known: dict[tuple[int, bytes], list[bytes]] = defaultdict(list)
-        for row, key, _, answer in sorted(known, key=lambda entry: entry[:3]):
-            self._known[row, key].append(answer)
+    Args:
+        recorded: row, key, occurrence and answer of those that the batch came with.
+        keep: told of each new one.
+        draining: whether no new request may be sent.
+    """
+
+    def __init__(
+        self, recorded: Iterable[tuple[int, bytes, int, bytes]], *, keep: Keep, draining: Callable[[], bool]
+    ) -> None:
+        self._answers: defaultdict[tuple[int, bytes], dict[int, bytes]] = defaultdict(dict)
+        for row, key, occurrence, answer in recorded:
+            self._answers[row, key][occurrence] = answer
         self._keep = keep
-        self._lock = Lock()
         self.draining = draining
 
-    def find(self, row: int, key: bytes, occurrence: int) -> bytes | None:
-        """The answer to the request that is the row's `occurrence`-th of its kind."""
-        with self._lock:
-            answers = self._known.get((row, key), ())
-            return answers[occurrence] if occurrence < len(answers) else None
+    def page(self, start: int) -> AnswerPage:
+        """The book for one call of `process` with the rows from `start` on."""
+        return AnswerPage(self, start)
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
-        """Adds an answer, and tells the coordinator."""
-        with self._lock:
-            answers = self._known[row, key]
-            answers.append(answer)
-            occurrence = len(answers) - 1
+    def answers(self, row: int, key: bytes) -> list[bytes]:
+        """Those to one request of one row, in order."""
+        known = self._answers.get((row, key))
+        return [] if known is None else [known[occurrence] for occurrence in sorted(known)]
+
+    def add(self, row: int, key: bytes, answer: bytes) -> None:
+        """Records the next answer."""
+        known = self._answers[row, key]
+        occurrence = max(known, default=-1) + 1
+        known[occurrence] = answer
         self._keep(row, key, occurrence, answer)
 
 
-class CallAnswers:
-    """`AnswerBook` of one call of `process`, which sees some rows of the batch, counted from 0."""
+class AnswerPage:
+    """What models see of it during one call of `process`; see `distilmq.models.requests.answers.AnswerBook`."""
 
-    def __init__(self, batch: BatchAnswers, rows: Sequence[int]) -> None:
-        self._batch = batch
-        self._rows = rows
-        self._asked: Counter[tuple[int, bytes]] = Counter()
-        self._lock = Lock()
+    def __init__(self, book: BatchAnswers, start: int) -> None:
+        self._book = book
+        self._start = start
+        self._found: defaultdict[tuple[int, bytes], int] = defaultdict(int)
 
     def draining(self) -> bool:
-        """See `AnswerBook`."""
-        return self._batch.draining.is_set()
+        """Whether no new request may be sent."""
+        return self._book.draining()
 
     def find(self, row: int, key: bytes) -> bytes | None:
-        """See `AnswerBook`."""
-        with self._lock:
-            occurrence = self._asked[row, key]
-            self._asked[row, key] += 1
-        return self._batch.find(self._place(row), key, occurrence)
+        """The next answer to this request of this row, or None."""
+        place = self._found[row, key]
+        answers = self._book.answers(self._start + row, key)
+        if place >= len(answers):
+            return None
+        self._found[row, key] = place + 1
+        return answers[place]
 
     def keep(self, row: int, key: bytes, answer: bytes) -> None:
-        """See `AnswerBook`."""
-        self._batch.keep(self._place(row), key, answer)
+        """Records the next answer to this request of this row; it was given, so it is not found again."""
+        self._book.add(self._start + row, key, answer)
+        self._found[row, key] = len(self._book.answers(self._start + row, key))
 
-    def _place(self, row: int) -> int:
-        """The row's place in the batch; a step that asks more often than it has rows asks for its last one."""
-        return self._rows[min(row, len(self._rows) - 1)]
+
+def recorded_answers(frame: bytes) -> list[tuple[int, bytes, int, bytes]]:
+    """The answers that a batch came with; a frame that holds none gives none: they are only a saving."""
+    try:
+        entries: Any = unpack(frame)
+        return [(int(row), bytes(key), int(occurrence), bytes(answer)) for row, key, occurrence, answer in entries]
+    except (UnpackError, TypeError, ValueError):
+        return []

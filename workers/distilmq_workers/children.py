@@ -1,17 +1,22 @@
-"""The step processes of one supervisor: started, listened to, and reaped."""
+"""The step processes of one supervisor: started, listened to, ended and reaped.
+
+Started as programs of their own, never forked, each in a process group of its own: what a step starts itself
+goes with it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, cast
 
-_TAIL = 4_096
+_TAIL = 4096
+"""Bytes of what a process wrote last that are told when it ends."""
 
 
 @dataclass(slots=True)
@@ -21,13 +26,24 @@ class Child:
     session: str
     process: subprocess.Popen[bytes]
     started: float
+    stalls: int
+    """Readable when it holds the interpreter for so long that nothing else in it runs."""
     tail: bytearray = field(default_factory=bytearray)
-    """The last of what it wrote."""
 
     @property
     def output(self) -> IO[bytes]:
         """Its standard output and error."""
         return cast("IO[bytes]", self.process.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A step process that is no more."""
+
+    session: str
+    code: int
+    output: str
+    lived: float
 
 
 class Children:
@@ -47,61 +63,116 @@ class Children:
         return tuple(self._living)
 
     def files(self) -> list[int]:
-        """Descriptors that are readable when a child wrote something, or ended."""
-        return [child.output.fileno() for child in self._living.values()]
+        """Descriptors that are readable when a child wrote something, stalls or ended."""
+        return [file for child in self._living.values() for file in (child.output.fileno(), child.stalls)]
 
-    def start(self, now: float) -> Child:
-        """Starts one; it says Hello by itself."""
-        session = uuid.uuid4().hex[:16]
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "distilmq_workers.process"),
-                *("--endpoint", self._endpoint, "--worker", self._worker),
-                *("--session", session, "--parent", str(os.getpid())),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        child = Child(session, process, now)
+    def fill(self, wanted: int, *, now: float) -> None:
+        """Starts as many as are missing; each says Hello by itself."""
+        while len(self._living) < wanted:
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        session = os.urandom(8).hex()
+        stalls, told = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "distilmq_workers.process"),
+                    *("--endpoint", self._endpoint, "--worker", self._worker),
+                    *("--session", session, "--parent", str(os.getpid()), "--stalls", str(told)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[told],
+                process_group=0,
+            )
+        except OSError:
+            os.close(stalls)
+            raise
+        finally:
+            os.close(told)
+        child = Child(session, process, now, stalls)
         os.set_blocking(child.output.fileno(), False)
+        os.set_blocking(stalls, False)
         self._living[session] = child
-        return child
 
     def listen(self) -> None:
         """Passes on what children wrote, and keeps its end for the case that they die."""
+        heard = False
         for child in self._living.values():
-            while written := child.output.read(65_536):
-                child.tail = (child.tail + written)[-_TAIL:]
-                sys.stderr.buffer.write(written)
-        sys.stderr.buffer.flush()
+            heard |= _listen_to(child)
+        if heard:
+            _flush()
 
-    def reap(self) -> Iterator[tuple[Child, int]]:
-        """Those that ended since the last call, with their exit codes."""
+    def stalled(self) -> Iterator[tuple[str, str]]:
+        """Sessions that let nothing else in their process run, each with the stacks of its threads."""
+        for child in self._living.values():
+            text = bytearray()
+            with contextlib.suppress(BlockingIOError):
+                while part := os.read(child.stalls, 65536):
+                    text += part
+            if text:
+                yield child.session, text.decode(errors="replace")
+
+    def reap(self, now: float) -> Iterator[Ended]:
+        """Those that ended since the last call."""
         for session, child in list(self._living.items()):
             code = child.process.poll()
-            if code is not None:
-                self.listen()
-                del self._living[session]
-                child.output.close()
-                yield child, code
+            if code is None:
+                continue
+            _listen_to(child)
+            _flush()
+            del self._living[session]
+            _forget(child)
+            yield Ended(session, code, child.tail.decode(errors="replace"), now - child.started)
 
     def kill(self, session: str) -> None:
-        """Ends one, whatever it does."""
+        """Ends one and what it started, whatever it does."""
         child = self._living.get(session)
         if child is not None:
-            child.process.kill()
+            _signal_group(child, signal.SIGKILL)
 
     def kill_all(self) -> None:
         """Ends all, and waits for their ends."""
         for child in self._living.values():
-            child.process.kill()
+            _signal_group(child, signal.SIGKILL)
         for child in self._living.values():
             child.process.wait()
-            child.output.close()
+            _listen_to(child)
+            _forget(child)
+        _flush()
         self._living.clear()
 
     def terminate(self) -> None:
-        """Asks all to end."""
+        """Asks all to finish what is in hand, and end."""
         for child in self._living.values():
             child.process.send_signal(signal.SIGTERM)
+
+
+def _listen_to(child: Child) -> bool:
+    heard = False
+    while written := child.output.read(65536):
+        heard = True
+        child.tail = (child.tail + written)[-_TAIL:]
+        # Nobody may be left to read it, and that must not end the supervisor.
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write(written)
+    return heard
+
+
+def _flush() -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.buffer.flush()
+
+
+def _forget(child: Child) -> None:
+    # What it started itself and left behind: a model server would keep its GPU.
+    _signal_group(child, signal.SIGKILL)
+    child.output.close()
+    os.close(child.stalls)
+
+
+def _signal_group(child: Child, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, number)

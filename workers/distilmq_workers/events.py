@@ -1,16 +1,16 @@
-"""What happens to a step process, and what its session asks of it."""
+"""What happened to a step process, in the past tense."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import Assign, Batch, Lease, Message
+from distilmq.protocol.messages import ErrorInfo, Failed, Lease, Message, Note, Result, Returned
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message of the coordinator came in."""
+    """The coordinator said something."""
 
     message: Message
     payload: Sequence[bytes] = ()
@@ -18,69 +18,58 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The step is loaded."""
+    """`load()` returned.
+
+    Attributes:
+        lanes: how many batches may be worked on at once.
+    """
+
+    step: str
+    lanes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """The batch in hand is done: a Result, a Failed or a Returned says how."""
+class LoadRaised:
+    """The step could not be rebuilt, or its `load()` raised."""
+
+    step: str
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnded:
+    """The user's code is done with a batch; the lease in the answer is the one it was begun with."""
+
+    answer: Result | Failed | Returned
+    payload: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCame:
+    """A model answered one request of a batch in hand."""
 
     lease: Lease
-    message: Message
-    payload: Sequence[bytes] = ()
+    row: int
+    key: bytes
+    occurrence: int
+    answer: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """The user's code has something for the coordinator: an answer of a model, a note, a load failure."""
+class Noted:
+    """The user's code logged something."""
 
-    message: Message
-    payload: Sequence[bytes] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BeatDue:
-    """The heartbeat interval has passed."""
-
-
-Event = Received | Loaded | Finished | Said | BeatDue
+    note: Note
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """Send a message to the coordinator."""
-
-    message: Message
-    payload: Sequence[bytes] = ()
+class TerminateAsked:
+    """SIGTERM: finish what is in hand and leave; the second time, leave."""
 
 
 @dataclass(frozen=True, slots=True)
-class LoadStep:
-    """Rebuild the step and call its `load()`."""
-
-    assign: Assign
-    definition: bytes
+class TimePassed:
+    """`next_deadline()` may have been reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Call `process` with a batch."""
-
-    batch: Batch
-    payload: Sequence[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsking:
-    """Have the batch in hand send no new request to a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Unload the step and end the process; `now` does not wait for the user's code."""
-
-    now: bool = False
-    reason: str = ""
-
-
-Command = Post | LoadStep | Begin | StopAsking | Leave
+Event = Received | Loaded | LoadRaised | BatchEnded | AnswerCame | Noted | TerminateAsked | TimePassed

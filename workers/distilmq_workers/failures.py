@@ -1,43 +1,129 @@
-"""Exceptions of the user's code, as text that shows the user's lines and not ours."""
+"""Exceptions of the user's code as values, and the rows that stand for rows that failed."""
 
 from __future__ import annotations
 
+import builtins
 import traceback
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from types import TracebackType
+from typing import Any
 
-from distilmq.protocol.messages import ErrorInfo
+from distilmq.constants import DISTILMQ_METADATA_KEY, ERROR_PREFIX
+from distilmq.protocol.messages import ErrorInfo, RowFailure
 
-_OURS = (str(Path(__file__).parent), str(Path("distilmq") / "steps" / "base.py"))
-_LARGEST_PICKLE = 65_536
+Row = dict[str, Any]
+
+MAX_MESSAGE = 10_000
+"""Characters of an exception's own text."""
+MAX_SHORT_MESSAGE = 500
+"""Characters of what is written into a failed row."""
+MAX_TRACEBACK = 100_000
+MAX_PICKLED = 64 * 1024
+HEADER_BUDGET = 2 * 1024 * 1024
+"""Bytes of all failures of one result: they travel in its header, which is limited."""
+
+_OURS = (str(Path(__file__).parent), str(Path("distilmq", "steps", "base.py")))
+"""Frames of these files at the top of a traceback say nothing to the user."""
 
 
 def describe(error: BaseException) -> ErrorInfo:
-    """An exception as data: type, message, traceback, and a pickle where it can be pickled."""
+    """An exception as text, with itself pickled where that is possible."""
     return ErrorInfo(
-        type=type(error).__name__, message=str(error), traceback=_traceback(error), pickled=_pickled(error)
+        type=_type_name(error),
+        message=_message(error)[:MAX_MESSAGE],
+        traceback=_traceback(error)[-MAX_TRACEBACK:],
+        pickled=_pickled(error),
     )
 
 
 def short(error: ErrorInfo) -> str:
-    """One line, as `distilmq_metadata` carries it."""
-    first_line = error.message.splitlines()[0] if error.message else ""
-    return f"{error.type}: {first_line[:500]}" if first_line else error.type
+    """One line: `ValueError: no such column`."""
+    line = error.message.strip().splitlines()[0] if error.message.strip() else ""
+    return f"{error.type}: {line}"[:MAX_SHORT_MESSAGE] if line else error.type
+
+
+def together(branches: Sequence[Row]) -> Row:
+    """One row of the rows that a join takes at one place: the earlier branch's value stands."""
+    row: Row = {}
+    for branch in branches:
+        row = {**branch, **row}
+    return row
+
+
+def failed_row(row: Row, *, step: str, outputs: Iterable[str], error: ErrorInfo) -> Row:
+    """What comes out of a step for a row that made it raise."""
+    metadata: Any = row.get(DISTILMQ_METADATA_KEY)
+    marked: Row = {**metadata} if isinstance(metadata, dict) else {}
+    marked[f"{ERROR_PREFIX}{step}"] = short(error)
+    return {**row, **dict.fromkeys(outputs), DISTILMQ_METADATA_KEY: marked}
+
+
+def within_budget(failures: Sequence[RowFailure], budget: int = HEADER_BUDGET) -> tuple[RowFailure, ...]:
+    """The failures, the later of them without traceback and, if need be, without input when they are many."""
+    spent = 0
+    kept: list[RowFailure] = []
+    for failure in failures:
+        size = _size(failure)
+        if spent + size > budget:
+            bare = failure.error.model_copy(
+                update={"traceback": "", "pickled": None, "message": short(failure.error)[:MAX_SHORT_MESSAGE]}
+            )
+            failure = failure.model_copy(update={"error": bare})
+            size = _size(failure)
+        if spent + size > budget:
+            failure = failure.model_copy(update={"input": b""})
+            size = _size(failure)
+        spent += size
+        kept.append(failure)
+    return tuple(kept)
+
+
+def _size(failure: RowFailure) -> int:
+    error = failure.error
+    text = len(error.message) + len(error.traceback) + len(error.type)
+    # A character may take several bytes; most take one.
+    return 100 + 2 * text + len(error.pickled or b"") + len(failure.input)
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__name__ if hasattr(builtins, kind.__name__) else kind.__qualname__.removeprefix("<locals>.")
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # it is the user's own `__str__`
+        return "(its text cannot be made: its __str__ raises)"
 
 
 def _traceback(error: BaseException) -> str:
-    told = traceback.TracebackException.from_exception(error, compact=True)
-    told.stack = traceback.StackSummary.from_list(
-        frame for frame in told.stack if not any(ours in frame.filename for ours in _OURS)
-    )
-    return "".join(told.format())
+    trace = _without_ours(error.__traceback__)
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except Exception:  # noqa: BLE001  # formatting calls the user's code, which may raise
+        return "".join(traceback.format_tb(trace)) + f"{_type_name(error)}: {_message(error)}\n"
+
+
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+    inner = trace
+    while inner is not None and _is_ours(inner.tb_frame.f_code.co_filename):
+        inner = inner.tb_next
+    # All of it ours: then it is what there is to see.
+    return trace if inner is None else inner
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(_OURS[0]) or file.endswith(_OURS[1])
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no stubs
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
 
+    library: Any = cloudpickle
     try:
-        pickled = cast(Any, cloudpickle).dumps(error)
-    except Exception:  # noqa: BLE001  # the user's exception may raise anything while it is pickled: text remains
+        pickled: bytes = library.dumps(error)
+    except Exception:  # noqa: BLE001  # an exception may hold anything, and pickling runs its code
         return None
-    return pickled if len(pickled) <= _LARGEST_PICKLE else None
+    return pickled if len(pickled) <= MAX_PICKLED else None

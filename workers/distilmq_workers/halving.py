@@ -1,126 +1,71 @@
-"""A batch through a step, so that a row that raises takes no other row along.
+"""Finding the rows of a batch that make a step raise, by calling it with halves: each half once.
 
-When `process` raises, the batch is cut in two and each half is called once, down to the rows that raise
-alone: they come out as None in the step's output columns, and are listed with their tracebacks. A step
-that keeps state is not called again: its whole batch fails, with the reason.
+A step that knows which rows failed says so (`RowsFailedError`): it is called again with what lies between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Generic, TypeVar
 
-from distilmq.constants import DISTILMQ_METADATA_KEY
-from distilmq.errors import DrainedError, RowTypeError, StepFatalError
-from distilmq.protocol.messages import ErrorInfo, RowFailure
-from distilmq.protocol.rows import decode_row, encode_row, join_rows
-from distilmq_workers.failures import describe, short
+from distilmq.errors import RowsFailedError
 
-Row = dict[str, Any]
-Call = Callable[[Sequence[list[Row]], Sequence[int]], list[Row]]
-"""Calls the step with one list of rows per input, and the places of these rows in the batch."""
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What came of a batch: its rows, encoded, and those that failed."""
+@dataclass(frozen=True, slots=True)
+class Piece(Generic[T]):
+    """Rows `start` to `stop` of a batch: what the step gave for them, or why it raised for the one row."""
 
-    rows: list[bytes] = field(default_factory=list[bytes])
-    failures: list[RowFailure] = field(default_factory=list[RowFailure])
+    start: int
+    stop: int
+    given: T | None
+    error: BaseException | None = None
 
 
-class Halving:
-    """One batch of a step on its way through `process`."""
+def in_halves(
+    call: Callable[[int, int], T], rows: int, *, passes: Callable[[BaseException], bool], divide: bool = True
+) -> list[Piece[T]]:
+    """Calls with all rows and, where that raises, with the halves, until the failing rows are alone.
 
-    def __init__(
-        self, call: Call, inputs: Sequence[list[bytes]], *, step: str, outputs: Sequence[str], stateful: bool
-    ) -> None:
-        self._call = call
-        self._inputs = inputs
-        self._step = step
-        self._outputs = outputs
-        self._stateful = stateful
-        self._outcome = Outcome()
-        self._even = len({len(rows) for rows in inputs}) <= 1
-
-    def run(self) -> Outcome:
-        """Calls the step until every row is through or has failed.
-
-        Raises:
-            StepFatalError, DrainedError: as the step raised them.
-            Exception: the step raised on lists of different lengths, which cannot be halved.
-        """
-        self._span(0, max((len(rows) for rows in self._inputs), default=0))
-        return self._outcome
-
-    def _span(self, start: int, stop: int) -> None:
+    Args:
+        call: takes the first row and the one behind the last.
+        rows: how many there are.
+        passes: says of an exception that it is not a row's fault: it is raised again.
+        divide: False for a step that must not be called a second time: all rows fail.
+    """
+    pieces: list[Piece[T]] = []
+    waiting = [(0, rows)]
+    while waiting:
+        start, stop = waiting.pop()
         try:
-            rows = self._call(self._decoded(start, stop), range(start, stop))
-            self._take(rows, start, stop)
-        except (StepFatalError, DrainedError):
-            raise
-        except BaseException as error:  # the user's code may raise anything: it becomes the row's answer
-            if not self._even or start == stop:
+            pieces.append(Piece(start, stop, call(start, stop)))
+        except BaseException as error:  # the user's code: whatever it raises is about its rows
+            if passes(error):
                 raise
-            self._failed(error, start, stop)
-
-    def _decoded(self, start: int, stop: int) -> list[list[Row]]:
-        """Fresh rows: a call that raised may have changed those it was given."""
-        if not self._even:
-            return [[decode_row(row) for row in rows] for rows in self._inputs]
-        return [[decode_row(row) for row in rows[start:stop]] for rows in self._inputs]
-
-    def _failed(self, error: BaseException, start: int, stop: int) -> None:
-        if stop - start == 1 or self._stateful:
-            told = describe(error)
-            for row in range(start, stop):
-                self._bury(row, told)
-            return
-        middle = (start + stop) // 2
-        self._span(start, middle)
-        self._span(middle, stop)
-
-    def _take(self, rows: list[Row], start: int, stop: int) -> None:
-        """Encodes what the step gave; of rows that answer to rows only those that cannot travel fail."""
-        aligned = self._even and len(rows) == stop - start
-        encoded: list[bytes] = []
-        unfit: list[RowFailure] = []
-        for place, row in enumerate(rows):
-            try:
-                encoded.append(encode_row(row))
-            except RowTypeError as error:
-                if not aligned:
-                    raise
-                told = describe(self._named(error))
-                encoded.append(self._failed_row(start + place, told))
-                unfit.append(self._failure(start + place, told))
-        self._outcome.rows.extend(encoded)
-        self._outcome.failures.extend(unfit)
-
-    def _named(self, error: RowTypeError) -> RowTypeError:
-        return RowTypeError(f"Step '{self._step}': {error}", column=error.column, type_name=error.type_name)
-
-    def _bury(self, row: int, error: ErrorInfo) -> None:
-        self._outcome.rows.append(self._failed_row(row, error))
-        self._outcome.failures.append(self._failure(row, error))
-
-    def _failure(self, row: int, error: ErrorInfo) -> RowFailure:
-        given = [rows[row] for rows in self._inputs]
-        return RowFailure(row=row, error=error, input=given[0] if len(given) == 1 else join_rows(given))
-
-    def _failed_row(self, row: int, error: ErrorInfo) -> bytes:
-        return encode_row(failed_row([rows[row] for rows in self._inputs], self._step, self._outputs, error))
+            if divide and (failures := _named(error, start, stop)):
+                pieces += [Piece(row, row + 1, None, reason) for row, reason in failures.items()]
+                waiting += _between(failures, start, stop)
+            elif divide and stop - start > 1:
+                middle = (start + stop) // 2
+                waiting += [(middle, stop), (start, middle)]
+            else:
+                pieces += [Piece(row, row + 1, None, error) for row in range(start, stop)]
+    return sorted(pieces, key=lambda piece: piece.start)
 
 
-def failed_row(inputs: Sequence[bytes], step: str, outputs: Sequence[str], error: ErrorInfo) -> Row:
-    """A row as it went in, with None in the step's output columns and the error in its metadata."""
-    merged: Row = {}
-    metadata: Row = {}
-    for encoded in inputs:
-        row = decode_row(encoded)
-        known = row.get(DISTILMQ_METADATA_KEY)
-        metadata.update(cast(Row, known) if isinstance(known, dict) else {})
-        merged.update(row)
-    metadata[f"error_{step}"] = short(error)
-    return {**merged, **dict.fromkeys(outputs), DISTILMQ_METADATA_KEY: metadata}
+def _named(error: BaseException, start: int, stop: int) -> dict[int, Exception]:
+    """The rows of the batch that the step says have failed, each with its reason."""
+    if not isinstance(error, RowsFailedError):
+        return {}
+    named = {start + place: reason for place, reason in error.failures.items()}
+    return {row: reason for row, reason in sorted(named.items()) if start <= row < stop}
+
+
+def _between(rows: Iterable[int], start: int, stop: int) -> list[tuple[int, int]]:
+    """The spans that are left of `start` to `stop` without these rows, which are in order; the last one first."""
+    edges = [start - 1, *rows, stop]
+    spans = [(before + 1, after) for before, after in pairwise(edges) if before + 1 < after]
+    return spans[::-1]

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from typing import cast
+import platform
+from typing import TYPE_CHECKING, Any
 
+from distilmq.errors import DistilmqUserError
 from distilmq.protocol.messages import Assign
-from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of the base class
+
+if TYPE_CHECKING:
+    from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of the base class
 
 
-def rebuild(assign: Assign, definition: bytes) -> _Step:
-    """The step of an assignment, not loaded yet.
-
-    The definition comes from a coordinator that checked this Python's version against the plan's: a pickle of
-    another minor version may crash the interpreter.
+def load_step(assign: Assign, definition: bytes) -> _Step:
+    """The step of an assignment, after its `load()`.
 
     Raises:
-        Exception: whatever the user's modules raise when they are imported.
+        DistilmqUserError: it was pickled by another minor version of Python: loading it may crash the interpreter.
+        BaseException: whatever the user's code raises when it is imported, rebuilt or loaded.
     """
-    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no stubs
+    check_python(assign.python)
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
 
     from distilmq.mixins.secrets import give_secrets
 
-    step = cast(_Step, cloudpickle.loads(definition))
+    pickle: Any = cloudpickle
+    step: _Step = pickle.loads(definition)
     give_secrets(step, assign.secrets)
     if assign.artifacts:
         step.keep_artifacts_in(assign.artifacts)
+    step.load()
     return step
+
+
+def python_minor() -> str:
+    """The minor version of this interpreter, as plans name it."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def check_python(pickled_by: str) -> None:
+    """Raises DistilmqUserError for a definition that another minor version of Python pickled."""
+    if pickled_by and pickled_by != python_minor():
+        raise DistilmqUserError(
+            f"the pipeline was submitted with Python {pickled_by}, and this worker runs {python_minor()}:"
+            f" start the worker with Python {pickled_by}"
+        )

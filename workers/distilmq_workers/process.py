@@ -3,98 +3,122 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import faulthandler
 import os
-import platform
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
-from distilmq.protocol.messages import LoadFailed, Versions
+from distilmq.protocol.messages import Hello, Versions
 from distilmq.transport.zeromq import connect
-from distilmq_workers.events import Begin, Loaded, LoadStep, Said
+from distilmq_workers.lanes import Lanes
+from distilmq_workers.leaving import end_process, end_within
 from distilmq_workers.lifeline import die_with_parent
+from distilmq_workers.loader import python_minor
 from distilmq_workers.outbox import Outbox
-from distilmq_workers.service import Quit, Service
+from distilmq_workers.service import UNLOAD_PATIENCE, Service
 from distilmq_workers.session import Session
-from distilmq_workers.stalls import StallWatch
+from distilmq_workers.settings import ProcessSettings
+from distilmq_workers.stalls import DeadManSwitch
+from distilmq_workers.work import Work
 
-
-def versions() -> Versions:
-    """What a coordinator checks before it sends anything that is unpickled."""
-    return Versions(python=".".join(platform.python_version_tuple()[:2]))
+CRASHED = 70
+"""Exit code of a process whose own side failed: a bug of ours."""
+_LINGER = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until told to leave."""
+    settings = read_settings(arguments)
+    die_with_parent(settings.parent)
+    faulthandler.enable()
+    # What a step prints is there when the process dies a moment later.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    serve(settings, signals=take_signals())
+
+
+def read_settings(arguments: Sequence[str] | None = None) -> ProcessSettings:
+    """Settings from the command line."""
     parser = argparse.ArgumentParser(prog="distilmq_workers.process")
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--worker", required=True)
     parser.add_argument("--session", required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--stalls", type=int)
     options = parser.parse_args(arguments)
-    die_with_parent(options.parent)
+    return ProcessSettings(options.endpoint, options.worker, options.session, options.parent, options.stalls)
+
+
+def take_signals() -> int:
+    """Has SIGINT ignored and SIGTERM written into a pipe; returns its readable end.
+
+    The number is written by C code at once, also while the main thread is in the user's code.
+    """
     # Ctrl+C reaches the whole terminal group; only the client decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _serve(options.endpoint, options.worker, options.session)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    return reading
 
 
-def _serve(endpoint: str, worker: str, name: str) -> None:
-    outbox = Outbox()
-    session = Session(worker=worker, session=name, host=socket.gethostname(), pid=os.getpid(), versions=versions())
-    draining = threading.Event()
-    service = Service(
-        connect(endpoint),
-        session,
-        name=name,
-        outbox=outbox,
-        stop_asking=draining.set,
-        stalls=StallWatch(name, threading.get_ident()),
+def serve(settings: ProcessSettings, *, signals: int) -> None:
+    """The socket gets a thread of its own; the main thread is the user's."""
+    outbox, lanes = Outbox(), Lanes()
+    work = Work(settings.session, outbox, lanes)
+    thread = threading.Thread(
+        target=_serve_socket, args=(settings, signals, outbox, lanes, work), name="distilmq-socket", daemon=True
     )
-    thread = threading.Thread(target=_serve_or_die, args=(service,), name="distilmq-socket", daemon=True)
     thread.start()
-    _work(service, name, outbox, draining)
+    work.warm_up()
+    lanes.serve()
     thread.join()
+    end_process(0)
 
 
-def _serve_or_die(service: Service) -> None:
-    """A socket thread that ended would leave a process that nobody hears: it ends as a whole instead."""
+def _serve_socket(settings: ProcessSettings, signals: int, outbox: Outbox, lanes: Lanes, work: Work) -> None:
+    """Ends the whole process when it fails: one that nobody hears would be of no use."""
     try:
-        service.run()
+        connection = connect(settings.endpoint, linger=_LINGER)
+
+        def limit(size: int) -> None:
+            connection.max_message = work.max_message = size
+
+        service = Service(
+            connection,
+            Session(_hello(settings), time.monotonic()),
+            outbox=outbox,
+            work=work,
+            signals=signals,
+            switch=DeadManSwitch(settings.stalls),
+            limit=limit,
+        )
+        leave = service.run()
     except BaseException as error:  # noqa: BLE001  # shown, and then the process ends
         sys.excepthook(type(error), error, error.__traceback__)
-        os._exit(70)
+        end_process(CRASHED, at_once=True)
+    else:
+        if not leave.unload:
+            end_process(0, at_once=True)
+        end_within(UNLOAD_PATIENCE)
+        lanes.call(work.unload)
+        lanes.quit()
 
 
-def _work(service: Service, name: str, outbox: Outbox, draining: threading.Event) -> None:
-    """The main thread: the user's code runs here, as many libraries demand."""
-    # Imported while the hello is on its way.
-    from distilmq_workers.failures import describe
-    from distilmq_workers.notes import NoteHandler
-    from distilmq_workers.runner import Runner
-
-    notes = NoteHandler(name, outbox)
-    log = logging.getLogger("distilmq")
-    log.addHandler(notes)
-    log.setLevel(os.environ.get("DISTILMQ_LOG_LEVEL", "INFO").upper())
-    runner = Runner(name, outbox, draining)
-    while True:
-        match service.jobs.get():
-            case LoadStep(assign=assign, definition=definition):
-                notes.step = assign.step
-                try:
-                    runner.load(assign, definition)
-                except BaseException as error:  # noqa: BLE001  # whatever the user's code raises is the answer
-                    outbox.put(Said(LoadFailed(session=name, step=assign.step, error=describe(error))))
-                else:
-                    outbox.put(Loaded())
-            case Begin(batch=batch, payload=payload):
-                outbox.put(runner.work(batch, payload))
-            case Quit():
-                runner.unload()
-                return
+def _hello(settings: ProcessSettings) -> Hello:
+    return Hello(
+        role="worker",
+        worker=settings.worker,
+        session=settings.session,
+        versions=Versions(python=python_minor()),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
 
 
 if __name__ == "__main__":

@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, cast
 
 from distilmq.errors import DrainedError, JoinError, RowTypeError, StepFatalError
 from distilmq.models.requests.answers import current_answers, failed_requests
 from distilmq.protocol.messages import Assign, Batch, ErrorInfo, Failed, Lease, Result, Returned, RowFailure
 from distilmq.protocol.rows import decode_row, encode_row, encode_value, join_rows, split_payload
-from distilmq_workers.answer_book import AnswerPage, BatchAnswers, recorded_answers
+from distilmq_workers.book import AnswerPage, BatchAnswers, recorded_answers
 from distilmq_workers.failures import describe, failed_row, together, within_budget
 from distilmq_workers.generating import Generating
 from distilmq_workers.halving import Piece, in_halves
 
 Row = dict[str, Any]
 
-HEADER_ROOM = 8 * 1024 * 1024
-"""Bytes of a message that its header may take."""
+HEADER_ROOM = 4 * 1024 * 1024
+"""Bytes of a message that are left for its header; of a small message a quarter."""
 
 
 class RunnableStep(Protocol):
@@ -53,7 +54,7 @@ class Runner:
         session: of this process.
         keep_answer: told of each answer of a model, with the batch it belongs to.
         draining: whether models may send no new request.
-        max_message: bytes of the largest message that the coordinator takes.
+        max_message: bytes of the largest message that the coordinator takes; None for any.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Runner:
         session: str,
         keep_answer: Callable[[Lease, int, bytes, int, bytes], None],
         draining: Callable[[], bool],
-        max_message: Callable[[], int],
+        max_message: Callable[[], int | None],
     ) -> None:
         self._step = step
         self._assign = assign
@@ -108,7 +109,7 @@ class Runner:
             check_equal_inputs(self._step.name, batch.inputs, [len(rows) for rows in inputs])
         book = BatchAnswers(
             recorded_answers(payload[len(batch.inputs)]) if batch.answers else (),
-            keep=lambda *answer: self._keep_answer(batch.lease, *answer),
+            keep=partial(self._keep_answer, batch.lease),
             draining=self._draining,
         )
         # A request that was refused for good is not sent again while the batch is halved.
@@ -195,8 +196,9 @@ class Runner:
         self, batch: Batch, encoded: list[bytes], failures: Sequence[RowFailure], *, last: bool = False
     ) -> Ended:
         payload = join_rows(encoded)
-        limit = self._max_message() - HEADER_ROOM
-        if len(payload) > limit:
+        largest = self._max_message()
+        limit = None if largest is None else largest - min(HEADER_ROOM, largest // 4)
+        if limit is not None and len(payload) > limit:
             raise StepFatalError(
                 f"a batch of step '{self._step.name}' gave {len(encoded):,} rows of together {len(payload):,} bytes,"
                 f" and a message holds at most {limit:,}; make `{self._size_name}` smaller"

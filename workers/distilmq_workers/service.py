@@ -1,127 +1,155 @@
-"""The thread of a step process that owns the socket: it turns messages into events and carries commands out."""
+"""The thread of a step process that owns the socket: messages become events, commands are carried out.
+
+The user's code never runs here, and nothing here waits for it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import queue
+import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.codec import TO_WORKER, decode, encode
-from distilmq.protocol.messages import Bye, ErrorInfo, Failed, Note, Result
-from distilmq.transport.ports import Connection
-from distilmq_workers.events import BeatDue, Begin, Command, Finished, Leave, LoadStep, Post, Received, StopAsking
+from distilmq.protocol.messages import Message, Note, Refused
+from distilmq.transport.ports import Connection, MessageTooLargeError
+from distilmq_workers import events
+from distilmq_workers.commands import Command, Leave, LimitMessages, LoadStep, ReportStall, RunBatch, Say, StopAsking
 from distilmq_workers.outbox import Outbox
 from distilmq_workers.session import Session
-from distilmq_workers.stalls import StallWatch
+from distilmq_workers.stalls import DeadManSwitch
+from distilmq_workers.work import Work
 
-IDLE = 60.0
-GRACE = 1.0
-"""Seconds that user code gets to unload after it was told to leave at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quit:
-    """To the main thread: unload, and end the process."""
-
-    reason: str = ""
-
-
-Job = LoadStep | Begin | Quit
+UNLOAD_PATIENCE = 10.0
+"""Seconds that `unload()` may take."""
 
 
 class Service:
-    """Polls the connection and the outbox until the session leaves."""
+    """Serves until the session leaves.
+
+    Args:
+        connection: to the coordinator; closed at the end.
+        session: decides.
+        outbox: events from the user's side.
+        work: the user's side.
+        signals: descriptor from which the numbers of signals are read.
+        switch: tells of user code that lets nothing else run.
+        limit: told of the largest message that the coordinator takes.
+    """
 
     def __init__(
         self,
         connection: Connection,
         session: Session,
         *,
-        name: str,
         outbox: Outbox,
-        stop_asking: Callable[[], None],
-        stalls: StallWatch,
+        work: Work,
+        signals: int,
+        switch: DeadManSwitch,
+        limit: Callable[[int], None],
     ) -> None:
         self._connection = connection
         self._session = session
-        self._name = name
         self._outbox = outbox
-        self._stop_asking = stop_asking
-        self._stalls = stalls
-        self.jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        """What the main thread is to do, in order."""
-        self._next_beat: float | None = None
-        self._left = False
+        self._work = work
+        self._signals = signals
+        self._switch = switch
+        self._limit = limit
+        self._files = [outbox.fileno(), signals]
+        self._leave: Leave | None = None
+        self._press_at = 0.0
 
-    def run(self) -> None:
-        """Says hello, then serves until the session leaves; closes the connection."""
-        self._connection.send(encode(self._session.hello()))
-        while not self._left:
-            self._connection.poll(self._patience(time.monotonic()), [self._outbox.fileno()])
+    def run(self) -> Leave:
+        """Says Hello, then serves; the connection is closed when it returns."""
+        now = time.monotonic()
+        self._perform(self._session.start(now))
+        while self._leave is None:
+            wait = max(0.0, self._session.next_deadline() - time.monotonic())
+            readable = self._connection.poll(wait, self._files)
+            # What waits is read before a beat is sent: a batch that has just come is held, not missing.
             self._receive()
             for event in self._outbox.take():
-                if isinstance(event, Finished):
-                    self._stalls.ended()
-                    event = self._fitting(event)
-                self._carry_out(self._session.handle(event))
-            self._look_at_the_clock(time.monotonic())
+                self._handle(event)
+            if self._signals in readable:
+                self._take_signals()
+            self._handle_time(time.monotonic())
+        self._switch.release()
         self._connection.close()
+        return self._leave
 
     def _receive(self) -> None:
-        while not self._left and (frames := self._connection.receive()) is not None:
+        while self._leave is None and (frames := self._connection.receive()) is not None:
             try:
                 message, payload = decode(frames, TO_WORKER)
             except RemoteProtocolError as error:
-                note = Note(session=self._name, level="warning", event="bad_message", text=str(error))
-                self._connection.send(encode(note))
+                print(f"a message that is none was passed over: {error}", file=sys.stderr)
                 continue
-            self._carry_out(self._session.handle(Received(message, payload)))
+            if isinstance(message, Refused):
+                print(f"refused: {message.reason} {message.fix}".strip(), file=sys.stderr)
+            self._handle(events.Received(message, payload))
 
-    def _carry_out(self, commands: Iterable[Command]) -> None:
+    def _take_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for number in os.read(self._signals, 4096):
+                if number == _SIGTERM:
+                    self._handle(events.TerminateAsked())
+
+    def _handle_time(self, now: float) -> None:
+        if now >= self._session.next_deadline():
+            self._handle(events.TimePassed())
+        if self._session.running:
+            if now >= self._press_at:
+                # Rarely: each press starts a thread.
+                self._press_at = now + 1.0
+                self._switch.press(self._session.stall_after + 2.0)
+        elif self._press_at:
+            self._press_at = 0.0
+            self._switch.release()
+
+    def _handle(self, event: events.Event) -> None:
+        self._perform(self._session.handle(event, time.monotonic()))
+
+    def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
             match command:
-                case Post(message=message, payload=payload):
-                    self._connection.send(encode(message, payload))
-                case LoadStep(assign=assign):
-                    self._stalls.after = assign.stall_after
-                    self.jobs.put(command)
-                case Begin(batch=batch):
-                    self._stalls.began(batch.lease, time.monotonic())
-                    self.jobs.put(command)
+                case Say(message, payload):
+                    self._say(message, payload)
+                case RunBatch(batch, payload):
+                    self._work.run(batch, payload)
+                case LimitMessages(size):
+                    self._limit(size)
+                case LoadStep(assign, definition):
+                    self._work.load(assign, definition)
                 case StopAsking():
-                    self._stop_asking()
-                case Leave(now=now, reason=reason):
-                    self._leave(now=now, reason=reason)
+                    self._work.stop_asking()
+                case ReportStall():
+                    self._report_stall(command)
+                case Leave():
+                    self._leave = command
 
-    def _leave(self, *, now: bool, reason: str) -> None:
-        self._connection.send(encode(Bye(session=self._name, reason=reason)))
-        self._left = True
-        if now:
-            self._connection.close()
-            os._exit(1 if reason else 0)  # the user's code may never return: nothing is left to wait for
-        self.jobs.put(Quit(reason))
+    def _say(self, message: Message, payload: Iterable[bytes]) -> None:
+        try:
+            self._connection.send(encode(message, [*payload]))
+        except MessageTooLargeError as error:
+            # Results are checked where they are made; an answer of a model that is too large is only not kept.
+            print(f"{type(message).__name__} was not sent: {error}", file=sys.stderr)
 
-    def _fitting(self, event: Finished) -> Finished:
-        """A result that is too large to send is refused here, with the reason, before it is lost on the way."""
-        largest = self._session.max_message
-        size = sum(len(frame) for frame in event.payload)
-        if largest is None or size <= largest or not isinstance(event.message, Result):
-            return event
-        text = f"a result of {size:,} bytes is larger than the {largest:,} of a message: make batches smaller"
-        error = ErrorInfo(type="ResultTooLargeError", message=text)
-        return Finished(event.lease, Failed(session=self._name, lease=event.lease, error=error))
+    def _report_stall(self, stall: ReportStall) -> None:
+        stack = self._work.stack_of(stall.lease)
+        text = f"`process` has not returned for {stall.seconds:.0f} s; it is at:\n{stack}"
+        self._say(
+            Note(
+                session=self._session.hello.session,
+                step=stall.lease.step,
+                level="warning",
+                event="stalled",
+                text=text,
+                lease=stall.lease,
+            ),
+            (),
+        )
 
-    def _patience(self, now: float) -> float:
-        deadlines = [when for when in (self._next_beat, self._stalls.deadline()) if when is not None]
-        return max(0.0, min(deadlines) - now) if deadlines else IDLE
 
-    def _look_at_the_clock(self, now: float) -> None:
-        if self._session.heartbeat is not None and (self._next_beat is None or now >= self._next_beat):
-            self._next_beat = now + self._session.heartbeat
-            self._carry_out(self._session.handle(BeatDue()))
-        note = self._stalls.look(now)
-        if note is not None:
-            self._connection.send(encode(note))
+_SIGTERM = 15

@@ -1,202 +1,367 @@
-"""A step process's side of the conversation, as a pure state machine: events in, commands out.
+"""One step process's side of the protocol, without I/O: events in, commands out.
 
-It keeps every result until the coordinator has acknowledged it, offers what it holds to a coordinator that
-does not know it (any more), and hands the user's code one batch at a time.
+A batch is in one of three places: `queue` (not begun), `running` (with the user's code) or `kept` (answered, not
+yet acknowledged); all three are `held`. What names a batch is its step, number and part: a hand-out of a batch
+that is already in one of the places only renews its lease. An answer is kept until its `Ack` and offered again
+after every `Welcome` and, in case it was lost on the way, after a while without an `Ack`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 
 from distilmq.protocol.messages import (
     Ack,
+    Answered,
     Assign,
     Batch,
+    Bye,
     Cancel,
     Drain,
     Failed,
     Heartbeat,
     Hello,
     Lease,
+    LoadFailed,
     Message,
     Ready,
     Refused,
     Result,
     Returned,
     Stop,
-    Versions,
     Welcome,
     Who,
 )
-from distilmq.protocol.seq_no import SeqNo
-from distilmq_workers.events import (
-    BeatDue,
-    Begin,
-    Command,
-    Event,
-    Finished,
-    Leave,
-    Loaded,
-    LoadStep,
-    Post,
-    Received,
-    Said,
-    StopAsking,
-)
+from distilmq_workers import events
+from distilmq_workers.commands import Command, Leave, LimitMessages, LoadStep, ReportStall, RunBatch, Say, StopAsking
 
-Work = tuple[Batch, Sequence[bytes]]
-Place = tuple[str, SeqNo, int]
+HELLO_AGAIN = 5.0
+"""Seconds without a Welcome after which Hello is said again."""
+OFFER_AGAIN = 2.0
+"""Seconds without an Ack after which an answer is sent again; doubled each time, up to the next line."""
+OFFER_RARELY = 60.0
+ACK_PATIENCE = 3.0
+"""Seconds that a process which leaves waits for its last Acks."""
+MAX_STALL_REPORTS_APART = 3600.0
+
+Key = tuple[str, tuple[int, ...], int]
 
 
-def place(lease: Lease) -> Place:
-    """The batch that a lease is of."""
-    return lease.step, lease.seq_no, lease.part
+class Phase(Enum):
+    """Where the step is."""
+
+    UNASSIGNED = "unassigned"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
 
 
+@dataclass(slots=True)
+class Running:
+    """A batch that the user's code is at."""
+
+    lease: Lease
+    began: float
+    report_at: float
+    cancelled: bool = False
+    given_up: bool = False
+    """The time to drain is over: it went back, and its result counts if it still comes."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """An answer that is not yet acknowledged."""
+
+    message: Result | Failed
+    payload: Sequence[bytes]
+    again_at: float
+    wait: float = OFFER_AGAIN
+
+
+@dataclass(slots=True)
 class Session:
-    """One connection of a step process, from Hello to the end."""
+    """The state of one step process."""
 
-    def __init__(self, *, worker: str, session: str, host: str = "", pid: int = 0, versions: Versions) -> None:
-        self._worker = worker
-        self._session = session
-        self._host = host
-        self._pid = pid
-        self._versions = versions
-        self.heartbeat: float | None = None
-        """Seconds between beats, once the coordinator has said so."""
-        self.max_message: int | None = None
-        self._epoch: int | None = None
-        self._step: str | None = None
-        self._ready = False
-        self._waiting: deque[Work] = deque()
-        """Batches received and not begun."""
-        self._in_hand: Lease | None = None
-        self._unacknowledged: dict[Place, tuple[Lease, Message, Sequence[bytes]]] = {}
-        """Results sent, kept until their Ack."""
-        self._draining = False
-        self._leaving = False
+    hello: Hello
+    """Who this process is; what changes is filled in when it is said."""
+    now: float
+    """When it began."""
+    phase: Phase = Phase.UNASSIGNED
+    welcome: Welcome | None = None
+    assign: Assign | None = None
+    lanes: int = 1
+    queue: dict[Key, tuple[Batch, Sequence[bytes]]] = field(default_factory=dict[Key, tuple[Batch, Sequence[bytes]]])
+    running: dict[Key, Running] = field(default_factory=dict[Key, Running])
+    kept: dict[Key, Kept] = field(default_factory=dict[Key, Kept])
+    draining: bool = False
+    """Nothing new is begun."""
+    stopping: bool = False
+    """Leaves when nothing is running and everything is acknowledged."""
+    left: bool = False
+    _drain_until: float | None = None
+    _leave_by: float | None = None
+    _beat_at: float = 0.0
+    _hello_at: float = 0.0
+    _quiet: bool = False
+    """New batches are put aside until it leaves: given back at once, they would only come again."""
+
+    # ---------------------------------------------------------------- what is asked of it
+
+    def start(self, now: float) -> list[Command]:
+        """Says Hello."""
+        return self._say_hello(now)
+
+    def handle(self, event: events.Event, now: float) -> list[Command]:
+        """What to do about an event; nothing any more after `Leave`."""
+        if self.left:
+            return []
+        commands = self._judge(event, now)
+        commands += self._begin(now)
+        commands += self._maybe_leave(now)
+        return commands
+
+    def next_deadline(self) -> float:
+        """When to call `handle` with `TimePassed` at the latest."""
+        deadlines = [self._hello_at if self.welcome is None else self._beat_at]
+        deadlines += [kept.again_at for kept in self.kept.values()]
+        deadlines += [running.report_at for running in self.running.values()]
+        deadlines += [at for at in (self._drain_until, self._leave_by) if at is not None]
+        return min(deadlines)
 
     @property
     def held(self) -> tuple[Lease, ...]:
-        """Batches in hand, waiting, or done and not acknowledged."""
-        in_hand = () if self._in_hand is None else (self._in_hand,)
-        waiting = tuple(batch.lease for batch, _ in self._waiting)
-        return (*in_hand, *waiting, *(lease for lease, _, _ in self._unacknowledged.values()))
-
-    def hello(self) -> Hello:
-        """What this process says of itself."""
-        return Hello(
-            role="worker",
-            worker=self._worker,
-            session=self._session,
-            step=self._step,
-            ready=self._ready,
-            held=self.held,
-            versions=self._versions,
-            host=self._host,
-            pid=self._pid,
+        """The leases of every batch that is here."""
+        return (
+            *(kept.message.lease for kept in self.kept.values()),
+            *(running.lease for running in self.running.values() if not running.given_up),
+            *(batch.lease for batch, _ in self.queue.values()),
         )
 
-    def handle(self, event: Event) -> list[Command]:
-        """What to do about an event."""
+    # ---------------------------------------------------------------- events
+
+    def _judge(self, event: events.Event, now: float) -> list[Command]:
         match event:
-            case Received(message=message, payload=payload):
-                return self._on_message(message, payload)
-            case Loaded():
-                return self._on_loaded()
-            case Finished():
-                return self._on_finished(event)
-            case Said(message=message, payload=payload):
-                return [Post(message, payload)]
-            case BeatDue():
-                return [Post(Heartbeat(session=self._session, held=self.held))]
+            case events.Received(message, payload):
+                return self._received(message, payload, now)
+            case events.Loaded(_, lanes):
+                self.lanes = lanes
+                self.phase = Phase.READY
+                return [] if self.assign is None else [self._say(Ready(session=self._id, step=self.assign.step))]
+            case events.LoadRaised(step, error):
+                self.phase = Phase.FAILED
+                return [self._say(LoadFailed(session=self._id, step=step, error=error))]
+            case events.BatchEnded(answer, payload):
+                return self._ended(answer, payload, now)
+            case events.AnswerCame():
+                return self._answered(event)
+            case events.Noted(note):
+                return [self._say(note)]
+            case events.TerminateAsked():
+                return self._terminate()
+            case events.TimePassed():
+                return self._tick(now)
 
-    def _on_message(self, message: Message, payload: Sequence[bytes]) -> list[Command]:
+    def _received(self, message: Message, payload: Sequence[bytes], now: float) -> list[Command]:
         match message:
-            case Batch():
-                return self._on_batch(message, payload)
-            case Ack(lease=lease):
-                self._unacknowledged.pop(place(lease), None)
-                return self._leave_if_done()
             case Welcome():
-                return self._on_welcome(message)
+                return self._welcomed(message, now)
             case Who():
-                return [Post(self.hello())]
+                return self._say_hello(now)
             case Assign():
-                return self._on_assign(message, payload)
+                return self._assigned(message, payload)
+            case Batch():
+                return self._handed(message, payload, now)
+            case Ack(lease=lease):
+                self.kept.pop(_key(lease), None)
             case Cancel(lease=lease):
-                self._waiting = deque(work for work in self._waiting if work[0].lease != lease)
-                return []
-            case Drain():
-                return self._on_drain()
-            case Stop(now=now):
-                return self._on_stop(now=now)
-            case Refused(reason=reason, fix=fix):
-                return [Leave(now=True, reason=f"refused: {reason} {fix}".strip())]
+                self._cancel(lease)
+            case Drain(timeout=timeout):
+                return self._drain(now + timeout)
+            case Stop(now=at_once):
+                return self._stop(at_once=at_once)
+            case Refused():
+                return self._leave(unload=True)
             case _:
-                return []
-
-    def _on_welcome(self, welcome: Welcome) -> list[Command]:
-        self.heartbeat = welcome.heartbeat
-        self.max_message = welcome.max_message
-        known, self._epoch = self._epoch, welcome.epoch
-        if known == welcome.epoch:
-            return []
-        return [Post(message, payload) for _, message, payload in self._unacknowledged.values()]
-
-    def _on_assign(self, assign: Assign, payload: Sequence[bytes]) -> list[Command]:
-        if self._step is not None or not payload:
-            return []
-        self._step = assign.step
-        return [LoadStep(assign, payload[0])]
-
-    def _on_loaded(self) -> list[Command]:
-        self._ready = True
-        return [Post(Ready(session=self._session, step=self._step or "")), *self._begin_next()]
-
-    def _on_batch(self, batch: Batch, payload: Sequence[bytes]) -> list[Command]:
-        if self._draining or self._leaving:
-            return [Post(Returned(session=self._session, lease=batch.lease))]
-        offered = self._unacknowledged.get(place(batch.lease))
-        if offered is not None:
-            # Handed out again although it is done: the result was lost on the way, or is still on it.
-            return [Post(offered[1], offered[2])]
-        if batch.lease == self._in_hand or any(work[0].lease == batch.lease for work in self._waiting):
-            return []
-        self._waiting.append((batch, payload))
-        return self._begin_next()
-
-    def _begin_next(self) -> list[Command]:
-        if not self._ready or self._in_hand is not None or not self._waiting:
-            return []
-        batch, payload = self._waiting.popleft()
-        self._in_hand = batch.lease
-        return [Begin(batch, payload)]
-
-    def _on_finished(self, event: Finished) -> list[Command]:
-        self._in_hand = None
-        if isinstance(event.message, Result | Failed):
-            self._unacknowledged[place(event.lease)] = (event.lease, event.message, event.payload)
-        return [Post(event.message, event.payload), *self._begin_next(), *self._leave_if_done()]
-
-    def _on_drain(self) -> list[Command]:
-        self._draining = True
-        return [StopAsking(), *self._give_back()]
-
-    def _give_back(self) -> list[Command]:
-        """Returns what was not begun, the last first: the coordinator puts each at the front."""
-        returned = [Post(Returned(session=self._session, lease=batch.lease)) for batch, _ in reversed(self._waiting)]
-        self._waiting.clear()
-        return [*returned]
-
-    def _on_stop(self, *, now: bool) -> list[Command]:
-        self._leaving = True
-        if now:
-            return [Leave(now=True)]
-        return [*self._give_back(), *self._leave_if_done()]
-
-    def _leave_if_done(self) -> list[Command]:
-        if self._leaving and self._in_hand is None and not self._unacknowledged:
-            return [Leave()]
+                pass
         return []
+
+    def _welcomed(self, welcome: Welcome, now: float) -> list[Command]:
+        if self.welcome is None or self.welcome.heartbeat != welcome.heartbeat:
+            self._beat_at = now + welcome.heartbeat
+        self.welcome = welcome
+        offers: list[Command] = [LimitMessages(welcome.max_message)]
+        for kept in self.kept.values():
+            offers.append(self._offer(kept, now))
+        return offers
+
+    def _assigned(self, assign: Assign, payload: Sequence[bytes]) -> list[Command]:
+        if self.phase is not Phase.UNASSIGNED:
+            # It was sent twice. A process has one step for life, so another one is not for us.
+            if self.phase is Phase.READY and self.assign is not None and assign.step == self.assign.step:
+                return [self._say(Ready(session=self._id, step=assign.step))]
+            return []
+        self.assign = assign
+        self.phase = Phase.LOADING
+        return [LoadStep(assign, payload[0] if payload else b"")]
+
+    def _handed(self, batch: Batch, payload: Sequence[bytes], now: float) -> list[Command]:
+        if self.assign is None or batch.lease.step != self.assign.step:
+            return [self._say(Returned(session=self._id, lease=batch.lease))]
+        key = _key(batch.lease)
+        if (kept := self.kept.get(key)) is not None:
+            kept.message = kept.message.model_copy(update={"lease": batch.lease})
+            return [self._offer(kept, now)]
+        if (running := self.running.get(key)) is not None:
+            running.lease = batch.lease
+            running.cancelled = running.given_up = False
+            return []
+        if self.draining and not self._quiet:
+            return [self._say(Returned(session=self._id, lease=batch.lease))]
+        self.queue[key] = (batch, payload)
+        return []
+
+    def _cancel(self, lease: Lease) -> None:
+        key = _key(lease)
+        self.queue.pop(key, None)
+        self.kept.pop(key, None)
+        if (running := self.running.get(key)) is not None:
+            running.cancelled = True
+
+    def _ended(self, answer: Result | Failed | Returned, payload: Sequence[bytes], now: float) -> list[Command]:
+        key = _key(answer.lease)
+        running = self.running.pop(key, None)
+        if running is None or running.cancelled:
+            return []
+        if answer.lease != running.lease:
+            answer = answer.model_copy(update={"lease": running.lease})
+        if isinstance(answer, Returned):
+            return [] if running.given_up else [self._say(answer)]
+        self.kept[key] = Kept(answer, payload, now + OFFER_AGAIN)
+        return [Say(answer, payload)]
+
+    def _answered(self, event: events.AnswerCame) -> list[Command]:
+        running = self.running.get(_key(event.lease))
+        lease = event.lease if running is None else running.lease
+        said = Answered(
+            session=self._id, lease=lease, row=event.row, key=event.key, occurrence=event.occurrence
+        )  # fmt: skip
+        return [Say(said, [event.answer])]
+
+    def _drain(self, until: float) -> list[Command]:
+        self.draining = True
+        self._drain_until = until
+        return [StopAsking(), *self._give_back_queue()]
+
+    def _stop(self, *, at_once: bool) -> list[Command]:
+        if at_once or self.phase is Phase.LOADING:
+            return self._leave(unload=False)
+        self.draining = self.stopping = True
+        return [StopAsking(), *self._give_back_queue()]
+
+    def _terminate(self) -> list[Command]:
+        if self._quiet or self.phase is Phase.LOADING:
+            return self._leave(unload=False)
+        self._quiet = self.draining = self.stopping = True
+        return [StopAsking()]
+
+    def _tick(self, now: float) -> list[Command]:
+        commands: list[Command] = []
+        if self.welcome is None:
+            if now >= self._hello_at:
+                commands += self._say_hello(now)
+        elif now >= self._beat_at:
+            self._beat_at = now + self.welcome.heartbeat
+            commands.append(self._say(Heartbeat(session=self._id, held=self.held)))
+        commands += [self._offer(kept, now, waited=True) for kept in self.kept.values() if now >= kept.again_at]
+        commands += self._stalls(now)
+        if self._drain_until is not None and now >= self._drain_until:
+            self._drain_until = None
+            commands += self._give_up()
+        return commands
+
+    # ---------------------------------------------------------------- parts of the above
+
+    @property
+    def _id(self) -> str:
+        return self.hello.session
+
+    def _say(self, message: Message) -> Say:
+        return Say(message)
+
+    def _say_hello(self, now: float) -> list[Command]:
+        self._hello_at = now + HELLO_AGAIN
+        update = {
+            "step": None if self.assign is None else self.assign.step,
+            "ready": self.phase is Phase.READY,
+            "held": self.held,
+        }
+        return [self._say(self.hello.model_copy(update=update))]
+
+    def _begin(self, now: float) -> list[Command]:
+        """Hands batches to the user's code, in the order in which they came."""
+        commands: list[Command] = []
+        while self.phase is Phase.READY and not self.draining and self.queue and len(self.running) < self.lanes:
+            key = next(iter(self.queue))
+            batch, payload = self.queue.pop(key)
+            self.running[key] = Running(batch.lease, now, now + self.stall_after)
+            commands.append(RunBatch(batch, payload))
+        return commands
+
+    @property
+    def stall_after(self) -> float:
+        """Seconds at a batch after which it is told where the user's code is."""
+        return MAX_STALL_REPORTS_APART if self.assign is None else max(0.1, self.assign.stall_after)
+
+    def _stalls(self, now: float) -> Iterable[Command]:
+        for running in self.running.values():
+            if now >= running.report_at:
+                seconds = now - running.began
+                # Each report twice as late as the one before: a stall is said, not repeated all day.
+                running.report_at = now + min(max(seconds, self.stall_after), MAX_STALL_REPORTS_APART)
+                yield ReportStall(running.lease, seconds)
+
+    def _offer(self, kept: Kept, now: float, *, waited: bool = False) -> Say:
+        if waited:
+            kept.wait = min(kept.wait * 2, OFFER_RARELY)
+        kept.again_at = now + kept.wait
+        return Say(kept.message, kept.payload)
+
+    def _give_back_queue(self) -> list[Command]:
+        given: list[Command] = [
+            self._say(Returned(session=self._id, lease=batch.lease)) for batch, _ in self.queue.values()
+        ]
+        self.queue.clear()
+        return given
+
+    def _give_up(self) -> list[Command]:
+        given: list[Command] = []
+        for running in self.running.values():
+            if not (running.given_up or running.cancelled):
+                running.given_up = True
+                given.append(self._say(Returned(session=self._id, lease=running.lease)))
+        return given
+
+    def _maybe_leave(self, now: float) -> list[Command]:
+        if not self.stopping or self.left:
+            return []
+        if any(not (running.given_up or running.cancelled) for running in self.running.values()):
+            self._leave_by = None
+            return []
+        if self.kept:
+            if self._leave_by is None:
+                self._leave_by = now + ACK_PATIENCE
+            if now < self._leave_by:
+                return []
+        # While the user's code is still at a batch that nobody wants any more, `unload` would run beside it.
+        return self._leave(unload=not self.running)
+
+    def _leave(self, *, unload: bool) -> list[Command]:
+        given = self._give_back_queue()
+        self.left = True
+        return [*given, self._say(Bye(session=self._id)), Leave(unload=unload)]
+
+
+def _key(lease: Lease) -> Key:
+    return (lease.step, lease.seq_no, lease.part)

@@ -1,54 +1,46 @@
-"""Noticing user code that does not return, and saying where it hangs."""
+"""Where the user's code is when it does not return: said by this process or, when nothing in it runs, by C code."""
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 import traceback
-from dataclasses import dataclass
+from pathlib import Path
 
-from distilmq.protocol.messages import Lease, Note
+_OURS = str(Path(__file__).parent)
 
 
-@dataclass(slots=True)
-class StallWatch:
-    """Watches one thread; tells of a stall after `after` seconds, and again each time twice as late."""
+def stack_of(thread: int | None) -> str:
+    """The stack of a thread, without our own frames at its top."""
+    frames: dict[int, object] = dict(sys._current_frames())  # pyright: ignore[reportPrivateUsage]  # the documented way
+    frame = frames.get(thread) if thread is not None else None
+    if frame is None:
+        return "(no thread is at it)"
+    entries = traceback.extract_stack(frame)  # pyright: ignore[reportArgumentType]  # a frame
+    while len(entries) > 1 and entries[0].filename.startswith((_OURS, "<frozen runpy>")):
+        entries.pop(0)
+    return "".join(traceback.format_list(entries))
 
-    session: str
-    thread: int
-    after: float = 60.0
-    _lease: Lease | None = None
-    _since: float = 0.0
-    _next: float = 0.0
 
-    def began(self, lease: Lease, now: float) -> None:
-        """`process` was called with a batch."""
-        self._lease = lease
-        self._since = now
-        self._next = now + self.after
+class DeadManSwitch:
+    """Writes the stacks of all threads into a descriptor unless it is pressed often enough.
 
-    def ended(self) -> None:
-        """`process` returned."""
-        self._lease = None
+    It is pressed from the socket's thread: when user code holds the interpreter's lock, that thread stands
+    still as well, and only the watch of `faulthandler`, which needs no lock, is left to tell.
+    """
 
-    def deadline(self) -> float | None:
-        """When to look next; None while nothing runs."""
-        return None if self._lease is None else self._next
+    def __init__(self, file: int | None) -> None:
+        self._file = file
+        self._armed = False
 
-    def look(self, now: float) -> Note | None:
-        """A note with the thread's stack if the step has not returned for too long."""
-        if self._lease is None or now < self._next:
-            return None
-        waited = now - self._since
-        self._next = now + waited
-        return Note(
-            session=self.session,
-            step=self._lease.step,
-            level="warning",
-            event="stalled",
-            text=f"`process` has not returned for {waited:.0f} s:\n{self._stack()}",
-            lease=self._lease,
-        )
+    def press(self, seconds: float) -> None:
+        """All is well; the next time this is said has to be within so many seconds."""
+        if self._file is not None:
+            faulthandler.dump_traceback_later(seconds, repeat=False, file=self._file)
+            self._armed = True
 
-    def _stack(self) -> str:
-        frame = sys._current_frames().get(self.thread)  # pyright: ignore[reportPrivateUsage]  # the documented way
-        return "".join(traceback.format_stack(frame)) if frame is not None else "(the thread has ended)"
+    def release(self) -> None:
+        """Nothing runs that could stall."""
+        if self._armed:
+            faulthandler.cancel_dump_traceback_later()
+            self._armed = False

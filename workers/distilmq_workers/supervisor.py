@@ -5,24 +5,24 @@ It runs no user code, so nothing that a step does can silence its heartbeat.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import platform
 import signal
 import socket
 import sys
 import time
-import uuid
-from types import FrameType
 
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.codec import TO_WORKER, decode, encode
 from distilmq.protocol.messages import (
     Bye,
+    Drain,
     Exited,
     Heartbeat,
     Hello,
     Kill,
     Message,
+    Note,
     Refused,
     Slots,
     Stop,
@@ -32,91 +32,117 @@ from distilmq.protocol.messages import (
 )
 from distilmq.transport.ports import Connection
 from distilmq_workers.children import Children
+from distilmq_workers.loader import python_minor
+from distilmq_workers.settings import SupervisorSettings
 
-IDLE = 1.0
+IDLE = 5.0
+"""Seconds of the longest wait; also after which Hello is said again while nobody has welcomed us."""
 QUICK_DEATH = 2.0
-"""Seconds: a process that ends sooner is started again more and more slowly."""
+"""Seconds: a process that ends sooner with an error is started again more and more slowly."""
+QUICK_DEATHS_ALLOWED = 3
 LONGEST_PAUSE = 5.0
+
+LIFELINE_CUT = 1
+REFUSED = 2
 
 
 class Supervisor:
-    """Owns one connection and the step processes of one worker."""
+    """Owns one connection and the step processes of one worker.
 
-    def __init__(self, connection: Connection, *, endpoint: str, worker: str, slots: int, lifeline: int | None) -> None:
+    Args:
+        connection: to the coordinator; closed at the end.
+        settings: as the command line said.
+        children: the step processes, some of which may have been started already.
+    """
+
+    def __init__(self, connection: Connection, settings: SupervisorSettings, children: Children) -> None:
         self._connection = connection
-        self._worker = worker
-        self._session = uuid.uuid4().hex[:16]
-        self._wanted = slots
-        self._lifeline = lifeline
-        """Descriptor that reads the end of file when whoever started this is gone."""
-        self._children = Children(endpoint=endpoint, worker=worker)
+        self._settings = settings
+        self._children = children
+        self._session = os.urandom(8).hex()
+        self._wanted = settings.slots
         self._heartbeat: float | None = None
         self._next_beat = 0.0
+        self._hello_at = 0.0
         self._quick_deaths = 0
         self._start_after = 0.0
+        self._terminations = 0
         self._leaving = False
-        self._wake, self._woken = os.pipe()
+        """No process is replaced any more; leaves when none is left."""
+        self._code: int | None = None
+        self._signals, self._signalled = os.pipe()
 
     def run(self) -> int:
         """Serves until told to leave, or until whoever started it is gone; returns the exit code."""
         self._listen_to_signals()
-        self._say(self._hello())
-        code = 0
-        while not self._leaving:
-            self._fill(time.monotonic())
-            if not self._wait():
-                code = 1
-                break
+        while self._code is None:
+            now = time.monotonic()
+            self._fill(now)
+            self._hello_and_beat(now)
+            self._wait(now)
             self._receive()
             self._children.listen()
+            self._report_stalls()
             self._report_ends(time.monotonic())
-            self._beat(time.monotonic())
+            if self._leaving and not len(self._children):
+                self._code = self._code or 0
         self._children.kill_all()
         self._say(Bye(session=self._session))
         self._connection.close()
-        return code
+        return self._code
 
     # ------------------------------------------------------------ waiting
 
     def _listen_to_signals(self) -> None:
-        for end in (self._wake, self._woken):
+        for end in (self._signals, self._signalled):
             os.set_blocking(end, False)
-        signal.set_wakeup_fd(self._woken)
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
         # Ctrl+C reaches the whole terminal group; only the client decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def _on_terminate(self, _number: int, _frame: FrameType | None) -> None:
-        self._leaving = True
+    def _wait(self, now: float) -> None:
+        files = [self._signals, *self._children.files()]
+        lifeline = self._settings.lifeline
+        if lifeline is not None:
+            files.append(lifeline)
+        ready = self._connection.poll(self._patience(now), files)
+        if self._signals in ready:
+            self._take_signals()
+        if lifeline is not None and lifeline in ready and not os.read(lifeline, 4096):
+            self._code = LIFELINE_CUT
 
-    def _wait(self) -> bool:
-        """Waits for something to happen; False when the life line is cut."""
-        files = [self._wake, *self._children.files()]
-        if self._lifeline is not None:
-            files.append(self._lifeline)
-        ready = self._connection.poll(self._patience(time.monotonic()), files)
-        if self._wake in ready:
-            os.read(self._wake, 4_096)
-        return self._lifeline is None or self._lifeline not in ready or bool(os.read(self._lifeline, 1))
+    def _take_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for number in os.read(self._signals, 4096):
+                if number == signal.SIGTERM:
+                    self._terminate()
 
     def _patience(self, now: float) -> float:
-        waits = [IDLE]
-        if self._heartbeat is not None:
-            waits.append(self._next_beat - now)
-        if len(self._children) < self._wanted:
-            waits.append(self._start_after - now)
-        return max(0.0, min(waits))
+        deadlines = [now + IDLE, self._hello_at if self._heartbeat is None else self._next_beat]
+        if len(self._children) < self._wanted and not self._leaving:
+            deadlines.append(self._start_after)
+        return max(0.0, min(deadlines) - now)
 
     # ------------------------------------------------------------ the coordinator
+
+    def _hello_and_beat(self, now: float) -> None:
+        if self._heartbeat is None:
+            if now >= self._hello_at:
+                self._hello_at = now + IDLE
+                self._say(self._hello())
+        elif now >= self._next_beat:
+            self._next_beat = now + self._heartbeat
+            self._say(Heartbeat(session=self._session, children=self._children.sessions))
 
     def _hello(self) -> Hello:
         return Hello(
             role="supervisor",
-            worker=self._worker,
+            worker=self._settings.worker,
             session=self._session,
             capacity=self._wanted,
-            versions=Versions(python=".".join(platform.python_version_tuple()[:2])),
+            versions=Versions(python=python_minor()),
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -129,11 +155,11 @@ class Supervisor:
             try:
                 message, _ = decode(frames, TO_WORKER)
             except RemoteProtocolError as error:
-                print(f"passed over: {error}", file=sys.stderr)
+                print(f"a message that is none was passed over: {error}", file=sys.stderr)
                 continue
-            self._on_message(message)
+            self._obey(message)
 
-    def _on_message(self, message: Message) -> None:
+    def _obey(self, message: Message) -> None:
         match message:
             case Welcome(heartbeat=heartbeat):
                 self._heartbeat = heartbeat
@@ -143,36 +169,51 @@ class Supervisor:
                 self._wanted = count
             case Kill(child=child):
                 self._children.kill(child)
+            case Drain():
+                # Step processes are told themselves; none of those that leave is replaced.
+                self._leaving = True
+            case Stop(now=True):
+                self._code = 0
             case Stop():
                 self._leaving = True
+                self._children.terminate()
             case Refused(reason=reason, fix=fix):
                 print(f"refused: {reason} {fix}".strip(), file=sys.stderr)
-                self._leaving = True
+                self._code = REFUSED
             case _:
-                return
+                pass
 
-    def _beat(self, now: float) -> None:
-        if self._heartbeat is not None and now >= self._next_beat:
-            self._next_beat = now + self._heartbeat
-            self._say(Heartbeat(session=self._session, children=self._children.sessions))
+    def _terminate(self) -> None:
+        """SIGTERM: the first time what is in hand is finished, the second time everything ends."""
+        self._terminations += 1
+        self._leaving = True
+        if self._terminations == 1:
+            self._children.terminate()
+        else:
+            self._code = 0
 
     # ------------------------------------------------------------ the step processes
 
     def _fill(self, now: float) -> None:
-        while len(self._children) < self._wanted and now >= self._start_after:
-            self._children.start(now)
+        if not self._leaving and now >= self._start_after:
+            self._children.fill(self._wanted, now=now)
+
+    def _report_stalls(self) -> None:
+        for child, stacks in self._children.stalled():
+            text = f"process {child} lets nothing else in it run; its threads are at:\n{stacks}"
+            self._say(Note(session=self._session, level="warning", event="stalled", text=text))
 
     def _report_ends(self, now: float) -> None:
-        for child, code in self._children.reap():
-            output = child.tail.decode(errors="replace")
-            self._say(Exited(session=self._session, child=child.session, code=code, output=output))
-            self._pace(now - child.started, code, now)
+        for ended in self._children.reap(now):
+            self._say(Exited(session=self._session, child=ended.session, code=ended.code, output=ended.output))
+            self._pace(ended.lived, ended.code, now)
 
     def _pace(self, lived: float, code: int, now: float) -> None:
-        """Starts what dies at once again more and more slowly; everything else at once."""
+        """What dies as soon as it is started is started more and more slowly; everything else at once."""
         if code == 0 or lived >= QUICK_DEATH:
             self._quick_deaths = 0
             return
         self._quick_deaths += 1
-        if self._quick_deaths > 3:
-            self._start_after = now + min(LONGEST_PAUSE, 0.1 * 2.0 ** (self._quick_deaths - 3))
+        if self._quick_deaths > QUICK_DEATHS_ALLOWED:
+            pause = 0.1 * 2.0 ** (self._quick_deaths - QUICK_DEATHS_ALLOWED)
+            self._start_after = now + min(LONGEST_PAUSE, pause)

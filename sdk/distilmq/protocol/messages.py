@@ -227,6 +227,8 @@ class Assign(Message):
     outputs: tuple[str, ...] = ()
     batch_timeout: float | None = None
     stall_after: float = 60.0
+    python: str = ""
+    """The minor version of Python that pickled the step; empty when it was checked before."""
     artifacts: str = ""
     """Folder where `save_artifact` of this step writes."""
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)

@@ -1,0 +1,62 @@
+"""What the session of a step process asks of the world, in the imperative."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distilmq.protocol.messages import Assign, Batch, Lease, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send to the coordinator."""
+
+    message: Message
+    payload: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitMessages:
+    """From now on refuse to send what is larger."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStep:
+    """Rebuild the step and call its `load()`."""
+
+    assign: Assign
+    definition: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunBatch:
+    """Call `process`."""
+
+    batch: Batch
+    payload: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsking:
+    """Models send no new request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStall:
+    """Tell where the user's code is: it has been at a batch for long."""
+
+    lease: Lease
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """End the process; `unload` first calls the step's `unload()`, without it nothing is waited for."""
+
+    unload: bool
+
+
+Command = Say | LimitMessages | LoadStep | RunBatch | StopAsking | ReportStall | Leave

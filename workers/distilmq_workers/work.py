@@ -1,0 +1,109 @@
+"""The user's side of a step process: loads the step and runs batches in its lanes; what comes of it are events."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from distilmq.protocol.messages import Assign, Batch, Lease, Note
+from distilmq_workers import events
+from distilmq_workers.lanes import Lanes
+from distilmq_workers.outbox import Outbox
+from distilmq_workers.stalls import stack_of
+
+if TYPE_CHECKING:
+    from distilmq_workers.runner import Runner
+
+MOST_LANES = 16
+"""Batches at once for a step that takes several; the coordinator's credit bounds them, too."""
+
+
+class Work:
+    """Everything but `load`, `run` and `stop_asking` happens in the threads of the lanes."""
+
+    def __init__(self, session: str, outbox: Outbox, lanes: Lanes) -> None:
+        self.max_message: int | None = None
+        """Bytes of the largest message that the coordinator takes."""
+        self._session = session
+        self._outbox = outbox
+        self._lanes = lanes
+        self._draining = threading.Event()
+        self._threads: dict[Lease, int] = {}
+        self._step: Any = None
+        self._runner: Runner | None = None
+
+    # ---------------------------------------------------------------- asked for by the socket's thread
+
+    def load(self, assign: Assign, definition: bytes) -> None:
+        """Has the main thread load a step."""
+        self._lanes.call(lambda: self._load(assign, definition))
+
+    def run(self, batch: Batch, payload: Sequence[bytes]) -> None:
+        """Has a lane run a batch."""
+        self._lanes.run_batch(lambda: self._run(batch, payload))
+
+    def stop_asking(self) -> None:
+        """Models send no new request from here on."""
+        self._draining.set()
+
+    def stack_of(self, lease: Lease) -> str:
+        """Where the user's code is with a batch."""
+        return stack_of(self._threads.get(lease))
+
+    # ---------------------------------------------------------------- the user's code
+
+    def warm_up(self) -> None:
+        """Imports what every step needs, while there is nothing else to do."""
+        for module in ("distilmq.steps.base", "distilmq_workers.runner", "cloudpickle"):
+            importlib.import_module(module)
+
+    def unload(self) -> None:
+        """Calls the step's `unload()`, if one is loaded."""
+        if self._step is not None:
+            self._step.unload()
+
+    def _load(self, assign: Assign, definition: bytes) -> None:
+        from distilmq_workers.failures import describe
+        from distilmq_workers.loader import load_step
+        from distilmq_workers.notes import send_logs_as_notes
+
+        send_logs_as_notes(self._session, assign.step, self._note)
+        try:
+            self._step = load_step(assign, definition)
+            self._runner = self._make_runner(assign)
+        except BaseException as error:  # noqa: BLE001  # whatever the user's code raises ends the run with that error
+            self._outbox.put(events.LoadRaised(assign.step, describe(error)))
+            return
+        lanes = MOST_LANES if getattr(self._step, "concurrent_batches", False) else 1
+        self._lanes.widen(lanes)
+        self._outbox.put(events.Loaded(assign.step, lanes))
+
+    def _make_runner(self, assign: Assign) -> Runner:
+        from distilmq_workers.runner import Runner
+
+        return Runner(
+            self._step,
+            assign,
+            session=self._session,
+            keep_answer=self._keep_answer,
+            draining=self._draining.is_set,
+            max_message=lambda: self.max_message,
+        )
+
+    def _run(self, batch: Batch, payload: Sequence[bytes]) -> None:
+        if self._runner is None:
+            raise RuntimeError(f"batch {batch.lease} before the step was loaded")
+        self._threads[batch.lease] = threading.get_ident()
+        ended = self._runner.run(batch, payload)
+        self._threads.pop(batch.lease, None)
+        sys.stdout.flush()
+        self._outbox.put(events.BatchEnded(ended.answer, ended.payload))
+
+    def _keep_answer(self, lease: Lease, row: int, key: bytes, occurrence: int, answer: bytes) -> None:
+        self._outbox.put(events.AnswerCame(lease, row, key, occurrence, answer))
+
+    def _note(self, note: Note) -> None:
+        self._outbox.put(events.Noted(note))
