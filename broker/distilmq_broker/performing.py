@@ -50,6 +50,7 @@ class Performer:
     ) -> None:
         self._steps = {step.name: step for step in plan.steps}
         self._pipeline = plan.pipeline
+        self._python = plan.python
         self._artifacts = artifacts
         self._journal = journal
         self._group = group
@@ -139,6 +140,7 @@ class Performer:
             step_kind=step.kind,
             signature=step.signature,
             pipeline=self._pipeline,
+            python=self._python,
             stateful=step.stateful,
             size=step.size,
             outputs=step.outputs,
