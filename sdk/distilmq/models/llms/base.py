@@ -11,7 +11,7 @@ import inspect
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -284,10 +284,11 @@ class AsyncLLM(LLM, ABC):
         """
         kwargs = self.own_kwargs(kwargs)
         per_request, times = (num_generations, 1) if self._num_generations_param_supported else (1, num_generations)
+        asked = {**kwargs, "num_generations": per_request} if self._num_generations_param_supported else kwargs
         remembered = current_answers.get() is not None or failed_requests.get() is not None
         keys = self.keys_of(inputs, per_request, kwargs) if remembered else [b""] * len(inputs)
         requests = [
-            sending.Request(place, row_of(place), keys[place], partial(self._ask, input, per_request, kwargs))
+            sending.Request(place, row_of(place), keys[place], partial(_ask, self, input, asked))
             for place, input in enumerate(inputs)
             for _ in range(times)
         ]
@@ -314,18 +315,6 @@ class AsyncLLM(LLM, ABC):
     async def aclose(self) -> None:
         """Closes clients that belong to the event loop; an override need not call `super().aclose()`."""
 
-    def _ask(self, input: Any, num_generations: int, kwargs: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
-        if self._num_generations_param_supported:
-            return self._answer(self.agenerate(input, num_generations=num_generations, **kwargs))
-        return self._answer(self.agenerate(input, **kwargs))
-
-    async def _answer(self, asked: Coroutine[Any, Any, Any]) -> Mapping[str, Any]:
-        given = await asked
-        if isinstance(given, Mapping):
-            return cast("Mapping[str, Any]", given)
-        texts = list(cast("Iterable[str | None]", given))  # of a model written before statistics were part of it
-        return {"generations": texts, "statistics": {"input_tokens": [0], "output_tokens": [0]}}
-
     def _own_channel(self) -> sending.Channel:
         with _making_channel:  # a worker calls `process` on one thread per batch
             if self._channel is None:
@@ -351,6 +340,14 @@ class AsyncLLM(LLM, ABC):
         if failures:
             raise RequestsFailedError(failures, inputs=count) from next(iter(failures.values()))
         return cast("list[GenerateOutput]", outputs)
+
+
+async def _ask(llm: AsyncLLM, input: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    given: Any = await llm.agenerate(input, **kwargs)
+    if isinstance(given, Mapping):
+        return cast("Mapping[str, Any]", given)
+    texts = list(cast("Iterable[str | None]", given))  # of a model written before statistics were part of it
+    return {"generations": texts, "statistics": {"input_tokens": [0], "output_tokens": [0]}}
 
 
 def merged(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,9 +41,9 @@ class OpenAILLM(AsyncLLM):
         ```python
         from distilmq.models import OpenAILLM
 
-        llm = OpenAILLM(model="gpt-4o-mini", generation_kwargs={"max_new_tokens": 256})
+        llm = OpenAILLM(model="gpt-4o-mini")
         llm.load()
-        output = llm.generate_outputs([[{"role": "user", "content": "Hello!"}]])
+        output = llm.generate_outputs([[{"role": "user", "content": "Hello!"}]], max_new_tokens=256)
         llm.unload()
         ```
     """

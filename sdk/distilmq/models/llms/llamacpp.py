@@ -1,0 +1,233 @@
+"""Models in GGUF files, run in this process by llama.cpp's own server engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, PositiveInt, PrivateAttr, validate_call
+
+from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError
+from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.gguf import has_chat_template
+from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.requests.retries import error_for_status
+from distilmq.models.requests.usage import statistics
+from distilmq.typing import ChatType, GenerateOutput
+
+RANDOM_SEED = 4294967295
+_MANY_LAYERS = 999
+_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
+
+
+class LlamaCppLLM(AsyncLLM):
+    """Runs a model in this process, several requests at once (continuous batching).
+
+    A model without a chat template (a base model) gets conversations as plain text: a single message as it is,
+    longer ones as `User: …` and `Assistant: …`.
+
+    Attributes:
+        model_path: the GGUF file.
+        n_gpu_layers: layers that go to the GPU; -1 for all.
+        chat_format: name of one of llama.cpp's chat templates, or a template; the model's own when it is not given.
+        n_ctx: tokens of prompt and answer that one request may have.
+        n_batch: tokens of prompts that are worked on at once.
+        seed: of the sampling; each further generation of a request takes the next one.
+        verbose: let llama.cpp tell what it does on the standard error.
+        extra_kwargs: further parameters of the engine (`xllamacpp.CommonParams`).
+        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        tokenizer_id: accepted for scripts of distilabel; the file holds the tokenizer.
+        use_magpie_template: not in distilmq yet.
+        magpie_pre_query_template: not in distilmq yet.
+
+    Examples:
+        ```python
+        from distilmq.models import LlamaCppLLM
+        from distilmq.models.llms.gguf import quickstart_weights
+
+        llm = LlamaCppLLM(model_path=quickstart_weights(), n_ctx=256)
+        llm.load()
+        [output] = llm.generate_outputs([[{"role": "user", "content": "The capital of France is"}]], max_new_tokens=8)
+        llm.unload()
+        assert isinstance(output["generations"][0], str)
+        ```
+    """
+
+    model_path: RuntimeParameter[Path] = Field(description="The path to the GGUF file.")
+    n_gpu_layers: RuntimeParameter[int] = Field(default=-1, description="The number of layers on the GPU.")
+    chat_format: RuntimeParameter[str] | None = Field(default=None, description="The chat template.")
+    n_ctx: PositiveInt = 512
+    n_batch: PositiveInt = 512
+    seed: int = RANDOM_SEED
+    verbose: RuntimeParameter[bool] = Field(default=False, description="Whether llama.cpp tells what it does.")
+    extra_kwargs: RuntimeParameter[dict[str, Any]] | None = Field(
+        default_factory=dict[str, Any], description="Further parameters of the engine."
+    )
+    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
+        default=None, description="The shape of the answers."
+    )
+    tokenizer_id: RuntimeParameter[str] | None = Field(default=None, description="Has no effect.")
+    use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")
+    magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
+    max_concurrent_requests: RuntimeParameter[PositiveInt] = Field(
+        default=4, description="The number of requests that are worked on at once."
+    )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"n_batch", "n_gpu_layers", "tokenizer_id", "verbose"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_server", "_threads"})
+
+    _server: Any = PrivateAttr(default=None)
+    """`xllamacpp.Server`, which has no types."""
+    _threads: ThreadPoolExecutor | None = PrivateAttr(default=None)
+    _chats: bool = PrivateAttr(default=False)
+
+    def load(self) -> None:
+        """Loads the weights.
+
+        Raises:
+            ImportError: `xllamacpp` is not installed.
+            DistilmqUserError: there is no such file, or an engine parameter does not exist.
+        """
+        super().load()
+        if self.use_magpie_template:
+            raise DistilmqNotImplementedError("`use_magpie_template` is not in distilmq yet")
+        try:
+            import xllamacpp  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
+        except ImportError as error:
+            raise missing_library("xllamacpp", "llama-cpp") from error
+        library: Any = xllamacpp
+        path = self._path()
+        self._chats = self.chat_format is not None or has_chat_template(path)
+        try:
+            self._server = library.Server(self._parameters(library, path))
+        except RuntimeError as error:
+            raise DistilmqUserError(f"llama.cpp cannot load '{path}': {error}") from error
+        self._threads = ThreadPoolExecutor(self.max_concurrent_requests or 1, thread_name_prefix="llamacpp")
+
+    def unload(self) -> None:
+        """Gives the memory back."""
+        super().unload()
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
+        self._server = None
+
+    @property
+    def model_name(self) -> str:
+        """The name of the file, without its folder and suffix."""
+        return Path(self.model_path or "").stem
+
+    @validate_call
+    async def agenerate(
+        self,
+        input: Any,
+        num_generations: int = 1,
+        max_new_tokens: int = 128,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        stop: str | list[str] | None = None,
+        extra_generation_kwargs: dict[str, Any] | None = None,
+    ) -> GenerateOutput:
+        """Answers one conversation, or continues one text.
+
+        Args:
+            input: a conversation, a text, or a pair of one with the shape of its answer.
+            num_generations: answers.
+            max_new_tokens: the most tokens that an answer has.
+            frequency_penalty: against tokens the more often they came.
+            presence_penalty: against tokens that came.
+            temperature: of the sampling.
+            top_p: share of the probability that is sampled from.
+            stop: texts at which an answer ends.
+            extra_generation_kwargs: further fields of llama.cpp's completion request.
+
+        Raises:
+            InvalidRequestError: the prompt is too long, or the engine does not understand the request.
+        """
+        conversation, shape = split_input(input)
+        request: dict[str, Any] = {
+            "max_tokens": max_new_tokens,
+            "frequency_penalty": frequency_penalty,
+            "presence_penalty": presence_penalty,
+            "temperature": temperature,
+            "top_p": top_p,
+            **({"stop": stop} if stop is not None else {}),
+            **(extra_generation_kwargs or {}),
+        }
+        schema = json_schema(shape or self.structured_output)
+        if schema is not None:
+            request["json_schema"] = schema
+        if self._chats and not isinstance(conversation, str):
+            request["messages"] = as_messages(conversation)
+        else:
+            request["prompt"] = conversation if isinstance(conversation, str) else as_text(conversation)
+        seeds = [_seed(self.seed, index) for index in range(num_generations)]
+        answers = await asyncio.gather(*(self._completed({**request, "seed": seed}) for seed in seeds))
+        return {
+            "generations": [answer[0] for answer in answers],
+            "statistics": statistics(answers[0][1], [answer[2] for answer in answers], num_generations),
+        }
+
+    async def _completed(self, request: dict[str, Any]) -> tuple[str | None, int, int]:
+        """Text, tokens of the prompt and tokens of the text."""
+        engine: Any = self._server
+        threads = self._threads
+        if engine is None or threads is None:
+            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
+        handle: Any = engine.handle_chat_completions if "messages" in request else engine.handle_completions
+        answer: Any = await asyncio.get_running_loop().run_in_executor(threads, handle, request)
+        answer = json.loads(answer) if isinstance(answer, (str, bytes)) else answer
+        if "error" in answer:
+            error = answer["error"]
+            raise error_for_status(int(error.get("code", 400)), error.get("message", ""), who=f"'{self.model_name}'")
+        choice, usage = answer["choices"][0], answer["usage"]
+        text = choice["message"]["content"] if "message" in choice else choice["text"]
+        return text, usage["prompt_tokens"], usage["completion_tokens"]
+
+    def _path(self) -> Path:
+        path = Path(self.model_path or "").expanduser()
+        if not path.is_file():
+            raise DistilmqUserError(f"`model_path` of `LlamaCppLLM` is '{self.model_path}': there is no such file.")
+        return path
+
+    def _parameters(self, library: Any, path: Path) -> Any:
+        slots = self.max_concurrent_requests or 1
+        parameters = library.CommonParams()
+        parameters.model.path = str(path)
+        parameters.n_parallel = slots
+        parameters.n_ctx = self.n_ctx * slots  # the engine shares it out among its slots
+        parameters.n_batch = self.n_batch
+        parameters.n_gpu_layers = _MANY_LAYERS if (self.n_gpu_layers or 0) < 0 else self.n_gpu_layers
+        parameters.warmup = False
+        parameters.webui = False
+        parameters.verbosity = 1 if self.verbose else -1
+        if self.chat_format is not None:
+            parameters.chat_template = self.chat_format
+        for name, value in (self.extra_kwargs or {}).items():
+            if not hasattr(parameters, name):
+                raise DistilmqUserError(
+                    f"`extra_kwargs` of `LlamaCppLLM` name '{name}', which llama.cpp does not have."
+                )
+            setattr(parameters, name, value)
+        return parameters
+
+
+def as_text(messages: ChatType) -> str:
+    """A conversation for a model that knows none: its own text to go on with, where it is the user's only one."""
+    system = [str(message["content"]) for message in messages if message["role"] == "system"]
+    turns = [message for message in messages if message["role"] != "system"]
+    if len(turns) == 1:
+        return "\n\n".join([*system, str(turns[0]["content"])])
+    said = [f"{_NAMES.get(turn['role'], 'User')}: {turn['content']}" for turn in turns]
+    return "\n\n".join([*system, *said, "Assistant:"])
+
+
+def _seed(seed: int, generation: int) -> int:
+    """Of one generation; the random one stays random."""
+    return seed if seed == RANDOM_SEED else (seed + generation) % RANDOM_SEED

@@ -1,0 +1,170 @@
+"""Mistral's chat API."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PrivateAttr, SecretStr, validate_call
+
+from distilmq.errors import DistilmqUserError, TransientError
+from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.requests.retries import error_for_status, retry_after
+from distilmq.models.requests.usage import statistics
+from distilmq.typing import GenerateOutput
+
+if TYPE_CHECKING:
+    from mistralai.client import Mistral
+
+MISTRAL_URL = "https://api.mistral.ai"
+_KEY, _URL = "MISTRAL_API_KEY", "MISTRAL_BASE_URL"
+
+
+class MistralLLM(AsyncLLM):
+    """Asks a model over Mistral's chat API.
+
+    Attributes:
+        model: the model's name.
+        endpoint: of the server; from `MISTRAL_BASE_URL` when it is not given.
+        api_key: from `MISTRAL_API_KEY` when it is not given.
+        timeout: seconds to wait for an answer.
+        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+
+    Examples:
+        ```python
+        from distilmq.models import MistralLLM
+
+        llm = MistralLLM(model="mistral-small-latest")
+        llm.load()
+        output = llm.generate_outputs([[{"role": "user", "content": "Hello!"}]], max_new_tokens=256)
+        llm.unload()
+        ```
+    """
+
+    model: str
+    endpoint: RuntimeParameter[str] | None = Field(
+        default_factory=lambda: os.environ.get(_URL) or MISTRAL_URL,
+        description="The endpoint of the Mistral API.",
+    )
+    api_key: RuntimeParameter[SecretStr] | None = Field(
+        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
+    )
+    timeout: RuntimeParameter[float] = Field(
+        default=120, description="The maximum time in seconds to wait for a response from the API."
+    )
+    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
+        default=None, description="The shape of the answers."
+    )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "endpoint", "timeout"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+
+    _num_generations_param_supported = False
+    _aclient: Mistral | None = PrivateAttr(default=None)
+
+    def load(self) -> None:
+        """Makes the client.
+
+        Raises:
+            ImportError: `mistralai` is not installed.
+            DistilmqUserError: there is no key.
+        """
+        super().load()
+        try:
+            from mistralai.client import Mistral
+        except ImportError as error:
+            raise missing_library("mistralai", "mistralai") from error
+        self._aclient = Mistral(
+            api_key=needed_key(self, _KEY),
+            server_url=self.endpoint,
+            timeout_ms=int((self.timeout or 120) * 1000),
+            retry_config=None,  # there is one layer of retries, and it is ours
+        )
+
+    async def aclose(self) -> None:
+        """Closes the client."""
+        client: Any = self._aclient
+        self._aclient = None
+        if client is not None:
+            await client.__aexit__(None, None, None)
+            client.__exit__(None, None, None)
+
+    @property
+    def model_name(self) -> str:
+        """The model's name."""
+        return self.model
+
+    @validate_call
+    async def agenerate(
+        self,
+        input: Any,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        stop: str | list[str] | None = None,
+        random_seed: int | None = None,
+    ) -> GenerateOutput:
+        """Answers one conversation.
+
+        Args:
+            input: a conversation, a text, or a pair of one with the shape of its answer.
+            max_new_tokens: the most tokens that the answer has.
+            temperature: of the sampling.
+            top_p: share of the probability that is sampled from.
+            stop: texts at which the answer ends.
+            random_seed: of the sampling.
+
+        Raises:
+            RequestError: the provider did not answer.
+            StepFatalError: it refuses all requests.
+        """
+        conversation, shape = split_input(input)
+        options = {
+            "max_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "stop": stop,
+            "random_seed": random_seed,
+            "response_format": _response_format(shape or self.structured_output),
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        answer = await self._sent(as_messages(conversation), given)
+        usage = answer.usage
+        text = _text(answer.choices[0].message.content) if answer.choices and answer.choices[0].message else None
+        return {
+            "generations": [text],
+            "statistics": statistics(usage.prompt_tokens, usage.completion_tokens, 1),
+        }
+
+    async def _sent(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> Any:
+        import httpx2
+        from mistralai.client.errors import MistralError, NoResponseError
+
+        if self._aclient is None:
+            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
+        who = f"'{self.model_name}' at {self.endpoint}"
+        chat: Any = self._aclient.chat
+        try:
+            return await chat.complete_async(model=self.model, messages=messages, **options)
+        except MistralError as error:
+            wait = retry_after(error.headers)
+            raise error_for_status(error.status_code, error.body or error.message, retry_after=wait, who=who) from error
+        except (NoResponseError, httpx2.TransportError) as error:
+            raise TransientError(f"{who}: {type(error).__name__}: {error}") from error
+
+
+def _text(content: Any) -> str | None:
+    """The text of an answer, which may come in chunks (some of a reasoning model's are thoughts)."""
+    if content is None or isinstance(content, str):
+        return content
+    return "".join(chunk.text for chunk in content if getattr(chunk, "type", "") == "text") or None
+
+
+def _response_format(shape: Any) -> dict[str, Any] | None:
+    schema = json_schema(shape)
+    if schema is None:
+        return None
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}

@@ -1,0 +1,268 @@
+"""Gemini models on Google's Vertex AI."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from pydantic import Field, PrivateAttr, validate_call
+
+from distilmq.errors import DistilmqUserError, RequestError, StepFatalError, TransientError
+from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.requests.retries import error_for_status, retry_after, seconds
+from distilmq.models.requests.usage import statistics
+from distilmq.typing import GenerateOutput
+
+if TYPE_CHECKING:
+    from google.genai import Client
+    from google.genai.errors import APIError
+
+_URL = "GOOGLE_VERTEX_BASE_URL"
+
+
+class VertexAILLM(AsyncLLM):
+    """Asks a Gemini model on Vertex AI, with Google's application default credentials.
+
+    System messages are sent as Gemini's system instruction, assistant messages as the model's turns.
+
+    Attributes:
+        model: the model's name, such as `gemini-2.5-flash`.
+        project: of Google Cloud; from `GOOGLE_CLOUD_PROJECT` or the credentials when it is not given.
+        location: of the model; from `GOOGLE_CLOUD_LOCATION` when it is not given, else Google's default.
+        base_url: of the server; from `GOOGLE_VERTEX_BASE_URL` when it is not given, else Google's.
+        timeout: seconds to wait for an answer.
+        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+
+    Examples:
+        ```python
+        from distilmq.models import VertexAILLM
+
+        llm = VertexAILLM(model="gemini-2.5-flash")
+        llm.load()
+        output = llm.generate_outputs([[{"role": "user", "content": "Hello!"}]], max_new_tokens=256)
+        llm.unload()
+        ```
+    """
+
+    model: str
+    project: RuntimeParameter[str] | None = Field(default=None, description="The project of Google Cloud.")
+    location: RuntimeParameter[str] | None = Field(default=None, description="The location of the model.")
+    base_url: RuntimeParameter[str] | None = Field(
+        default_factory=lambda: os.environ.get(_URL), description="The base URL to use for the API requests."
+    )
+    timeout: RuntimeParameter[float] = Field(
+        default=120, description="The maximum time in seconds to wait for a response from the API."
+    )
+    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
+        default=None, description="The shape of the answers."
+    )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"base_url", "location", "project", "timeout"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+
+    _num_generations_param_supported = False
+    _aclient: Client | None = PrivateAttr(default=None)
+
+    def load(self) -> None:
+        """Makes the client.
+
+        Raises:
+            ImportError: `google-genai` is not installed.
+            DistilmqUserError: the model is no Gemini model, or there are no credentials or no project.
+        """
+        super().load()
+        if "gemini" not in self.model:
+            raise DistilmqUserError(f"`VertexAILLM` asks Gemini models only, '{self.model}' is none.")
+        try:
+            from google.genai import Client
+            from google.genai.types import HttpOptions
+        except ImportError as error:
+            raise missing_library("google-genai", "vertexai") from error
+        credentials, project = self._credentials()
+        options = HttpOptions(base_url=self.base_url, timeout=int((self.timeout or 120) * 1000))
+        self._aclient = Client(
+            vertexai=True, credentials=credentials, project=project, location=self._location(), http_options=options
+        )
+
+    async def aclose(self) -> None:
+        """Closes the client."""
+        client, self._aclient = self._aclient, None
+        if client is not None:
+            await client.aio.aclose()
+            client.close()
+
+    @property
+    def model_name(self) -> str:
+        """The model's name."""
+        return self.model
+
+    @validate_call
+    async def agenerate(
+        self,
+        input: Any,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        max_output_tokens: int | None = None,
+        stop_sequences: list[str] | None = None,
+        safety_settings: dict[str, Any] | list[dict[str, Any]] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+    ) -> GenerateOutput:
+        """Answers one conversation.
+
+        Args:
+            input: a conversation, a text, or a pair of one with the shape of its answer.
+            temperature: of the sampling.
+            top_p: share of the probability that is sampled from.
+            top_k: how many of the likeliest tokens are sampled from.
+            max_output_tokens: the most tokens that the answer has.
+            stop_sequences: texts at which the answer ends.
+            safety_settings: category of harm to the threshold of its filter.
+            tools: function declarations that the model may call.
+
+        Raises:
+            RequestError: the provider did not answer.
+            StepFatalError: it refuses all requests.
+        """
+        conversation, shape = split_input(input)
+        system, contents = as_contents(as_messages(conversation))
+        config: dict[str, Any] = {
+            "system_instruction": system,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "max_output_tokens": max_output_tokens,
+            "stop_sequences": stop_sequences,
+            "safety_settings": _safety(safety_settings),
+            "tools": tools,
+        }
+        schema = json_schema(shape or self.structured_output)
+        if schema is not None:
+            config |= {"response_mime_type": "application/json", "response_json_schema": schema}
+        answer = await self._sent(contents, {name: value for name, value in config.items() if value is not None})
+        usage = answer.usage_metadata
+        tokens = (
+            (usage.prompt_token_count, (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0))
+            if usage is not None
+            else (None, None)
+        )
+        return {"generations": [self._text(answer)], "statistics": statistics(*tokens, 1)}
+
+    def _credentials(self) -> tuple[Any, str]:
+        import google.auth
+        from google.auth.exceptions import DefaultCredentialsError
+
+        auth: Any = google.auth
+        try:
+            credentials, project = auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        except DefaultCredentialsError as error:
+            raise DistilmqUserError(
+                "To use `VertexAILLM` Google Cloud credentials must be found: run `gcloud auth application-default"
+                f" login`, or set `GOOGLE_APPLICATION_CREDENTIALS` to a key file. Google says: {error}"
+            ) from error
+        project = self.project or os.environ.get("GOOGLE_CLOUD_PROJECT") or project
+        if not project:
+            raise DistilmqUserError("To use `VertexAILLM` set `project`, or `GOOGLE_CLOUD_PROJECT`.")
+        return credentials, project
+
+    def _location(self) -> str:
+        return self.location or os.environ.get("GOOGLE_CLOUD_LOCATION") or "us-central1"
+
+    async def _sent(self, contents: list[Any], config: dict[str, Any]) -> Any:
+        import httpx2
+        from google.auth.exceptions import GoogleAuthError, TransportError
+        from google.genai.errors import APIError
+
+        if self._aclient is None:
+            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
+        models: Any = self._aclient.aio.models
+        who = f"'{self.model_name}' on Vertex AI"
+        try:
+            return await models.generate_content(model=self.model, contents=contents, config=config)
+        except APIError as error:
+            raise self._translated(error, who) from error
+        except TransportError as error:
+            raise TransientError(f"{who}: {error}") from error
+        except GoogleAuthError as error:
+            raise StepFatalError(f"{who}: Google refuses the credentials: {error}") from error
+        except (httpx2.TransportError, *_aiohttp_errors()) as error:
+            raise TransientError(f"{who}: {type(error).__name__}: {error}") from error
+
+    def _translated(self, error: APIError, who: str) -> RequestError | StepFatalError:
+        told: Any = error
+        wait = retry_after(getattr(told.response, "headers", None)) or _retry_delay(told.details)
+        return error_for_status(error.code, f"{error.message} ({error.status})", retry_after=wait, who=who)
+
+    def _text(self, answer: Any) -> str | None:
+        """The text of an answer; None, with a warning, where there is none."""
+        candidate = answer.candidates[0] if answer.candidates else None
+        content = candidate.content if candidate is not None else None
+        parts: list[Any] = (content.parts if content is not None else None) or []
+        text = "".join(part.text for part in parts if part.text and not part.thought)
+        if text:
+            return text
+        reason = candidate.finish_reason if candidate is not None else getattr(answer, "prompt_feedback", None)
+        self._logger.warning("'%s' gave no text: %s", self.model_name, reason)
+        return None
+
+
+def as_contents(messages: list[dict[str, Any]]) -> tuple[str | None, list[dict[str, Any]]]:
+    """A conversation in Gemini's way: the system instruction apart, the assistant's messages as the model's."""
+    system: list[str] = []
+    contents: list[dict[str, Any]] = []
+    for message in messages:
+        parts = _parts(message["content"])
+        if message["role"] == "system":
+            system += [part["text"] for part in parts if "text" in part]
+        else:
+            contents.append({"role": "model" if message["role"] == "assistant" else "user", "parts": parts})
+    return "\n\n".join(system) or None, contents
+
+
+def _parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"text": content}]
+    parts: list[dict[str, Any]] = []
+    for part in cast("list[dict[str, Any]]", content or []):
+        if part.get("type") == "image_url":
+            parts.append(_image(part["image_url"]["url"]))
+        else:
+            parts.append({"text": part.get("text", "")})
+    return parts
+
+
+def _image(url: str) -> dict[str, Any]:
+    if url.startswith("data:"):
+        kind, _, data = url.removeprefix("data:").partition(";base64,")
+        return {"inline_data": {"mime_type": kind or "image/jpeg", "data": base64.b64decode(data)}}
+    return {"file_data": {"file_uri": url, "mime_type": "image/png" if url.endswith(".png") else "image/jpeg"}}
+
+
+def _safety(settings: dict[str, Any] | list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    if isinstance(settings, dict):
+        return [{"category": category, "threshold": threshold} for category, threshold in settings.items()]
+    return settings
+
+
+def _retry_delay(told: Any) -> float | None:
+    """Seconds in the `RetryInfo` of an error."""
+    if not isinstance(told, dict):
+        return None
+    answer = cast("dict[str, Any]", told)
+    error = cast("dict[str, Any]", answer.get("error", answer))
+    for detail in cast("list[dict[str, Any]]", error.get("details") or []):
+        if str(detail.get("@type", "")).endswith("RetryInfo"):
+            return seconds(str(detail.get("retryDelay", "")))
+    return None
+
+
+def _aiohttp_errors() -> tuple[type[Exception], ...]:
+    """What the client raises when it sends by aiohttp, which it does where aiohttp is installed."""
+    try:
+        from aiohttp import ClientError
+    except ImportError:
+        return (TimeoutError,)
+    return (ClientError, TimeoutError)
