@@ -79,16 +79,22 @@ class Dispatch:
         if state.source is not None:
             work = state.source.ask()
             state.leases.open(work)
-            self._give(state.sessions[0], work, now, offset=state.source.offset)
+            self._give(state.sessions[0], work, now)
 
-    def _give(self, session: Session, work: Work, now: float, *, offset: int = 0) -> None:
-        run = self._run
+    def _give(self, session: Session, work: Work, now: float) -> None:
         work.attempt += 1
         work.missed = 0
+        self._run.hold(session, work, now)
+        self.send(session, work)
+
+    def send(self, session: Session, work: Work) -> None:
+        """Sends a batch to its holder, for the first time or again."""
+        run = self._run
+        state = run.flow.steps[work.step]
         work.ticket = run.outbox.ticket
-        run.hold(session, work, now)
-        predecessors = run.flow.steps[work.step].place.spec.predecessors
+        predecessors = state.place.spec.predecessors
         inputs = tuple((predecessors[branch], work.cut.inputs[branch]) for branch in work.cut.present)
+        offset = 0 if state.source is None else state.source.offset
         run.outbox.emit(SendBatch(session.id, run.lease(work), inputs, offset))
 
     def _waiting(self, component: int) -> int:

@@ -18,10 +18,9 @@ WHO_AFTER = 3
 """Every so many beats a process that has not said Ready is asked who it is: its Assign or Ready may be lost."""
 STOP_GRACE = 0.5
 """Seconds past the stop timeout in which workers' last words still count."""
-ROWS_HELD = 128
-"""Rows that a process of a step with a model may hold: 4 times the width at which a new limiter starts."""
-MOST_HELD = 16
-"""Batches that any process may hold."""
+QUIET_BEATS = 4
+"""After so many beats without news of a batch that is listed, and after each double, it is sent again: a worker
+that has done it sends its result again, any other passes over it."""
 
 
 def credit(spec: StepSpec) -> int:
@@ -30,8 +29,7 @@ def credit(spec: StepSpec) -> int:
         return WINDOW
     if spec.kind == "global":
         return 1
-    if spec.models:
-        return max(2, min(MOST_HELD, -(-ROWS_HELD // max(1, spec.size))))
+    # One in hand and one to go on with: a process works at one batch at a time, and what it hoards idles elsewhere.
     return 2
 
 

@@ -30,6 +30,8 @@ class Session:
     """When it got to the first."""
     beats: int = 0
     """Heartbeats since it was assigned, or told to stop."""
+    quiet: int = 0
+    """Heartbeats since a batch came to it or went from it."""
     listed: bool = False
     """Whether its supervisor has ever named it among its children."""
     unlisted: int = 0

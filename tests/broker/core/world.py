@@ -1,0 +1,318 @@
+"""A simulated world around the pure core: workers with real rows, a journal, a router, and things that go wrong.
+
+Who acts next is drawn from a seed, so messages of different peers overtake each other in every way; on one
+connection they keep their order, as ZeroMQ keeps it. Faults are spent from a budget; once it is used up the
+world is kind, and the run must end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+
+from distilmq.protocol.plan import Plan
+from distilmq_broker.core import commands, events
+from distilmq_broker.core.commands import Command, EndRun, KeepSlots, KillWorker, Record, Route, Send, SendBatch
+from distilmq_broker.core.coordinator import Coordinator
+from distilmq_broker.core.events import Event
+from distilmq_broker.core.facts import BatchRecorded, RowsBuried
+from tests.broker.core.behaviour import Behaviour
+from tests.broker.core.invariants import Key, check_invariants
+from tests.broker.core.journal import MemoryJournal
+from tests.broker.core.worker import Delivery, SimulatedWorker
+
+HOST = "host"
+MOST_ACTIONS = 200_000
+PATIENCE = 400
+"""Ticks without any other action after which the run counts as hanging."""
+
+
+@dataclass
+class Faults:
+    """How many of each may still happen."""
+
+    drops: int = 0
+    copies: int = 0
+    kills: int = 0
+    restarts: int = 0
+    commit_failures: int = 0
+    cuts: int = 0
+    """All connections of the host silent for longer than liveness."""
+    often: float = 0.02
+    """Chance of one at each action."""
+
+    @property
+    def left(self) -> list[str]:
+        """Kinds that may still happen."""
+        kinds = ("drops", "copies", "kills", "restarts", "commit_failures", "cuts")
+        return [kind for kind in kinds if getattr(self, kind) > 0]
+
+
+class World:
+    """One run, from start to end."""
+
+    def __init__(self, plan: Plan, behaviour: Behaviour, *, seed: int = 0, faults: Faults | None = None) -> None:
+        self.plan = plan
+        self.behaviour = behaviour
+        self.faults = faults or Faults()
+        self.random = Random(seed)
+        self.now = 100.0
+        self.journal = MemoryJournal(behaviour)
+        self.workers: dict[str, SimulatedWorker] = {}
+        self.slots = 0
+        self.started = 0
+        self.ended: EndRun | None = None
+        self.to_worker: dict[str, deque[Command | Delivery]] = {}
+        self.to_core: dict[str, deque[Event]] = {}
+        self.questions: deque[Route] = deque()
+        self.epoch = 0
+        self.log: list[str] = []
+        self.executed: list[Key] = []
+        self.most_asked_ahead = 0
+        self._recorded: dict[Key, bool] = {}
+        self._generators = {spec.name: spec.kind == "generator" for spec in plan.steps}
+        self.coordinator = self._new_coordinator()
+
+    # ------------------------------------------------------------ running
+
+    def run(self) -> str:
+        """Lets everything happen until the run is over; its outcome."""
+        quiet = 0
+        for action in range(MOST_ACTIONS):
+            if self.ended is not None and not self.journal.appended:
+                check_invariants(self.coordinator, self._recorded)
+                return self.ended.outcome
+            choices = self._choices()
+            quiet = 0 if choices else quiet + 1
+            assert quiet < PATIENCE, f"the run hangs: {self.describe()}"
+            if self.faults.left and self.random.random() < self.faults.often:
+                self._fault()
+            elif choices and self.random.random() > 0.01:
+                self.random.choice(choices)()
+            else:
+                self.tick()
+            if action % 16 == 0:
+                check_invariants(self.coordinator, self._recorded)
+        raise AssertionError(f"the run does not end: {self.describe()}")
+
+    def run_until(self, reached: Callable[[], bool]) -> None:
+        """Lets things happen until something is true."""
+        for _ in range(MOST_ACTIONS):
+            if reached():
+                return
+            choices = self._choices()
+            if choices:
+                self.random.choice(choices)()
+            else:
+                self.tick()
+        raise AssertionError(f"that never happens: {self.describe()}")
+
+    def values(self, step: str) -> list[str]:
+        """What a step gave, in the order of rows."""
+        return self.journal.values(step)
+
+    def describe(self) -> str:
+        """Where things stand, for a failing test."""
+        steps = [
+            f"{s.name}: {s.place.manner} waiting {s.buffer.rows} pending {list(s.leases.pending)} finished {s.finished}"
+            for s in self.coordinator.run.flow.steps
+        ]
+        return "\n".join([*steps, *(str(worker) for worker in self.workers.values()), *self.log[-30:]])
+
+    def say(self, event: Event) -> None:
+        """An event reaches the core, and what follows from it happens."""
+        self._perform(self.coordinator.handle(event, self.now))
+
+    def _choices(self) -> list[Callable[[], None]]:
+        found: list[Callable[[], None]] = []
+        found += [lambda q=queue, s=session: self._deliver(s, q) for session, queue in self.to_worker.items() if queue]
+        found += [lambda q=queue: self.say(q.popleft()) for queue in self.to_core.values() if queue]
+        found += [lambda w=w: self._post(w, w.load()) for w in self.workers.values() if w.loading]
+        found += [lambda w=w: self._finish(w) for w in self.workers.values() if w.in_hand is not None]
+        found += [self.commit] * bool(self.journal.appended)
+        found += [self.answer] * bool(self.questions)
+        found += [self.start_worker] * (len(self.workers) < self.slots)
+        return found
+
+    def _deliver(self, session: str, queue: deque[Command | Delivery]) -> None:
+        message = queue.popleft()
+        worker = self.workers.get(session)
+        if worker is not None:
+            self._post(worker, worker.tell(message, HOST))
+            if worker.left:
+                self._exit(worker, 0)
+
+    def _post(self, worker: SimulatedWorker, said: Iterable[Event]) -> None:
+        self.to_core.setdefault(worker.session, deque()).extend(said)
+
+    def _finish(self, worker: SimulatedWorker) -> None:
+        said = worker.finish()
+        if said is None:
+            self._exit(worker, -11)
+            return
+        self.executed.append(worker.executed[-1])
+        self._post(worker, said)
+        if worker.left:
+            self._exit(worker, 0)
+
+    # ------------------------------------------------------------ the service
+
+    def _perform(self, orders: Iterable[Command]) -> None:
+        for order in orders:
+            match order:
+                case Record():
+                    self._record(order)
+                case SendBatch():
+                    self.to_worker.setdefault(order.session, deque()).append(self._filled(order))
+                case Send() | commands.SendAssign():
+                    self._check(order)
+                    self.to_worker.setdefault(order.session, deque()).append(order)
+                case Route():
+                    self._recorded[order.step, order.seq_no, 0]
+                    self.questions.append(order)
+                case KeepSlots():
+                    self.slots = order.count
+                case KillWorker():
+                    if (worker := self.workers.get(order.session)) is not None:
+                        self._exit(worker, -9)
+                case EndRun():
+                    assert self.ended is None, "a run ends once"
+                    self.ended = order
+
+    def _record(self, order: Record) -> None:
+        fact = order.fact
+        if isinstance(fact, BatchRecorded | RowsBuried):
+            key = (fact.step, fact.seq_no, fact.part)
+            assert key not in self._recorded, f"recorded twice: {key}"
+            self._recorded[key] = True
+        self.journal.append(order)
+
+    def _filled(self, order: SendBatch) -> Delivery:
+        for _, slices in order.inputs:
+            for part in slices:
+                committed = [key for key in self.journal.rows if key[:2] == (part.step, part.seq_no)]
+                assert committed, f"{order.lease} is sent before {part} is committed"
+                chosen = self.journal.routes.get((part.step, part.seq_no))
+                assert chosen is None or order.lease.step in chosen
+        return Delivery(order.lease, {name: self.journal.taken(slices) for name, slices in order.inputs}, order.offset)
+
+    def _check(self, order: Command) -> None:
+        if isinstance(order, Send) and order.message.__class__.__name__ == "Ack":
+            lease = order.message.lease  # type: ignore[attr-defined]  # the line above says so
+            known = self._generators.get(lease.step) is not None
+            key = (lease.step, lease.seq_no, lease.part)
+            assert not known or key in self.journal.rows or key not in self._recorded, f"Ack before commit: {lease}"
+
+    def commit(self) -> None:
+        """What is appended becomes durable."""
+        self.say(events.Committed(self.journal.commit()))
+
+    def answer(self) -> None:
+        """The routing function answers."""
+        question = self.questions.popleft()
+        values = self.journal.whole(question.step, question.seq_no)
+        chosen = self.behaviour.choose(question.step, values, question.successors)
+        self.say(events.Routed(question.step, question.seq_no, tuple(chosen)))
+
+    def start_worker(self) -> None:
+        """A supervisor fills a slot."""
+        self.started += 1
+        worker = SimulatedWorker(f"session-{self.started}", self.behaviour, self._generators)
+        self.workers[worker.session] = worker
+        self._post(worker, [worker.hello(HOST)])
+
+    def tick(self) -> None:
+        """A heartbeat passes: everybody beats."""
+        self.now += self.plan.settings.heartbeat
+        self.to_core.setdefault("supervisor", deque()).append(events.SupervisorBeat("supervisor", tuple(self.workers)))
+        for worker in self.workers.values():
+            self._post(worker, [worker.beat()])
+        deadline = self.coordinator.next_deadline()
+        if deadline is not None and deadline <= self.now:
+            self.say(events.DeadlineReached())
+
+    # ------------------------------------------------------------ what goes wrong
+
+    def _fault(self) -> None:
+        kind = self.random.choice(self.faults.left)
+        setattr(self.faults, kind, getattr(self.faults, kind) - 1)
+        happened = {
+            "drops": self.drop,
+            "copies": self.copy,
+            "kills": self.kill,
+            "restarts": self.restart,
+            "commit_failures": self.fail_commit,
+            "cuts": self.cut,
+        }[kind]()
+        self.log.append(f"{kind} {happened}")
+
+    def drop(self) -> object:
+        """The next message on some connection is lost."""
+        queues = [queue for queue in (*self.to_worker.values(), *self.to_core.values()) if queue]
+        return self.random.choice(queues).popleft() if queues else None
+
+    def copy(self) -> object:
+        """The next message on some connection arrives twice."""
+        queues = [queue for queue in (*self.to_worker.values(), *self.to_core.values()) if queue]
+        if not queues:
+            return None
+        queue = self.random.choice(queues)
+        if not isinstance(queue[0], Delivery):
+            # A transport never delivers a batch twice; the core does send one again, and is tested on that.
+            queue.appendleft(queue[0])
+        return queue[0]
+
+    def kill(self) -> object:
+        """A step process dies."""
+        if not self.workers:
+            return None
+        worker = self.random.choice(list(self.workers.values()))
+        self._exit(worker, -9)
+        return worker.session
+
+    def _exit(self, worker: SimulatedWorker, code: int) -> None:
+        del self.workers[worker.session]
+        expected = worker.leaving
+        ended = events.WorkerExited(worker.session, code, "last words", expected)
+        self.to_core.setdefault("supervisor", deque()).append(ended)
+
+    def restart(self) -> object:
+        """The coordinator is killed; another one goes on where the journal ends, and the workers find it."""
+        self.journal.crash()
+        self._recorded = dict.fromkeys(self.journal.rows, True)
+        self.ended = None
+        for queue in (*self.to_worker.values(), *self.to_core.values()):
+            queue.clear()
+        self.questions.clear()
+        self.coordinator = self._new_coordinator()
+        for worker in self.random.sample(list(self.workers.values()), len(self.workers)):
+            self._post(worker, [worker.hello(HOST), *worker.offers()])
+        return self.epoch
+
+    def _new_coordinator(self) -> Coordinator:
+        self.epoch += 1
+        coordinator = Coordinator(self.plan, epoch=self.epoch, run="run")
+        facts = list(self.journal.facts)
+        self.random.shuffle(facts)
+        coordinator.restore(facts)
+        self.coordinator = coordinator
+        self._perform(coordinator.start(self.now))
+        self.say(events.SupervisorJoined("supervisor", HOST, 1))
+        return coordinator
+
+    def fail_commit(self) -> object:
+        """The disk is full for a while."""
+        if self.journal.appended:
+            self.say(events.CommitFailed("disk full"))
+        return None
+
+    def cut(self) -> object:
+        """The host is silent for longer than liveness, then heard again."""
+        for queue in (*self.to_worker.values(), *self.to_core.values()):
+            queue.clear()
+        self.now += self.plan.settings.liveness + 1
+        self.say(events.DeadlineReached())
+        self.say(events.SupervisorJoined("supervisor", HOST, 1))
+        return None
