@@ -49,6 +49,7 @@ def _run(settings: BrokerSettings) -> int:
         lock = RunLock(settings.folder)
         stack.callback(lock.release)
         log = open_logbook(folder.log_file, run=settings.run)
+        stack.callback(log.close)
         clock = SystemClock()
         stored = folder.stored_plan()
         journal = SqliteJournal(

@@ -56,6 +56,12 @@ class Logbook:
         """An error with the traceback of the exception being handled."""
         self._write("error", event, {**fields, "traceback": traceback.format_exc()})
 
+    def close(self) -> None:
+        """Closes the file; later events are not written."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if self._stream is None or _LEVELS[level] < self._least:
             return

@@ -15,5 +15,17 @@ class RunMind(Coordinator):
         state = self.run.flow.step(step)
         if state is None:
             return None
-        low = self.run.flow.low(state.place.index)
+        low = self._low(state.place.index)
         return None if low >= END else low
+
+    def _low(self, index: int) -> SeqNo:
+        """As `Flow.low`, also for steps whose order nothing in the plan waits for."""
+        flow = self.run.flow
+        state = flow.steps[index]
+        if state.finished:
+            return END
+        low = min([flow.low(index), *(seq_no for seq_no, _ in state.leases.pending)])
+        if state.place.manner in ("batchwise", "stream"):
+            before = state.place.predecessors[0]
+            low = min(low, flow.delivered(before), self._low(before))
+        return low

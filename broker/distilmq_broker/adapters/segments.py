@@ -18,6 +18,8 @@ from distilmq.errors import JournalError
 from distilmq_broker.crash_points import CrashPoints
 
 ROTATE_AT = 256 * 1024 * 1024
+KEPT_IN_MEMORY = 4 * 1024 * 1024
+"""Bytes of the payloads written last that are read without the disk."""
 _SUFFIX = ".seg"
 _OPEN_FILES = 64
 _IOV_MAX = 512
@@ -44,6 +46,7 @@ class Segments:
         known: Mapping[int, Path] | None = None,
         rotate_at: int = ROTATE_AT,
         durable: bool = False,
+        keep: int = KEPT_IN_MEMORY,
         crash: CrashPoints | None = None,
     ) -> None:
         self.folder = folder
@@ -60,10 +63,14 @@ class Segments:
         """The segment that is added to, 0 before the first."""
         self._end = 0
         """Where the next payload of the current segment will stand."""
-        self._grown: dict[int, None] = {}
+        self.grown: dict[int, int] = {}
+        """Sizes of segments that were written to since the ledger last knew; it clears this."""
         self._buffered: dict[int, list[bytes]] = {}
         """Per segment, in order, what is not on file yet; the bytes stand behind `sizes[segment]`."""
-        self._in_memory: dict[tuple[int, int], bytes] = {}
+        self._in_memory: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        """What is not on file yet, and what was written last: most is read once, soon after."""
+        self._bytes_in_memory = 0
+        self._keep_bytes = keep
         self._files: OrderedDict[int, int] = OrderedDict()
 
     @property
@@ -92,6 +99,7 @@ class Segments:
         place = Place(self._current, self._end, len(data), zlib.crc32(data))
         self._buffered.setdefault(place.segment, []).append(data)
         self._in_memory[place.segment, place.offset] = data
+        self._bytes_in_memory += len(data)
         self._end += len(data)
         return place
 
@@ -106,13 +114,9 @@ class Segments:
             del self._buffered[segment]
             if self._buffered:
                 self._crash.reach("rotation")
-        self._in_memory.clear()
-
-    def take_grown(self) -> dict[int, int]:
-        """Own segments that were written to since the last call, with their sizes."""
-        grown = {segment: self.sizes[segment] for segment in self._grown}
-        self._grown.clear()
-        return grown
+        while self._bytes_in_memory > self._keep_bytes:
+            _, data = self._in_memory.popitem(last=False)
+            self._bytes_in_memory -= len(data)
 
     def read(self, place: Place) -> bytes:
         """The bytes at a place, checked.
@@ -148,7 +152,7 @@ class Segments:
         except OSError as error:
             raise JournalError(f"cannot write {path}: {error.strerror}") from error
         self.sizes[segment] = end
-        self._grown[segment] = None
+        self.grown[segment] = end
 
     def _create(self, segment: int) -> int:
         try:

@@ -130,6 +130,7 @@ class SqliteJournal:
         self._statements.clear()
         self._executed = 0
         self._counts.clear()
+        self.segments.grown.clear()
         self._commits += 1
         if self._wal and self._commits % _CHECKPOINT_AFTER == 0:
             self._checkpoint()
@@ -269,12 +270,11 @@ class SqliteJournal:
                 " batches = batches + excluded.batches, rows = rows + excluded.rows",
                 (step, batches, rows),
             )
-        for segment, size in self.segments.take_grown().items():
-            path = str(self.segments.path(segment).relative_to(self.folder))
+        for segment, size in self.segments.grown.items():
             self.connection.execute(
                 "INSERT INTO segment (id, path, size, boot) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET size = excluded.size, boot = excluded.boot",
-                (segment, path, size, self.boot),
+                (segment, f"segments/{segment:06d}.seg", size, self.boot),
             )
 
     def _roll_back(self) -> None:

@@ -98,7 +98,7 @@ def test_damage_that_was_met_while_reading_is_repaired_at_the_next_start(tmp_pat
 
     with journal_in(tmp_path) as journal:
         assert repair(journal) is None
-        with pytest.raises(JournalError, match="batch 2 of step 'keep': .*block of zeros"):
+        with pytest.raises(JournalError, match=r"batch 2 of step 'keep': .*block of zeros"):
             journal.payload("keep", (2,))
         journal.doubt()
 

@@ -15,7 +15,7 @@ from distilmq_broker.adapters.segments import Place, Segments
 
 
 def test_what_was_added_is_read_back_before_and_after_the_flush(tmp_path: Path) -> None:
-    segments = Segments(tmp_path)
+    segments = Segments(tmp_path, keep=0)
     place = segments.add(b"hello")
 
     before = segments.read(place)
@@ -35,7 +35,7 @@ def test_adding_never_touches_the_disk(tmp_path: Path) -> None:
 
 
 def test_a_rotation_leaves_every_payload_where_it_was_said_to_be(tmp_path: Path) -> None:
-    segments = Segments(tmp_path, rotate_at=100)
+    segments = Segments(tmp_path, rotate_at=100, keep=0)
     data = [bytes([place]) * (10 + place) for place in range(60)]
     places: list[Place] = []
     for place, chunk in enumerate(data):
@@ -80,7 +80,7 @@ def test_a_file_that_somebody_else_made_meanwhile_is_not_touched(tmp_path: Path)
 
 
 def test_a_record_cut_at_any_byte_is_found_torn(tmp_path: Path) -> None:
-    segments = Segments(tmp_path)
+    segments = Segments(tmp_path, keep=0)
     kept = segments.add(b"first record")
     cut = segments.add(b"last record")
     segments.flush()
@@ -96,7 +96,7 @@ def test_a_record_cut_at_any_byte_is_found_torn(tmp_path: Path) -> None:
 
 
 def test_a_block_of_zeros_is_named(tmp_path: Path) -> None:
-    segments = Segments(tmp_path)
+    segments = Segments(tmp_path, keep=0)
     place = segments.add(os.urandom(8192))
     segments.flush()
     with (tmp_path / "000001.seg").open("r+b") as file:
@@ -109,7 +109,7 @@ def test_a_block_of_zeros_is_named(tmp_path: Path) -> None:
 
 
 def test_other_bytes_are_found_by_their_checksum(tmp_path: Path) -> None:
-    segments = Segments(tmp_path)
+    segments = Segments(tmp_path, keep=0)
     place = segments.add(b"hello")
     segments.flush()
     (tmp_path / "000001.seg").write_bytes(b"hallo")
@@ -157,7 +157,7 @@ def test_a_flush_that_ran_into_a_full_disk_is_done_again(tmp_path: Path) -> None
 
 
 def test_many_segments_need_few_open_files(tmp_path: Path) -> None:
-    segments = Segments(tmp_path, rotate_at=1)
+    segments = Segments(tmp_path, rotate_at=1, keep=0)
     places = [segments.add(str(place).encode()) for place in range(200)]
     segments.flush()
 
