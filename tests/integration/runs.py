@@ -121,7 +121,7 @@ class Script:
         directory = run_dir or self.run_dirs[-1]
         ledger = sqlite3.connect(f"file:{directory / 'ledger.db'}?mode=ro", uri=True, timeout=10)
         try:
-            query = "SELECT step, seq_no, part FROM batch WHERE state = 'done'"
+            query = "SELECT step, seq_no, part FROM batch WHERE state = 1"
             return [(str(step), str(number), int(part)) for step, number, part in ledger.execute(query)]
         finally:
             ledger.close()

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from tests.integration.runs import Script, all_gone, family, kill_tree, of_kind, until
 
 GATED = """
