@@ -138,7 +138,7 @@ def _copied_model(model: BaseModel) -> BaseModel:
     copy = model.model_copy()
     for name, value in model.__dict__.items():
         if name != "pipeline":
-            object.__setattr__(copy, name, _copied_value(value))
+            copy.__dict__[name] = _copied_value(value)
     private: dict[str, Any] = copy.__pydantic_private__ or {}
     for name, value in private.items():
         if type(value) is dict:
