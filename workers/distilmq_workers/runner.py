@@ -11,7 +11,15 @@ from typing import Any, Protocol, cast
 from distilmq.errors import DrainedError, JoinError, RowTypeError, StepFatalError
 from distilmq.models.requests.answers import current_answers, failed_requests
 from distilmq.protocol.messages import Assign, Batch, ErrorInfo, Failed, Lease, Result, Returned, RowFailure
-from distilmq.protocol.rows import decode_row, encode_row, encode_value, join_rows, split_payload
+from distilmq.protocol.rows import (
+    decode_each,
+    decode_row,
+    encode_each,
+    encode_row,
+    encode_value,
+    join_rows,
+    split_payload,
+)
 from distilmq_workers.book import AnswerPage, BatchAnswers, recorded_answers
 from distilmq_workers.failures import describe, failed_row, together, within_budget
 from distilmq_workers.generating import Generating
@@ -98,7 +106,10 @@ class Runner:
         number = batch.lease.seq_no[0] if batch.lease.seq_no else 0
         rows, last = self._generating.take(number, batch.offset)
         failures: list[RowFailure] = []
-        encoded = [self._encoded_or_bare(place, row, failures) for place, row in enumerate(rows)]
+        try:
+            encoded = encode_each(rows)
+        except RowTypeError:
+            encoded = [self._encoded_or_bare(place, row, failures) for place, row in enumerate(rows)]
         return self._result(batch, encoded, failures, last=last)
 
     # ---------------------------------------------------------------- normal and global steps
@@ -127,7 +138,7 @@ class Runner:
 
     def _call(self, inputs: Sequence[Sequence[bytes]], page: AnswerPage) -> list[Row]:
         # Decoded for each call: the one before may have changed the rows it was given.
-        rows = [[decode_row(row) for row in branch] for branch in inputs]
+        rows = [decode_each(branch) for branch in inputs]
         token = current_answers.set(page)
         try:
             return [row for given in self._step.process_applying_mappings(*rows) for row in given]
@@ -148,15 +159,30 @@ class Runner:
                 encoded.append(self._fail(inputs, piece.start, error, failures))
                 continue
             given = cast("list[Row]", piece.given)
-            preserved = len(given) == piece.stop - piece.start and self._assign.step_kind == "normal"
-            for place, row in enumerate(given):
-                if preserved:
-                    encoded.append(self._encoded_or_failed(inputs, piece.start + place, row, failures))
-                else:
-                    encoded.append(self._encoded_or_bare(len(encoded), row, failures))
+            encoded += self._encoded(inputs, piece, given, len(encoded), failures)
         return self._result(batch, encoded, failures)
 
     # ---------------------------------------------------------------- rows
+
+    def _encoded(
+        self,
+        inputs: Sequence[Sequence[bytes]],
+        piece: Piece[list[Row]],
+        given: list[Row],
+        before: int,
+        failures: list[RowFailure],
+    ) -> list[bytes]:
+        """The rows of a piece; `before` of them came from the pieces before it."""
+        try:
+            return encode_each(given)
+        except RowTypeError:
+            # Some of them cannot travel: looked at one by one.
+            pass
+        if len(given) == piece.stop - piece.start and self._assign.step_kind == "normal":
+            return [
+                self._encoded_or_failed(inputs, piece.start + place, row, failures) for place, row in enumerate(given)
+            ]
+        return [self._encoded_or_bare(before + place, row, failures) for place, row in enumerate(given)]
 
     def _encoded_or_failed(
         self, inputs: Sequence[Sequence[bytes]], place: int, row: Row, failures: list[RowFailure]

@@ -73,22 +73,42 @@ def decode_value(data: bytes) -> Any:
 
 def encode_rows(rows: Iterable[Row]) -> bytes:
     """The payload of some rows."""
+    return join_rows(encode_each(rows))
+
+
+def encode_each(rows: Iterable[Row]) -> list[bytes]:
+    """What `encode_row` gives for each row, faster for many."""
     # One packer for all: each allocates a buffer of its own.
     pack = _msgpack.Packer().pack
     encoded: list[bytes] = []
     for row in rows:
-        if not isinstance(row, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  # steps give anything
+        # What `_is_plain` does for a row without lists and dicts, without the calls: steps spend their time here.
+        if type(row) is dict:
+            for key, value in row.items():
+                if type(value) not in FLAT or type(key) is not str:
+                    break
+            else:
+                try:
+                    encoded.append(pack(row))
+                except (OverflowError, UnicodeEncodeError):
+                    encoded.append(_encode(row, pack))
+                continue
+        elif not isinstance(row, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  # steps give anything
             raise row_is_no_dict(row)
         encoded.append(_encode(row, pack))
-    return join_rows(encoded)
+    return encoded
 
 
 def decode_rows(payload: bytes) -> list[Row]:
     """The rows of a payload."""
-    encoded = split_payload(payload)
+    return decode_each(split_payload(payload))
+
+
+def decode_each(encoded: Sequence[bytes]) -> list[Row]:
+    """What `decode_row` gives for each, faster for many."""
     unpack = _msgpack.unpackb
     try:
-        # What `decode_row` does, without the calls around it: most of the time of a small step is spent here.
+        # What `decode_row` does, without the calls around it.
         rows = [unpack(row, ext_hook=restore, strict_map_key=False) for row in encoded]
     except _MALFORMED:
         return [decode_row(row) for row in encoded]
