@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 
 from distilmq.errors import JournalError
+from distilmq.protocol.messages import Note
 from distilmq.protocol.plan import Plan
 from distilmq.transport.zeromq import listen
 from distilmq_broker.adapters.process_launcher import ProcessLauncher
@@ -74,11 +75,9 @@ def _run(settings: BrokerSettings) -> int:
         stack.callback(listener.close)
         adoption = Adoption(journal, cache_dir=settings.cache_dir, log=log)
 
-        def launcher(plan: Plan) -> ProcessLauncher:
+        def prepare(plan: Plan) -> list[Note]:
             journal.set_power(plan.settings.durability == "power")
-            return ProcessLauncher(
-                endpoint=settings.endpoint, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
-            )
+            return adoption.prepare(plan)
 
         service = Service(
             run_id=settings.run,
@@ -88,11 +87,13 @@ def _run(settings: BrokerSettings) -> int:
             clock=clock,
             calls=lifeline,
             make_mind=lambda plan: RunMind(plan, epoch=journal.epoch, run=settings.run),
-            make_launcher=launcher,
+            make_launcher=lambda plan: ProcessLauncher(
+                endpoint=settings.endpoint, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
+            ),
             make_router=lambda plan: RoutingProcess(
                 plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
             ),
-            prepare=adoption.prepare,
+            prepare=prepare,
             crash=settings.crash,
             log=log,
         )

@@ -19,6 +19,8 @@ _LETTERS_AT_ONCE = 200
 class _Request:
     cursor: str
     credit: int
+    looked: SeqNo | None = None
+    """Up to where there was nothing more the last time."""
 
 
 class Fetches:
@@ -60,6 +62,9 @@ class Fetches:
 
     def _serve(self, session: str, step: str, request: _Request, *, over: bool) -> None:
         limit = None if over else self._mind.settled(step)
+        if limit is not None and limit == request.looked:
+            return
+        request.looked = limit
         for seq_no, rows in self._available(step, request.cursor, limit):
             if not request.credit:
                 return

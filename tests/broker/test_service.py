@@ -11,7 +11,7 @@ import pytest
 from distilmq.protocol import codec, messages
 from distilmq.protocol.messages import ErrorInfo
 from distilmq.protocol.plan import RouteSpec, encode_plan
-from tests.broker.recorded import journal_in, rows_of
+from tests.broker.recorded import rows_of
 from tests.broker.serving import Client, Peer, Worker, chain, place_of, serving
 
 

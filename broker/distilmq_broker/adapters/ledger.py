@@ -44,7 +44,7 @@ CREATE TABLE answer (
     PRIMARY KEY (step, source, source_row, key, occurrence)
 ) WITHOUT ROWID;
 CREATE TABLE cursor (
-    step TEXT PRIMARY KEY, batches INTEGER, rows INTEGER, finished INTEGER
+    step TEXT PRIMARY KEY, batches INTEGER, rows INTEGER
 ) WITHOUT ROWID;
 """
 

@@ -77,10 +77,7 @@ class RoutingProcess:
         """See `ports.Router`."""
         self._ours.close()
         self._theirs.close()
-        if self._child is not None:
-            if self._child.poll() is None:
-                os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.wait()
+        self._end_child(patience=0)
 
     def _send(self) -> None:
         while self._waiting and len(self._asked) < _ASKED_AT_ONCE:
@@ -156,8 +153,17 @@ class RoutingProcess:
         except ChoiceError as error:
             self._answers.append(RouteFailed(step, seq_no, error_info(error)))
 
+    def _end_child(self, *, patience: float = 1.0) -> int | None:
+        if self._child is None:
+            return None
+        try:
+            return self._child.wait(patience)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._child.pid, signal.SIGKILL)
+            return self._child.wait()
+
     def _give_up(self) -> None:
-        code = self._child.wait() if self._child is not None else None
+        code = self._end_child()
         for step, seq_no, _ in [*self._asked.values(), *self._waiting]:
             message = f"the process of the routing function behind step {step!r} ended with code {code}"
             self._answers.append(RouteFailed(step, seq_no, ErrorInfo(type="RoutingError", message=message)))
