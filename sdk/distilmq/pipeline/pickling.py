@@ -98,6 +98,9 @@ def _by_value(modules: Iterable[str]) -> Generator[None]:
 
 def _forget_secrets(model: BaseModel) -> None:
     """Also in models of the user's own, which do not leave them out when they are pickled."""
+    private: dict[str, Any] = model.__pydantic_private__ or {}
+    if "_runtime_parameters" in private:  # what `run(parameters=…)` was given, in clear
+        private["_runtime_parameters"] = {}
     for name in type(model).model_fields:
         value = model.__dict__.get(name)
         if isinstance(value, (SecretStr, SecretBytes)):

@@ -68,6 +68,7 @@ class Service(RuntimeParametersMixin):
 
     model: str = "small"
     api_key: SecretStr | None = None
+    token: RuntimeParameter[SecretStr] | None = Field(default=None)
     region: RuntimeParameter[str] = Field(default=None, description="Where it runs.")
     generation_kwargs: RuntimeParameter[dict[str, Any]] = Field(default={})
 
@@ -89,8 +90,9 @@ class Asks(Step):
         return ["answer"]
 
     def process(self, inputs: StepInput) -> StepOutput:
-        key = self.service.api_key.get_secret_value() if self.service.api_key else ""
-        yield [{**row, "answer": f"{self.service.model} {self.service.region} {key}"} for row in inputs]
+        secret = self.service.api_key or self.service.token
+        length = len(secret.get_secret_value()) if secret else 0
+        yield [{**row, "answer": f"{self.service.model} {self.service.region} len {length}"} for row in inputs]
 
 
 class NoInput(Step):
