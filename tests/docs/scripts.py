@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,18 +49,43 @@ def expected_output(page: Page, block: Block) -> str | None:
     return follower.code if follower is not None and follower.kind == "output" else None
 
 
-def _run(command: list[str], folder: Path, env: Mapping[str, str]) -> Ran:
-    environment = {
+@contextmanager
+def running_script(code: str, folder: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A script at work; it is ended, with all below it, when the block is left before it has ended."""
+    script = folder / "script.py"
+    script.write_text(code)
+    with (folder / "output.txt").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(script)],
+            cwd=folder,
+            env=_environment(folder, env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
+    return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DISTILMQ_CACHE_DIR": str(folder / "cache"),
         "COLUMNS": "200",
         **env,
     }
+
+
+def _run(command: list[str], folder: Path, env: Mapping[str, str]) -> Ran:
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment,
+        env=_environment(folder, env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

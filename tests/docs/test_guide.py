@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import Block, Page, read_page
-from tests.docs.scripts import Ran, run_command, run_script
+from tests.docs.scripts import Ran, run_command, run_script, running_script
 from tests.docs.world import PUSHED, World, running_world
+from tests.integration.runs import of_kind, until
 
 GUIDE = read_page("docs/guide.md")
 EXAMPLES = [pytest.param(block, id=block.place) for block in GUIDE.of_kind("example")]
 COMMANDS = [pytest.param(block, id=block.place) for block in GUIDE.of_kind("commands")]
 
 READ_BACK = f"""
-import json, sys
+import json
 from datasets import load_dataset
 rows = load_dataset({PUSHED!r}, split="train")
 print(json.dumps([dict(row) for row in rows]))
@@ -87,3 +90,38 @@ def test_the_full_example_pushes_what_can_be_read_back(world: World, desk: Path)
         "mistral": 3,
         "vertex": 3,
     }
+
+
+def test_the_full_example_runs_over_a_coordinator_workers_and_a_journal(world: World, desk: Path) -> None:
+    world.forget_asked()
+    world.providers.hold()
+
+    with running_script(GUIDE.script(GUIDE.named("example", "full")), desk, world.environment) as script:
+        try:
+            until(lambda: len(world.providers.asked) == 9, "all three providers are asked for all rows", 90)
+            # The loader is done and gone; the three tasks and the join are there, once each.
+            until(lambda: len(of_kind(script.pid, "worker")) == 4, "one process for each replica that has work left")
+            [coordinator] = of_kind(script.pid, "coordinator")
+            sockets = [Path(word.removeprefix("ipc://")) for word in coordinator.cmdline() if word.startswith("ipc://")]
+            early = recorded_batches(desk)
+            assert [socket.is_socket() for socket in sockets] == [True]
+        finally:
+            world.providers.release()
+        code = script.wait(90)
+
+    assert code == 0, (desk / "output.txt").read_text()
+    assert early == ["load_dataset"]
+    assert sorted(recorded_batches(desk)) == [
+        "combine_generations",
+        "load_dataset",
+        "text_generation_with_gemini-1-0-pro",
+        "text_generation_with_gpt-4-0125-preview",
+        "text_generation_with_mistral-large-2402",
+    ]
+
+
+def recorded_batches(desk: Path) -> list[str]:
+    """The step of each batch that is in the ledger of the one run below the desk."""
+    [ledger] = (desk / "cache").glob("*/*/ledger.db")
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10)) as connection:
+        return [step for (step,) in connection.execute("SELECT step FROM batch WHERE state = 'done'")]
