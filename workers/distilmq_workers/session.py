@@ -69,6 +69,11 @@ class Running:
     given_up: bool = False
     """The time to drain is over: it went back, and its result counts if it still comes."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the coordinator still counts on this process to do it."""
+        return not (self.cancelled or self.given_up)
+
 
 @dataclass(slots=True)
 class Kept:
@@ -132,10 +137,10 @@ class Session:
 
     @property
     def held(self) -> tuple[Lease, ...]:
-        """The leases of every batch that is here."""
+        """The leases of every batch that is here and still wanted."""
         return (
             *(kept.message.lease for kept in self.kept.values()),
-            *(running.lease for running in self.running.values() if not running.given_up),
+            *(running.lease for running in self.running.values() if running.wanted),
             *(batch.lease for batch, _ in self.queue.values()),
         )
 
@@ -338,7 +343,7 @@ class Session:
     def _give_up(self) -> list[Command]:
         given: list[Command] = []
         for running in self.running.values():
-            if not (running.given_up or running.cancelled):
+            if running.wanted:
                 running.given_up = True
                 given.append(self._say(Returned(session=self._id, lease=running.lease)))
         return given
@@ -346,7 +351,7 @@ class Session:
     def _maybe_leave(self, now: float) -> list[Command]:
         if not self.stopping or self.left:
             return []
-        if any(not (running.given_up or running.cancelled) for running in self.running.values()):
+        if any(running.wanted for running in self.running.values()):
             self._leave_by = None
             return []
         if self.kept:
