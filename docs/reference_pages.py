@@ -8,6 +8,9 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
+import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -21,6 +24,9 @@ SECTIONS = {
     "errors": ("Errors", ("distilmq.errors",)),
     "testing": ("Testing your pipelines", ("distilmq.testing",)),
 }
+
+_EXAMPLE = re.compile(r"^```python$", re.M)
+_RUN_BY = "<!-- elsewhere: tests/docs/test_docstrings.py runs the examples of docstrings -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +154,28 @@ def _doc(value: object) -> str:
 
 
 def _as_text(doc: str) -> str:
-    """A Google style docstring: its first lines as prose, its sections as they are."""
-    doc = inspect.cleandoc(doc)
-    prose, *sections = doc.split("\n\n")
-    lines = [prose]
-    for section in sections:
-        head = section.splitlines()[0].rstrip()
-        lines.append(f"```text\n{section}\n```" if head.endswith(":") and "\n" in section else section)
-    return "\n\n".join(lines)
+    """A Google style docstring: prose as it is, lists of names as text, examples as code."""
+    parts: list[str] = []
+    for head, body in _sections(inspect.cleandoc(doc)):
+        if not head:
+            parts.append(body)
+        elif head in ("Example", "Examples"):
+            parts.append(_EXAMPLE.sub(rf"{_RUN_BY}\n\g<0>", body))
+        else:
+            parts.append(f"```text\n{head}:\n{textwrap.indent(body, '    ')}\n```")
+    return "\n\n".join(part.strip("\n") for part in parts)
+
+
+def _sections(doc: str) -> Iterator[tuple[str, str]]:
+    """Heads and dedented bodies; prose has no head."""
+    blocks = re.split(r"^(?=[A-Z][A-Za-z ]*:$)", doc, flags=re.M)
+    for block in blocks:
+        head, _, body = block.partition("\n")
+        if not re.fullmatch(r"[A-Z][A-Za-z ]*:", head) or not body.startswith("    "):
+            yield "", block
+            continue
+        inside = re.match(r"(?:(?:    .*)?\n)*(?:    .*)?", body)
+        assert inside is not None
+        yield head[:-1], textwrap.dedent(inside[0]).strip("\n")
+        if rest := body[inside.end() :].strip("\n"):
+            yield "", rest

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from distilmq_broker.adapters.ledger import DONE
 from tests.docs.pages import Block, Page, read_page
 from tests.docs.scripts import Ran, run_command, run_script, running_script
 from tests.docs.world import PUSHED, World, running_world
@@ -124,4 +125,4 @@ def recorded_batches(desk: Path) -> list[str]:
     """The step of each batch that is in the ledger of the one run below the desk."""
     [ledger] = (desk / "cache").glob("*/*/ledger.db")
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10)) as connection:
-        return [step for (step,) in connection.execute("SELECT step FROM batch WHERE state = 'done'")]
+        return [step for (step,) in connection.execute("SELECT step FROM batch WHERE state = ?", (DONE,))]

@@ -52,6 +52,8 @@ def step(
 
     Example:
         ```python
+        from distilmq.steps import StepInput, StepOutput, step
+
         @step(inputs=["text"], outputs=["length"])
         def Measure(inputs: StepInput) -> StepOutput:
             yield [{**row, "length": len(row["text"])} for row in inputs]

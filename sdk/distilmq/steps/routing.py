@@ -134,6 +134,8 @@ def routing_batch_function(description: Any = None) -> Any:
 
     Example:
         ```python
+        from distilmq.pipeline import routing_batch_function
+
         @routing_batch_function
         def every_other(steps: list[str]) -> list[str]:
             return steps[::2]

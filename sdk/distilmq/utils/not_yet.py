@@ -22,6 +22,8 @@ def window(
 
     Example:
         ```python
+        from distilmq.utils.not_yet import window
+
         __getattr__, __dir__ = window(__name__, {"OpenAILLM": "distilmq.models.llms.openai"}, ["vLLM"])
         ```
     """

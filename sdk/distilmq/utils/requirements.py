@@ -16,6 +16,9 @@ def requirements(requirements: list[str]) -> Callable[[ClassT], ClassT]:
 
     Example:
         ```python
+        from distilmq.steps import Step
+        from distilmq.utils.requirements import requirements
+
         @requirements(["nltk"])
         class CountSentences(Step): ...
         ```

@@ -38,6 +38,10 @@ def task(
 
     Example:
         ```python
+        from typing import Any
+
+        from distilmq.steps.tasks import task
+
         @task(inputs=["topic"], outputs=["question"])
         def Ask(output: str | None, input: dict[str, Any] | None = None) -> dict[str, Any]:
             \"\"\"
