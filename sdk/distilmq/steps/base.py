@@ -353,7 +353,7 @@ def _described(value: Any) -> str:
         for item in cast("list[Any]", value):
             if not isinstance(item, dict):
                 return f"a list with a '{type(item).__name__}' in it"
-    return f"a '{type(value).__name__}'"
+    return f"a '{type(cast('object', value)).__name__}'"
 
 
 __all__ = [

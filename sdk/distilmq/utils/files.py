@@ -19,6 +19,8 @@ _SUFFIXES: dict[str, Format] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"
 _FETCH_TIMEOUT = 30.0
 _MANY = 100
 """Lists of more rows than this are written one row a line, as JSON, which YAML contains: a hundred times faster."""
+_NO_YAML_FLOAT = re.compile(r"[\[:,] ?-?\d+e")
+"""`1e+16`, which YAML reads as text: it wants a point."""
 _LONGEST_KEY = 1000
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -124,7 +126,7 @@ def holds_plain_rows(items: list[Any]) -> bool:
     if not all(type(item) is dict for item in items):
         return False
     rows = cast("list[dict[Any, Any]]", items)
-    if set(map(type, itertools.chain.from_iterable(rows))) > {str}:
+    if not set(map(type, itertools.chain.from_iterable(rows))) <= {str}:
         return False
     odd = [value for row in rows for value in row.values() if type(value) not in _SCALARS]
     try:
@@ -157,21 +159,25 @@ def _as_json_lines(rows: list[Any]) -> str | None:
         lines = [_encode(row) for row in rows]
     except (TypeError, ValueError):
         return None
-    if any(len(line) > _LONGEST_KEY and not _short_keys(row) for line, row in zip(lines, rows, strict=True)):
-        return None
     text = ",\n  ".join(lines)
-    if not text.isascii() or "\x7f" in text:
+    odd = (not text.isascii() or "\x7f" in text) and _NOT_IN_YAML.search(text) is not None
+    long = _LONGEST_KEY // 6 if odd else _LONGEST_KEY  # an escaped character takes six
+    if _NO_YAML_FLOAT.search(text) or any(
+        len(line) > long and not _short_keys(row, long) for line, row in zip(lines, rows, strict=True)
+    ):
+        return None
+    if odd:
         text = _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return "[\n  " + text + "\n  ]"
 
 
-def _short_keys(value: Any) -> bool:
+def _short_keys(value: Any, long: int) -> bool:
     """Whether YAML takes the keys of a value on one line, at every depth."""
     if isinstance(value, dict):
         items = cast("dict[Any, Any]", value).items()
-        return all(len(str(key)) < _LONGEST_KEY // 2 and _short_keys(item) for key, item in items)
+        return all(len(_encode(str(key))) < long and _short_keys(item, long) for key, item in items)
     if isinstance(value, list):
-        return all(_short_keys(item) for item in cast("list[Any]", value))
+        return all(_short_keys(item, long) for item in cast("list[Any]", value))
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Optional, cast
+from typing import Any, ClassVar, Optional, cast
 
 from pydantic import Field
 
@@ -64,6 +64,8 @@ class LoadDataFromHub(DatasetLoader):
     streaming: RuntimeParameter[bool] = Field(
         default=False, description="Whether to load the dataset in streaming mode or not. Defaults to False."
     )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"streaming"})
 
     def _open(self) -> Any:
         return self._loaded(streaming=bool(self.streaming))
@@ -154,6 +156,8 @@ class LoadDataFromFileSystem(DatasetLoader):
         default=False, description="Whether to load the dataset in streaming mode or not. Defaults to False."
     )
 
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"streaming"})
+
     def _open(self) -> Any:
         return self._loaded(streaming=bool(self.streaming))
 
@@ -229,6 +233,8 @@ class LoadDataFromDisk(DatasetLoader):
     keep_in_memory: Optional[RuntimeParameter[bool]] = Field(  # noqa: UP045  # ditto
         default=None, description="Whether to copy the dataset in-memory. Defaults to None."
     )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"keep_in_memory"})
 
     def _open(self) -> Any:
         disk = untyped("datasets")

@@ -1,0 +1,87 @@
+"""Plain data survives JSON and YAML, long lists of rows included."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distilmq.errors import DistilmqUserError
+from distilmq.utils.files import from_yaml, holds_plain_rows, read, save, suggested_path, to_yaml
+
+ODD = [
+    1e16,
+    5e-324,
+    -2e22,
+    10**30,
+    0.1,
+    "",
+    "~",
+    "no",
+    "1e5",
+    "2026-01-01",
+    "a: b # c\n- d",
+    "\x00\x7f\x85\u2028\ufeff😀",
+    [[]],
+    {"": {}},
+    {"<<": 1, "=": 2},
+    {"a" * 2000: 1},
+    {"\x85" * 300: 1},
+    [1e16, {"a": 1e300}],
+    datetime.datetime(2026, 1, 1),
+    b"bytes",
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("count", [1, 101])
+def test_odd_values_survive_yaml(value: Any, count: int) -> None:
+    rows = [{"value": value, "number": number} for number in range(count)]
+
+    back = from_yaml(to_yaml({"rows": rows, "after": 1}))
+
+    assert back == {"rows": rows, "after": 1}
+    assert type(back["rows"][0]["value"]) is type(value)
+
+
+def test_many_rows_are_written_a_row_a_line() -> None:
+    text = to_yaml({"steps": [{"data": [{"a": number} for number in range(101)]}]})
+
+    assert len(text.splitlines()) == 1 + 1 + 1 + 101
+
+
+@pytest.mark.parametrize(
+    ("items", "plain"),
+    [
+        ([{"a": 1, "b": [1, {"c": None}]}], True),
+        ([], True),
+        ([{"a": b"x"}], False),
+        ([{"a": [datetime.date(2026, 1, 1)]}], False),
+        ([{1: "a"}], False),
+        ([{"a": 1, 2: "b"}], False),
+        (["a"], False),
+        ([{"a": float("nan")}], True),
+    ],
+)
+def test_rows_that_json_has_words_for_are_plain(items: list[Any], plain: bool) -> None:
+    assert holds_plain_rows(items) is plain
+
+
+def test_the_suffix_of_a_path_says_how_it_is_written(tmp_path: Path) -> None:
+    save({"a": 1}, tmp_path / "new" / "a.yml", "json")
+
+    assert (tmp_path / "new" / "a.yml").read_text() == "a: 1\n"
+    assert read(tmp_path / "new" / "a.yml") == {"a": 1}
+    assert suggested_path(tmp_path, "json") == tmp_path / "distilmq-file.json"
+
+
+def test_what_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[1]")
+
+    with pytest.raises(DistilmqUserError, match="holds no mapping"):
+        read(tmp_path / "list.json")
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(DistilmqUserError, match="must end with one of"):
+        read(tmp_path / "a.txt")
