@@ -28,6 +28,7 @@ HEAVY = {
 FOREIGN = {
     "annotated_types",
     "cloudpickle",
+    "cython_runtime",
     "jinja2",
     "markupsafe",
     "msgpack",
