@@ -1,0 +1,190 @@
+"""Running a batch: rows that raise, rows that cannot travel, joins, and steps that keep state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from distilmq.protocol import messages as m
+from distilmq.protocol.rows import decode_row, decode_rows, decode_value, encode_rows
+from distilmq.steps.base import Step
+from distilmq.typing import StepColumns, StepOutput
+from distilmq_workers.runner import Ended, Runner
+from tests.workers import sample_steps as samples
+
+Rows = list[dict[str, Any]]
+
+
+class Odd(Step):
+    """Gives what cannot travel for some rows; drops or doubles others."""
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["out"]
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        for row in inputs:
+            out: Any = {"deep": {1, 2}} if row["n"] == 2 else row["n"]
+            yield [{**row, "out": out}] * row.get("times", 1)
+
+
+class Remembering(Step):
+    """Raises from the second row on; counts its calls."""
+
+    stateful = True
+    calls: int = 0
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        self.calls += 1
+        raise ValueError("lost my place")
+        yield inputs
+
+
+class Spoiling(samples.Double):
+    """Changes its rows before it raises."""
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        for row in inputs:
+            row["n"] += 100
+        if len(inputs) > 1:
+            raise ValueError("too many")
+        yield inputs
+
+
+class Joining(Step):
+    """A join whose lists may differ; fails for some."""
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["out"]
+
+    def process(self, *inputs: Any) -> StepOutput:
+        if any(row["n"] == 2 for row in inputs[0]):
+            raise ValueError("two")
+        yield [{**a, **b, "out": 1} for a, b in zip(*inputs, strict=True)]
+
+
+def run(step: Step, *inputs: Iterable[dict[str, Any]], kind: str = "normal") -> Ended:
+    assign = m.Assign(step=step.name, replica=0, step_kind=cast(Any, kind), outputs=tuple(step.get_outputs()))
+    runner = Runner(
+        step,
+        assign,
+        session="me",
+        keep_answer=lambda lease, row, key, occurrence, answer: None,
+        draining=lambda: False,
+        max_message=lambda: None,
+    )
+    names = tuple(f"branch_{place}" for place in range(len(inputs)))
+    batch = m.Batch(lease=m.Lease(step=step.name, seq_no=()), inputs=names)
+    return runner.run(batch, [encode_rows(rows) for rows in inputs])
+
+
+def result(ended: Ended) -> tuple[m.Result, Rows]:
+    assert isinstance(ended.answer, m.Result), ended.answer
+    rows = decode_rows(ended.payload[0])
+    assert ended.answer.rows == len(rows)
+    return ended.answer, rows
+
+
+def numbers(values: Sequence[int], **more: Any) -> Rows:
+    return [{"n": value, **more} for value in values]
+
+
+def test_all_yields_of_a_batch_are_its_rows() -> None:
+    _, rows = result(run(Odd(name="odd"), numbers([1, 3, 4])))
+
+    assert [row["out"] for row in rows] == [1, 3, 4]
+
+
+def test_a_row_that_cannot_travel_fails_alone() -> None:
+    answer, rows = result(run(Odd(name="odd"), numbers([1, 2, 3])))
+
+    assert [row["out"] for row in rows] == [1, None, 3]
+    [failure] = answer.failures
+    assert (failure.row, failure.error.type) == (1, "RowTypeError")
+    for part in ("'odd'", "'out.deep'", "type set", "a sorted list"):
+        assert part in failure.error.message
+    assert rows[1]["distilmq_metadata"]["error_odd"].startswith("RowTypeError: the output of step 'odd'")
+
+
+def test_of_an_expanders_row_only_the_column_that_cannot_travel_is_lost() -> None:
+    answer, rows = result(run(Odd(name="odd"), numbers([1, 2], times=2)))
+
+    assert [(row["n"], row["out"]) for row in rows] == [(1, 1), (1, 1), (2, None), (2, None)]
+    assert [failure.row for failure in answer.failures] == [2, 3]
+    assert "error_odd" in rows[3]["distilmq_metadata"]
+
+
+def test_a_step_that_keeps_state_is_called_once_and_all_its_rows_fail() -> None:
+    step = Remembering(name="remembering")
+
+    answer, rows = result(run(step, numbers([1, 2, 3])))
+
+    assert step.calls == 1
+    assert [failure.row for failure in answer.failures] == [0, 1, 2]
+    assert {failure.error.message for failure in answer.failures} == {"lost my place"}
+    assert all(row["distilmq_metadata"] == {"error_remembering": "ValueError: lost my place"} for row in rows)
+
+
+def test_a_call_that_raised_leaves_no_trace_in_the_rows() -> None:
+    _, rows = result(run(Spoiling(name="spoiling"), numbers([1, 2])))
+
+    assert [row["n"] for row in rows] == [101, 102]
+
+
+def test_metadata_that_a_row_has_is_kept_when_it_fails() -> None:
+    row = {"n": 3, "distilmq_metadata": {"raw": "text"}}
+
+    _, [failed] = result(run(samples.Double(name="double", bad=(3,)), [row]))
+
+    assert failed["distilmq_metadata"] == {"raw": "text", "error_double": "ValueError: no 3"}
+
+
+def test_a_failed_row_of_a_join_carries_the_columns_of_all_branches() -> None:
+    left, right = numbers([1, 2, 3], a=1), numbers([1, 2, 3], b=2)
+
+    answer, rows = result(run(Joining(name="joining"), left, right))
+
+    assert [row["out"] for row in rows] == [1, None, 1]
+    assert {key: rows[1][key] for key in ("n", "a", "b")} == {"n": 2, "a": 1, "b": 2}
+    assert decode_value(answer.failures[0].input) == [left[1], right[1]]
+
+
+def test_a_global_step_that_gives_what_cannot_travel_keeps_its_other_rows() -> None:
+    answer, rows = result(run(Odd(name="odd"), numbers([1, 2, 3]), kind="global"))
+
+    assert [row["out"] for row in rows] == [1, None, 3]
+    assert len(answer.failures) == 1
+
+
+def test_what_is_no_list_of_dicts_fails_the_rows_with_the_reason() -> None:
+    class Wrong(samples.Double):
+        def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+            yield ["text"]  # type: ignore[list-item]
+
+    answer, _ = result(run(Wrong(name="wrong"), numbers([1])))
+
+    assert "list" in answer.failures[0].error.message
+
+
+def test_the_input_of_a_failed_row_can_be_read_again() -> None:
+    answer, _ = result(run(samples.Double(name="double", bad=(1,)), numbers([1], t=(1, 2))))
+
+    assert decode_row(answer.failures[0].input) == {"n": 1, "t": (1, 2)}
+
+
+@pytest.mark.parametrize("rows", [500, 3000])
+def test_many_failures_fit_into_one_message(rows: int) -> None:
+    from distilmq.protocol.codec import FROM_PEER, MAX_HEADER, decode, encode
+
+    step = samples.Double(name="double", bad=tuple(range(rows)))
+
+    ended = run(step, numbers(range(rows), text="x" * 2000))
+    answer, out = result(ended)
+    frames = encode(answer, ended.payload)
+
+    assert len(answer.failures) == len(out) == rows
+    assert len(frames[1]) < MAX_HEADER
+    assert decode(frames, FROM_PEER)[0] == answer

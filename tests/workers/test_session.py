@@ -1,0 +1,354 @@
+"""The session alone: whatever is lost, doubled or late, every batch that was received is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distilmq.protocol import messages as m
+from distilmq_workers import events
+from distilmq_workers.commands import Command, Leave, LoadStep, ReportStall, RunBatch, Say, StopAsking
+from distilmq_workers.session import ACK_PATIENCE, HELLO_AGAIN, OFFER_AGAIN, Phase, Session
+
+WELCOME = m.Welcome(run="r", epoch=1, heartbeat=1.0, liveness=15.0, max_message=10**6)
+ERROR = m.ErrorInfo(type="ValueError", message="no")
+
+
+def lease(number: int, attempt: int = 1) -> m.Lease:
+    return m.Lease(step="s", seq_no=(number,) if number else (), attempt=attempt)
+
+
+def batch(number: int, attempt: int = 1) -> events.Received:
+    return events.Received(m.Batch(lease=lease(number, attempt)), [b""])
+
+
+def result(of: m.Lease) -> events.BatchEnded:
+    return events.BatchEnded(m.Result(session="me", lease=of, rows=0), [b"\x90"])
+
+
+def new_session() -> Session:
+    return Session(m.Hello(role="worker", worker="w", session="me"), 0.0)
+
+
+def ready_session(lanes: int = 1) -> Session:
+    session = new_session()
+    session.start(0.0)
+    session.handle(events.Received(WELCOME), 0.0)
+    session.handle(events.Received(m.Assign(step="s", replica=0, stall_after=5.0), [b"step"]), 0.0)
+    session.handle(events.Loaded("s", lanes), 0.0)
+    return session
+
+
+def said(commands: Iterable[Command]) -> list[m.Message]:
+    return [command.message for command in commands if isinstance(command, Say)]
+
+
+def test_it_says_hello_until_it_is_welcome() -> None:
+    session = new_session()
+
+    first = session.start(0.0)
+    early = session.handle(events.TimePassed(), HELLO_AGAIN - 0.1)
+    again = session.handle(events.TimePassed(), HELLO_AGAIN)
+    session.handle(events.Received(WELCOME), HELLO_AGAIN)
+
+    assert said(first) == said(again) == [session.hello]
+    assert early == []
+    assert session.next_deadline() == HELLO_AGAIN + WELCOME.heartbeat
+
+
+def test_an_assignment_that_comes_twice_is_loaded_once() -> None:
+    session = new_session()
+    assign = events.Received(m.Assign(step="s", replica=0), [b"step"])
+
+    assert session.handle(assign, 0.0) == [LoadStep(assign.message, b"step")]  # type: ignore[arg-type]
+    assert session.handle(assign, 0.0) == []
+    assert said(session.handle(events.Loaded("s"), 0.0)) == [m.Ready(session="me", step="s")]
+    assert said(session.handle(assign, 0.0)) == [m.Ready(session="me", step="s")]
+
+
+def test_a_batch_of_another_step_goes_back() -> None:
+    session = ready_session()
+    stray = m.Lease(step="other", seq_no=(1,))
+
+    commands = session.handle(events.Received(m.Batch(lease=stray), []), 0.0)
+
+    assert said(commands) == [m.Returned(session="me", lease=stray)]
+
+
+def test_batches_are_begun_in_order_and_one_at_a_time() -> None:
+    session = ready_session()
+
+    first = session.handle(batch(1), 0.0)
+    second = session.handle(batch(2), 0.0)
+    then = session.handle(result(lease(1)), 0.0)
+
+    assert [command.batch.lease for command in first if isinstance(command, RunBatch)] == [lease(1)]
+    assert second == []
+    assert [command.batch.lease for command in then if isinstance(command, RunBatch)] == [lease(2)]
+    assert session.held == (lease(1), lease(2))
+
+
+def test_several_lanes_take_several_batches() -> None:
+    session = ready_session(lanes=2)
+
+    for number in range(3):
+        session.handle(batch(number), 0.0)
+
+    assert [running.lease for running in session.running.values()] == [lease(0), lease(1)]
+
+
+def test_a_batch_handed_out_again_while_it_runs_gets_the_new_lease() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+
+    assert session.handle(batch(1, attempt=2), 0.0) == []
+    commands = session.handle(result(lease(1)), 0.0)
+
+    assert [message.lease for message in said(commands) if isinstance(message, m.Result)] == [lease(1, attempt=2)]
+
+
+def test_a_batch_handed_out_again_when_it_is_done_is_not_done_again() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(result(lease(1)), 0.0)
+
+    commands = session.handle(batch(1, attempt=2), 0.0)
+
+    assert [message.lease for message in said(commands) if isinstance(message, m.Result)] == [lease(1, attempt=2)]
+    assert not any(isinstance(command, RunBatch) for command in commands)
+
+
+def test_what_is_not_acknowledged_is_offered_again_more_and_more_rarely() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(result(lease(1)), 0.0)
+    offers: list[float] = []
+
+    now = 0.0
+    while len(offers) < 4:
+        now = session.next_deadline()
+        commands = session.handle(events.TimePassed(), now)
+        offers += [now for message in said(commands) if isinstance(message, m.Result)]
+    session.handle(events.Received(m.Ack(lease=lease(1))), now)
+
+    assert offers == [OFFER_AGAIN, OFFER_AGAIN * 3, OFFER_AGAIN * 7, OFFER_AGAIN * 15]
+    assert session.held == ()
+
+
+def test_draining_begins_nothing_new() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(batch(2), 0.0)
+
+    commands = session.handle(events.Received(m.Drain(timeout=10.0)), 0.0)
+    late = session.handle(batch(3), 0.0)
+    then = session.handle(result(lease(1)), 0.0)
+
+    assert commands == [StopAsking(), Say(m.Returned(session="me", lease=lease(2)))]
+    assert said(late) == [m.Returned(session="me", lease=lease(3))]
+    assert not any(isinstance(command, RunBatch) for command in then)
+
+
+def test_a_batch_given_up_at_the_end_of_a_drain_may_still_be_answered() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(events.Received(m.Drain(timeout=10.0)), 0.0)
+
+    commands = session.handle(events.TimePassed(), 10.0)
+    late = session.handle(result(lease(1)), 11.0)
+
+    assert m.Returned(session="me", lease=lease(1)) in said(commands)
+    assert [type(message) for message in said(late)] == [m.Result]
+
+
+def test_leaving_waits_for_acks_but_not_for_ever() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(result(lease(1)), 0.0)
+
+    waiting = session.handle(events.Received(m.Stop()), 1.0)
+    left = session.handle(events.TimePassed(), 1.0 + ACK_PATIENCE)
+
+    assert waiting == [StopAsking()]
+    assert left[-1] == Leave(unload=True)
+    assert session.handle(batch(2), 5.0) == []
+
+
+def test_terminated_it_keeps_new_batches_to_itself_until_it_leaves() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(events.TerminateAsked(), 0.0)
+
+    assert session.handle(batch(2), 0.0) == []
+    session.handle(result(lease(1)), 0.0)
+    commands = session.handle(events.Received(m.Ack(lease=lease(1))), 0.0)
+
+    assert said(commands) == [m.Returned(session="me", lease=lease(2)), m.Bye(session="me")]
+    assert commands[-1] == Leave(unload=True)
+
+
+def test_a_stall_is_reported_twice_as_late_each_time() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    reports: list[float] = []
+
+    now = 0.0
+    while now < 50.0:
+        now = session.next_deadline()
+        reports += [now for command in session.handle(events.TimePassed(), now) if isinstance(command, ReportStall)]
+
+    assert reports == [5.0, 10.0, 20.0, 40.0]
+
+
+def test_a_load_that_raises_is_told_and_leaves_on_demand() -> None:
+    session = new_session()
+    session.handle(events.Received(m.Assign(step="s", replica=0), [b"step"]), 0.0)
+
+    told = session.handle(events.LoadRaised("s", ERROR), 0.0)
+    left = session.handle(events.Received(m.Stop()), 0.0)
+
+    assert said(told) == [m.LoadFailed(session="me", step="s", error=ERROR)]
+    assert session.phase is Phase.FAILED
+    assert left[-1] == Leave(unload=True)
+
+
+@pytest.mark.parametrize("phase", ["loading", "running"])
+def test_a_stop_at_once_leaves_what_is_in_hand(phase: str) -> None:
+    session = ready_session() if phase == "running" else new_session()
+    if phase == "loading":
+        session.handle(events.Received(m.Assign(step="s", replica=0), [b"step"]), 0.0)
+    else:
+        session.handle(batch(1), 0.0)
+
+    assert session.handle(events.Received(m.Stop(now=True)), 0.0)[-1] == Leave(unload=False)
+
+
+# ---------------------------------------------------------------- whatever happens on the way
+
+
+@dataclass
+class World:
+    """A session, the user's code, and a coordinator that gets and gives what the way lets through."""
+
+    session: Session = field(default_factory=lambda: ready_session(lanes=2))
+    now: float = 0.0
+    attempts: dict[int, int] = field(default_factory=dict)
+    working: list[m.Lease] = field(default_factory=list)
+    up: list[m.Message] = field(default_factory=list)
+    down: list[m.Message] = field(default_factory=list)
+    recorded: set[int] = field(default_factory=set)
+    epoch: int = 1
+
+    def perform(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Say):
+                self.up.append(command.message)
+            elif isinstance(command, RunBatch):
+                assert all(number_of(other) != number_of(command.batch.lease) for other in self.working)
+                self.working.append(command.batch.lease)
+        self.check()
+
+    def check(self) -> None:
+        session = self.session
+        places = [set(session.queue), set(session.running), set(session.kept)]
+        assert sum(map(len, places)) == len(set.union(*places)), "a batch is in one place only"
+        assert len(session.running) <= session.lanes
+        assert len(session.held) == len(set(session.held))
+        assert session.next_deadline() >= self.now - 1e9
+
+    def hand(self, number: int) -> None:
+        self.attempts[number] = self.attempts.get(number, 0) + 1
+        self.down.append(m.Batch(lease=lease(number, self.attempts[number])))
+
+    def deliver_down(self) -> None:
+        if self.down:
+            self.perform(self.session.handle(events.Received(self.down.pop(0), [b""]), self.now))
+
+    def deliver_up(self) -> None:
+        if not self.up:
+            return
+        message = self.up.pop(0)
+        if isinstance(message, m.Result):
+            self.recorded.add(number_of(message.lease))
+            self.down.append(m.Ack(lease=message.lease))
+        elif isinstance(message, m.Heartbeat):
+            held = {number_of(held) for held in message.held}
+            for number in self.attempts:
+                if number not in held and number not in self.recorded:
+                    self.hand(number)
+        elif isinstance(message, m.Hello):
+            self.down.append(WELCOME.model_copy(update={"epoch": self.epoch}))
+
+    def finish(self, place: int) -> None:
+        if self.working:
+            done = self.working.pop(place % len(self.working))
+            self.perform(self.session.handle(result(done), self.now))
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.perform(self.session.handle(events.TimePassed(), self.now))
+
+    def restart_coordinator(self) -> None:
+        self.epoch += 1
+        self.up.clear()
+        self.down[:] = [m.Who()]
+
+
+def number_of(of: m.Lease) -> int:
+    return of.seq_no[0] if of.seq_no else 0
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["hand", "down", "up", "lose_down", "lose_up", "twice_down", "finish", "time", "restart", "swap"]
+        ),
+        st.integers(0, 5),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(STEPS)
+def test_every_batch_is_recorded_in_the_end(happenings: list[tuple[str, int]]) -> None:
+    world = World()
+    for what, choice in happenings:
+        match what:
+            case "hand":
+                world.hand(choice)
+            case "down":
+                world.deliver_down()
+            case "up":
+                world.deliver_up()
+            case "lose_down":
+                del world.down[:1]
+            case "lose_up":
+                del world.up[:1]
+            case "twice_down":
+                world.down[:1] *= 2
+            case "finish":
+                world.finish(choice)
+            case "time":
+                world.pass_time(choice * 0.7)
+            case "restart":
+                world.restart_coordinator()
+            case "swap":
+                world.down.reverse()
+            case _:
+                raise AssertionError(what)
+
+    # From here on nothing is lost, and time passes.
+    for _ in range(200):
+        world.pass_time(1.0)
+        while world.down or world.up or world.working:
+            world.deliver_up()
+            world.deliver_down()
+            world.finish(0)
+
+    assert world.recorded == set(world.attempts)
+    assert world.session.held == ()
