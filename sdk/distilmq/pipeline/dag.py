@@ -114,7 +114,7 @@ class Dag:
         other.root_route = self.root_route
         for name, step in self.steps.items():
             other.steps[name] = copied_step(step)
-            object.__setattr__(other.steps[name], "pipeline", other)
+            vars(other.steps[name])["pipeline"] = other
         return other
 
 
@@ -138,7 +138,7 @@ def _copied_model(model: BaseModel) -> BaseModel:
     copy = model.model_copy()
     for name, value in model.__dict__.items():
         if name != "pipeline":
-            copy.__dict__[name] = _copied_value(value)
+            vars(copy)[name] = _copied_value(value)
     private: dict[str, Any] = copy.__pydantic_private__ or {}
     for name, value in private.items():
         if type(value) is dict:

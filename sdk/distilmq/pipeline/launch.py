@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,9 +21,11 @@ from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.local import free_run_dir, latest_run_dir
+from distilmq.pipeline.logs import run_logging
 from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
 from distilmq.pipeline.requirements import check_requirements
 from distilmq.pipeline.run import LocalRun, Place, Reading, read_distiset, reopened
+from distilmq.pipeline.settings import run_settings
 from distilmq.protocol.plan import RunSettings
 from distilmq.utils.files import write_yaml
 
@@ -63,20 +65,23 @@ def launch(pipeline: Launchable, options: RunOptions, keep: Callable[[LastRun], 
         KeyboardInterrupt: the run was stopped.
         RunError: the run failed.
     """
-    with _handlers(options.logging_handlers), Interrupts() as interrupts:
+    settings = run_settings(os.environ)
+    with run_logging(options.logging_handlers, settings.log_level), Interrupts() as interrupts:
         prepared = prepare(pipeline.dag, options)
         check_requirements(pipeline.requirements)
         place = _place(pipeline, options, prepared)
         try:
-            compiled = _compile(pipeline, options, prepared, place)
-            _keep_config(pipeline, prepared, place)
+            compiled = _compile(pipeline, options, prepared, place, settings)
             reading = Reading(
                 leaves=compiled.plan.leaves,
                 features=prepared.features,
                 columns={leaf: prepared.columns.get(leaf, []) for leaf in compiled.plan.leaves},
                 enable_metadata=pipeline.enable_metadata,
             )
-            return _run(LocalRun(compiled, place, reading), place, reading, interrupts, keep)
+            run = LocalRun(
+                compiled, place, reading, meanwhile=lambda: _keep_config(pipeline, prepared, place.directory)
+            )
+            return _run(run, place, reading, interrupts, keep)
         finally:
             if place.temporary:
                 shutil.rmtree(place.directory.parent, ignore_errors=True)
@@ -132,7 +137,9 @@ def folder_name(name: str) -> str:
     return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared, place: Place) -> Compiled:
+def _compile(
+    pipeline: Launchable, options: RunOptions, prepared: Prepared, place: Place, settings: RunSettings
+) -> Compiled:
     dry = options.dry_run is not None
     return compile_plan(
         prepared.dag,
@@ -140,33 +147,18 @@ def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared, plac
         description=pipeline.description or "",
         signatures=prepared.signatures,
         stages=prepared.stages,
-        settings=RunSettings(use_cache=options.use_cache and not dry, dry_run=dry),
+        settings=settings.model_copy(update={"use_cache": options.use_cache and not dry, "dry_run": dry}),
         inputs=place.directory / "inputs",
         max_batches=1 if dry else None,
     )
 
 
-def _keep_config(pipeline: Launchable, prepared: Prepared, place: Place) -> None:
+def _keep_config(pipeline: Launchable, prepared: Prepared, directory: Path) -> None:
     """Writes the pipeline as it is run beside its journal; one that cannot be dumped runs without."""
-    place.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         dump = serialization.dump_dag(
             prepared.dag, name=pipeline.name, description=pipeline.description, requirements=pipeline.requirements
         )
-    except DistilmqUserError as error:
+        write_yaml(directory / PIPELINE_CONFIG_FILENAME, dump)
+    except (DistilmqUserError, OSError) as error:
         _log.debug("%s is not written: %s", PIPELINE_CONFIG_FILENAME, error)
-        return
-    write_yaml(place.directory / PIPELINE_CONFIG_FILENAME, dump)
-
-
-@contextmanager
-def _handlers(handlers: Iterable[logging.Handler]) -> Generator[None]:
-    logger = logging.getLogger("distilmq")
-    added = [handler for handler in handlers if handler not in logger.handlers]
-    for handler in added:
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in added:
-            logger.removeHandler(handler)

@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from distilmq.errors import CoordinatorLostError
+from distilmq.errors import CoordinatorLostError, RunError
 
 _LONGEST_SOCKET_PATH = 90
 """Unix sockets take about 100 characters."""
 _TAIL = 4000
 """Bytes of the coordinator's last words that an error shows."""
+_REFUSALS = (2, 3, 4)
+"""Exit codes of a coordinator that says why it cannot begin: bad settings, another one has the run, the journal."""
 _CLOSING = 5.0
 """Seconds in which a coordinator that was let go must be gone."""
 
@@ -55,11 +57,14 @@ class LocalCoordinator:
 
         Raises:
             CoordinatorLostError: with the last lines it wrote.
+            RunError: it could not begin; the message says why and what to do.
         """
         code = self._process.poll()
         if code is None:
             return
         said = self.last_words()
+        if code in _REFUSALS:
+            raise RunError(f"The run cannot go on: {said}.")
         raise CoordinatorLostError(
             f"The coordinator of the run died ({_how(code)}). What was recorded is safe in {self.directory}:"
             " run the script again to go on from there." + (f"\nIts last lines:\n{said}" if said else "")

@@ -104,7 +104,7 @@ def _forget_secrets(model: BaseModel) -> None:
     for name in type(model).model_fields:
         value = model.__dict__.get(name)
         if isinstance(value, (SecretStr, SecretBytes)):
-            object.__setattr__(model, name, None)
+            vars(model)[name] = None
         for _, child in nested_models(value):
             _forget_secrets(child)
 

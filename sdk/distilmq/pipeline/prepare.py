@@ -74,7 +74,7 @@ def prepare(dag: Dag, options: RunOptions) -> Prepared:
     set_parameters(copy, options.parameters)
     if options.dry_run is not None:
         for generator in copy.generators:
-            object.__setattr__(generator, "batch_size", options.dry_run)
+            vars(generator)["batch_size"] = options.dry_run
     columns = validate(copy)
     stages = stages_of(copy, options.load_groups)
     signatures = sign(copy)

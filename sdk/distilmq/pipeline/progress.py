@@ -23,6 +23,9 @@ _log = logging.getLogger("distilmq.pipeline")
 class View(Protocol):
     """Shows a run; also a `client.Follower`."""
 
+    last: Progress | None
+    """What was shown last."""
+
     def progress(self, progress: Progress) -> None:
         """The state of the run has changed."""
         ...
@@ -67,6 +70,7 @@ class PlainView:
     """A line when a step or the run changes its state, and now and then in between."""
 
     def __init__(self, name: str) -> None:
+        self.last: Progress | None = None
         self._name = name
         self._said: dict[str, str] = {}
         self._next = 0.0
@@ -74,6 +78,7 @@ class PlainView:
 
     def progress(self, progress: Progress) -> None:
         """Prints what has changed."""
+        self.last = progress
         now = time.monotonic()
         if self._changed("", progress.state):
             self._print(headline(self._name, progress))
@@ -110,16 +115,19 @@ class LiveView:
     def __init__(self, name: str, console: Console | None = None) -> None:
         from rich.console import Console
         from rich.live import Live
+        from rich.text import Text
 
+        self.last: Progress | None = None
         self._name = name
         self._rates = Rates()
         self._console = console or Console(stderr=True)
         self._live: Any = Live(console=self._console, refresh_per_second=8, transient=False)
         self._live.start()
-        self._live.update(f"{name}: starting", refresh=True)
+        self._live.update(Text(f"{name}: starting"), refresh=True)
 
     def progress(self, progress: Progress) -> None:
         """Paints the table anew."""
+        self.last = progress
         self._live.update(self.table(progress, time.monotonic()))
 
     def note(self, note: Note) -> None:
@@ -168,6 +176,17 @@ def headline(name: str, progress: Progress) -> str:
         )
     reason = f" ({progress.reason})" if progress.reason else ""
     return f"{name}: {progress.state}{stage}{reason}"
+
+
+def failures(progress: Progress) -> str:
+    """What there is to say about rows that failed; nothing when none did."""
+    failed = [f"{step.failed_rows} in step '{step.step}'" for step in progress.steps if step.failed_rows]
+    if not failed:
+        return ""
+    return (
+        f"Rows that failed: {', '.join(failed)}. They are None in the columns of that step;"
+        " `pipeline.last_run.failures` has each with its error."
+    )
 
 
 def line(step: StepProgress, rates: Rates, now: float) -> str:

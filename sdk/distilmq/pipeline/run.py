@@ -20,7 +20,7 @@ from distilmq.pipeline.compile import Compiled
 from distilmq.pipeline.failure import run_error
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.local import LocalCoordinator
-from distilmq.pipeline.progress import log_note, open_view
+from distilmq.pipeline.progress import failures, log_note, open_view
 from distilmq.protocol.messages import Finished, Note, Progress
 from distilmq.protocol.plan import decode_plan, encode_plan
 
@@ -63,10 +63,14 @@ class LocalRun:
         compiled: the plan and its secrets.
         place: where the journal is, or will be.
         reading: how its rows become a Distiset.
+        meanwhile: called once the run goes on without us.
     """
 
-    def __init__(self, compiled: Compiled, place: Place, reading: Reading) -> None:
+    def __init__(
+        self, compiled: Compiled, place: Place, reading: Reading, *, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
         self._compiled = compiled
+        self._meanwhile = meanwhile
         self._place = place
         self._reading = reading
         self.outcome: Outcome = "lost"
@@ -87,8 +91,10 @@ class LocalRun:
                 conversation = _Conversation(coordinator, view, interrupts, self._compiled.plan.settings.stop_timeout)
                 try:
                     with interrupts.held():
-                        finished = conversation.run(self._compiled)
+                        finished = conversation.run(self._compiled, self._meanwhile)
                     view.close()
+                    if view.last is not None and (said := failures(view.last)):
+                        say(said)
                     return self._result(conversation.client, finished)
                 finally:
                     conversation.client.close()
@@ -131,13 +137,14 @@ class _Conversation:
             on_wake=self._on_wake,
         )
 
-    def run(self, compiled: Compiled) -> Finished | None:
+    def run(self, compiled: Compiled, meanwhile: Callable[[], None]) -> Finished | None:
         """Submits and follows; None when the run was stopped before or so hard that it could not say its end."""
         try:
             self.client.open()
             if self._interrupts.count:
                 return None
             self.client.submit(encode_plan(compiled.plan), compiled.secrets)
+            meanwhile()
             return self.client.follow()
         except CoordinatorLostError:
             if self._kill_at is None:

@@ -8,7 +8,7 @@ import logging
 import pytest
 from rich.console import Console
 
-from distilmq.pipeline.progress import LiveView, PlainView, Rates, duration, headline, line
+from distilmq.pipeline.progress import LiveView, PlainView, Rates, duration, failures, headline, line
 from distilmq.protocol.messages import Note, Progress, StepProgress
 
 LOAD = StepProgress(step="load", kind="generator", state="running", batches=4, known_batches=5, rows=40, known_rows=100)
@@ -102,3 +102,21 @@ def test_notes_go_to_the_logger_of_their_step(caplog: pytest.LogCaptureFixture) 
     assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
         ("distilmq.step.task", "WARNING", "stalled: for 60 s")
     ]
+
+
+def test_rows_that_failed_are_said_at_the_end() -> None:
+    done = Progress(run="r", state="done", steps=(LOAD, TASK))
+
+    assert failures(done).startswith("Rows that failed: 3 in step 'task'.")
+    assert failures(Progress(run="r", state="done", steps=(LOAD,))) == ""
+
+
+def test_names_are_no_markup() -> None:
+    screen = io.StringIO()
+    view = LiveView("[red]pipe[/]", Console(file=screen, force_terminal=True, width=100, color_system=None))
+
+    view.progress(Progress(run="r", state="running", steps=(LOAD.model_copy(update={"note": "[bold]odd[/bold]"}),)))
+    view.close()
+
+    assert "[red]pipe[/]: running" in screen.getvalue()
+    assert "load: [bold]odd[/bold]" in screen.getvalue()
