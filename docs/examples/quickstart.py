@@ -34,7 +34,7 @@ OUTPUT = Path("quickstart-dataset")
 
 
 with Pipeline("quickstart", description="Three voices of one small model") as pipeline:
-    load = LoadDataFromDicts(name="load", data=[{"instruction": text} for text in INSTRUCTIONS], batch_size=4)
+    load = LoadDataFromDicts(name="load", data=[{"instruction": text} for text in INSTRUCTIONS], batch_size=2)
     tasks = [
         TextGeneration(
             name=name,
@@ -44,11 +44,11 @@ with Pipeline("quickstart", description="Three voices of one small model") as pi
                 n_ctx=2048,
                 generation_kwargs={"max_new_tokens": 48, "temperature": 0.7},
             ),
-            input_batch_size=4,
+            input_batch_size=2,
         )
         for name, template in PROMPTS.items()
     ]
-    group = GroupColumns(name="group", columns=["generation"], output_columns=["generations"])
+    group = GroupColumns(name="group", columns=["generation"], output_columns=["generations"], input_batch_size=2)
     load >> tasks >> group
 
 
