@@ -65,6 +65,7 @@ NOT_YET = [
     "MinHashDedup",
     "PreferenceToArgilla",
     "RewardModelScore",
+    "TextClustering",
     "TextGenerationToArgilla",
     "UMAP",
 ]

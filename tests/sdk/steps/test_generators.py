@@ -161,14 +161,37 @@ def test_a_dataset_is_cheap_to_send(tmp_path: Path, kind: str) -> None:
     )
 
 
+def test_a_stored_dataset_keeps_images_and_its_format(tmp_path: Path) -> None:
+    images = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
+    dataset = datasets.Dataset.from_dict({"image": images, "vector": [[1.0, 2.0], [3.0, 4.0]]}).with_format("numpy")
+    step = make_generator_step(dataset)
+
+    rows, stored = rows_of(step), rows_of(sent(step.stored(tmp_path)))
+
+    assert [type(value) for value in stored[0].values()] == [type(value) for value in rows[0].values()]
+    assert all((stored[i][key] == rows[i][key]).all() for i in (0, 1) for key in ("image", "vector"))
+
+
+@pytest.mark.parametrize("make", [lambda rows: datasets.Dataset.from_list(rows), lambda rows: pd.DataFrame(rows)])
+def test_an_empty_dataset_is_one_empty_batch(tmp_path: Path, make: Any) -> None:
+    step = make_generator_step(make([]))
+
+    assert (
+        rows_of(step)
+        == rows_of(sent(step.stored(tmp_path)))
+        == rows_of(LoadDataFromDataset.from_dict(step.dump()))
+        == []
+    )
+
+
 def test_storing_a_dataset_twice_writes_it_once(tmp_path: Path) -> None:
     step = make_generator_step(datasets.Dataset.from_list(numbered(3)))
 
     step.stored(tmp_path)
-    written = os.stat(tmp_path / "dataset" / "state.json").st_mtime_ns
+    written = os.stat(tmp_path / "dataset.arrow").st_mtime_ns
     step.stored(tmp_path)
 
-    assert os.stat(tmp_path / "dataset" / "state.json").st_mtime_ns == written
+    assert os.stat(tmp_path / "dataset.arrow").st_mtime_ns == written
 
 
 def test_the_fingerprint_of_a_dataset_is_that_of_its_rows(tmp_path: Path) -> None:

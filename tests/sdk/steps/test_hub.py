@@ -110,3 +110,22 @@ print(json.dumps([passed, datasets.load_dataset("somebody/pushed", split="test")
         {"a": None, "meta": {"x": None, "y": "z"}, "mixed": "1"},
         {"a": 3, "meta": None, "mixed": '"one"'},
     ]
+
+
+def test_without_the_hub_the_commit_loaded_last_counts(hub: Hub) -> None:
+    commit = hub.add_mini()
+    script = f"""
+import json
+from distilmq.steps import LoadDataFromHub
+step = LoadDataFromHub(repo_id={MINI!r}, split="test")
+if LOAD:
+    step.load()
+print(json.dumps(step.input_fingerprint()))
+"""
+
+    online = run(hub, script.replace("LOAD", "True"))
+    asked = len(hub.requests)
+    offline = run(hub, "import os; os.environ['HF_HUB_OFFLINE'] = '1'" + script.replace("LOAD", "False"))
+
+    assert online == offline == f"commit {commit}"
+    assert len(hub.requests) == asked

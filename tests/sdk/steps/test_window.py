@@ -40,6 +40,51 @@ def test_what_is_not_built_says_so(name: str) -> None:
         exec(f"from distilmq.steps import {name}")
 
 
+def test_every_step_of_distilabel_is_there_or_listed() -> None:
+    distilabel = [
+        "LoadDataFromDicts",
+        "LoadDataFromHub",
+        "LoadDataFromFileSystem",
+        "LoadDataFromDisk",
+        "DataSampler",
+        "PushToHub",
+        "CombineOutputs",
+        "GroupColumns",
+        "MergeColumns",
+        "KeepColumns",
+        "ExpandColumns",
+        "TruncateTextColumn",
+        "ConversationTemplate",
+        "FormatTextGenerationSFT",
+        "FormatChatGenerationSFT",
+        "FormatTextGenerationDPO",
+        "FormatChatGenerationDPO",
+        "DeitaFiltering",
+        "EmbeddingGeneration",
+        "FaissNearestNeighbour",
+        "EmbeddingDedup",
+        "MinHashDedup",
+        "UMAP",
+        "DBSCAN",
+        "TextClustering",
+        "RewardModelScore",
+        "PreferenceToArgilla",
+        "TextGenerationToArgilla",
+        "GeneratorStep",
+        "GlobalStep",
+        "Step",
+        "StepInput",
+        "StepResources",
+        "step",
+        "make_generator_step",
+        "StepColumns",
+        "StepOutput",
+        "GeneratorStepOutput",
+    ]
+
+    assert set(distilabel) == set(distilmq.steps.__all__) | set(distilmq.steps.NOT_YET)
+
+
 def test_what_never_was_is_no_attribute() -> None:
     assert not hasattr(distilmq.steps, "Nonsense")
 

@@ -18,6 +18,8 @@ from distilmq.utils.untyped import untyped
 _SMALL = 64 * 1024**2
 """A dataset of no more bytes is part of the step's dump; of a larger one, the dump says where it lies."""
 
+_ROWS_AT_ONCE = 1000
+
 
 class LoadDataFromDataset(DatasetLoader):
     """Gives the rows of a `datasets.Dataset`; `make_generator_step` makes it.
@@ -52,8 +54,9 @@ class LoadDataFromDataset(DatasetLoader):
     operational_fields: ClassVar[frozenset[str]] = frozenset({"dataset"})  # the fingerprint stands for it
     dump_excluded: ClassVar[frozenset[str]] = frozenset({"dataset"})  # `dump` sees to it
 
-    _folder: str | None = PrivateAttr(default=None)
+    _file: str | None = PrivateAttr(default=None)
     """Where the dataset is when it does not travel within the step."""
+    _format: dict[str, Any] = PrivateAttr(default_factory=dict[str, Any])
     _told: Known | None = PrivateAttr(default=None)
 
     @field_validator("dataset", mode="before")
@@ -62,9 +65,9 @@ class LoadDataFromDataset(DatasetLoader):
         return _undumped(cast("dict[str, Any]", dataset)) if isinstance(dataset, dict) else dataset
 
     def _open(self) -> Any:
-        if self._folder is None:
+        if self._file is None:
             return self.dataset
-        return untyped("datasets").load_from_disk(self._folder)
+        return untyped("datasets").Dataset.from_file(self._file).with_format(**self._format)
 
     def _known(self) -> Known:
         return self._told or Known.of(self._open())
@@ -74,19 +77,23 @@ class LoadDataFromDataset(DatasetLoader):
         return fingerprints.of_dataset(self._open())
 
     def stored(self, folder: Path) -> GeneratorStep:
-        """The same step with its dataset in a folder, when it is in memory, or picks rows of files."""
+        """The same step with its dataset in a folder, when it is in memory, or picks rows of files.
+
+        Written here and not by `save_to_disk`, which shows a progress bar of its own.
+        """
         dataset = self.dataset
         if dataset is None or dataset.format["type"] == "custom":  # a function given by `set_transform`
             return self
         if dataset.cache_files and dataset._indices is None:  # pickled as the paths of its files
             return self
-        target = folder / "dataset"
-        if not (target / "state.json").is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            dataset.save_to_disk(str(target))
+        target = folder / "dataset.arrow"
+        if not target.is_file():
+            _write(dataset, target)
         stored = self.model_copy(update={"dataset": None})
         stored._told = Known.of(dataset)
-        stored._folder = str(target.resolve())
+        stored._file = str(target.resolve())
+        given = dataset.format
+        stored._format = {"type": given["type"], "columns": given["columns"], **given["format_kwargs"]}
         return stored
 
     def dump(self, **options: Any) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def _dumped(dataset: Any) -> dict[str, Any]:
 def _undumped(dumped: dict[str, Any]) -> Any:
     hub = untyped("datasets")
     if "arrow" in dumped:
-        return hub.Dataset.from_buffer(_decompressed(base64.b64decode(dumped["arrow"])))
+        return hub.Dataset.from_buffer(untyped("pyarrow").py_buffer(base64.b64decode(dumped["arrow"])))
     missing = [file for file in dumped["files"] if not Path(file).is_file()]
     if missing:
         raise DistilmqUserError(f"The dataset of this pipeline lay in {missing}, which are not there (any more).")
@@ -118,14 +125,23 @@ def _undumped(dumped: dict[str, Any]) -> Any:
 def _to_arrow(dataset: Any) -> bytes:
     """The rows and features of a dataset as a compressed Arrow stream."""
     arrow = untyped("pyarrow")
-    table = dataset.with_format("arrow")[:] if len(dataset) else dataset.data.table.slice(0, 0)
-    table = table.replace_schema_metadata(dataset.features.arrow_schema.metadata)
     sink = arrow.BufferOutputStream()
-    with arrow.ipc.new_stream(sink, table.schema, options=arrow.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
+    _write_stream(dataset, sink, arrow.ipc.IpcWriteOptions(compression="zstd"))
     return sink.getvalue().to_pybytes()
 
 
-def _decompressed(stream: bytes) -> Any:
-    """The stream as `Dataset.from_buffer` takes it."""
-    return untyped("pyarrow").py_buffer(stream)
+def _write(dataset: Any, path: Path) -> None:
+    """Writes the rows and features as a file that is mapped into memory, all of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        partial.chmod(0o600)
+        _write_stream(dataset, file, None)
+    partial.replace(path)
+
+
+def _write_stream(dataset: Any, sink: Any, options: Any) -> None:
+    schema = dataset.features.arrow_schema
+    with untyped("pyarrow").ipc.new_stream(sink, schema, options=options) as writer:
+        for table in dataset.with_format("arrow").iter(batch_size=_ROWS_AT_ONCE):
+            writer.write_table(table.cast(schema))

@@ -14,11 +14,10 @@ from distilmq.steps.generators import fingerprints
 from distilmq.steps.generators.data_files import files_of, filetype_of, local_files, reading_options
 from distilmq.steps.generators.dataset_loader import DatasetLoader
 from distilmq.steps.generators.dataset_rows import Known, one_split
+from distilmq.steps.generators.hub_commit import commit_of
 from distilmq.utils.untyped import untyped
 
 _log = logging.getLogger("distilmq.steps.generators")
-
-_HUB_TIMEOUT = 20.0
 
 
 class LoadDataFromHub(DatasetLoader):
@@ -87,13 +86,11 @@ class LoadDataFromHub(DatasetLoader):
         """The commit of the dataset on the Hub; of a local folder, the state of its files."""
         if Path(self._source).exists():
             return fingerprints.of_files([self._source])
-        from huggingface_hub import HfApi
-
-        try:
-            return f"commit {HfApi().dataset_info(self._source, revision=self.revision, timeout=_HUB_TIMEOUT).sha}"
-        except Exception as error:  # noqa: BLE001  # whatever keeps the Hub from answering, a cached copy may do
-            _log.warning("The commit of '%s' is not known (%s): changes of it go unnoticed", self._source, error)
+        commit = commit_of(self._source, self.revision)
+        if commit is None:
+            _log.warning("The commit of '%s' is not known: changes of it go unnoticed", self._source)
             return ""
+        return f"commit {commit}"
 
     @property
     def _source(self) -> str:
