@@ -52,6 +52,8 @@ def run(
         distiset = pipeline.run(parameters=parameters, use_cache=not ignore_cache)
     except (DistilmqUserError, RunError, ModuleNotFoundError, ValidationError) as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # how to resume has been said
     if repo_id is not None:
         distiset.push_to_hub(repo_id, private=private, token=token, commit_message=commit_message)
         return

@@ -35,6 +35,10 @@ class Dag:
     def __len__(self) -> int:
         return len(self.graph)
 
+    def __bool__(self) -> bool:
+        """An empty one is one as well: steps ask whether they have a pipeline."""
+        return True
+
     def add_step(self, step: _Step) -> None:
         """Takes a step in; see `Declaring.add_step`."""
         self.graph.add(step.name)

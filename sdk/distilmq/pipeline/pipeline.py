@@ -17,7 +17,7 @@ from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.launch import launch
 from distilmq.pipeline.parameters import Parameters, parameters_info
 from distilmq.pipeline.prepare import LoadGroups, RunOptions, cache_dir_of, default_name, stages_of
-from distilmq.pipeline.requirements import missing_requirements
+from distilmq.pipeline.requirements import missing_requirements, step_requirements
 from distilmq.pipeline.signatures import aggregated_signature, plan_signature, sign
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 from distilmq.steps.declaring import Declaring, current_pipeline
@@ -131,9 +131,7 @@ class Pipeline:
     @property
     def requirements(self) -> list[str]:
         """The packages that the pipeline and its steps need, sorted."""
-        of_steps: list[str] = [
-            requirement for step in self.dag.steps.values() for requirement in getattr(type(step), "requirements", [])
-        ]
+        of_steps = [requirement for step in self.dag.steps.values() for requirement in step_requirements(step)]
         return sorted({*self._requirements, *of_steps})
 
     @requirements.setter

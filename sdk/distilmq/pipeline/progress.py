@@ -45,14 +45,17 @@ def open_view(name: str) -> View:
 
 
 class Rates:
-    """Rows per second of each step, since it began to give rows in this run."""
+    """Rows per second of each step, from when it was first seen in this run until it is done."""
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[float, int]] = {}
+        self._ended: dict[str, float] = {}
 
     def rate(self, step: StepProgress, now: float) -> float | None:
         """Rows per second; None while there is nothing to measure."""
         began, rows = self._first.setdefault(step.step, (now, step.rows))
+        if step.state in ("done", "reused"):
+            now = self._ended.setdefault(step.step, now)
         if now - began < 0.5 or step.rows <= rows:
             return None
         return (step.rows - rows) / (now - began)
@@ -170,10 +173,8 @@ def headline(name: str, progress: Progress) -> str:
     stage = f", stage {progress.stage + 1} of {progress.stages}" if progress.stages > 1 else ""
     if progress.state == "draining":
         left = "" if progress.stop_in is None else f", at most {progress.stop_in:.0f} s"
-        return (
-            f"{name}: stopping; waiting for {progress.waiting_for} batches in flight{left}"
-            " (Ctrl+C again to stop at once)"
-        )
+        batches = "1 batch" if progress.waiting_for == 1 else f"{progress.waiting_for} batches"
+        return f"{name}: stopping; waiting for {batches} in flight{left} (Ctrl+C again to stop at once)"
     reason = f" ({progress.reason})" if progress.reason else ""
     return f"{name}: {progress.state}{stage}{reason}"
 

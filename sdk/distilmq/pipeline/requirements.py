@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import BaseModel
+
 from distilmq.errors import DistilmqUserError
+from distilmq.mixins.secrets import nested_models
+from distilmq.utils.requirements import requirements_of
+
+
+def step_requirements(step: BaseModel) -> list[str]:
+    """The packages that a step and the models within it say they need."""
+    found = requirements_of(step)
+    for name, value in vars(step).items():
+        if name != "pipeline":
+            for _, child in nested_models(value):
+                found += step_requirements(child)
+    return found
 
 
 def missing_requirements(requirements: Iterable[str]) -> list[str]:

@@ -13,7 +13,8 @@ from distilmq.errors import DistilmqUserError
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
 from distilmq.pipeline.prepare import RunOptions, prepare
 from distilmq.pipeline.requirements import check_requirements, missing_requirements
-from tests.sdk.pipeline.some_steps import Asks, Double, Join, Total, rows
+from distilmq.utils.requirements import requirements
+from tests.sdk.pipeline.some_steps import Asks, Double, Join, Service, Total, rows
 
 
 def test_an_inner_pipeline_gives_the_outer_one_back() -> None:
@@ -189,6 +190,21 @@ def test_requirements_are_met_by_name_of_the_distribution_and_version() -> None:
     wanted = ["PyYAML>=5,<100", "huggingface-hub", "pyzmq==0.1", "absent-package>=2", "x; python_version < '3'"]
 
     assert missing_requirements(wanted) == ["pyzmq==0.1", "absent-package>=2"]
+
+
+def test_steps_and_their_models_say_what_they_need() -> None:
+    @requirements(["nltk>=3.8"])
+    class Needy(Asks):
+        pass
+
+    @requirements(["boto3"])
+    class NeedyService(Service):
+        pass
+
+    with Pipeline(requirements=["zstandard"]) as pipeline:
+        Needy(name="ask", service=NeedyService())
+
+    assert pipeline.requirements == ["boto3", "nltk>=3.8", "zstandard"]
 
 
 def test_missing_requirements_are_named_with_the_command() -> None:

@@ -27,6 +27,14 @@ def test_rates_and_times_left_are_of_this_run() -> None:
     assert rates.remaining(later, now=14.0) == pytest.approx(4.0)
 
 
+def test_the_rate_of_a_step_that_is_done_stays() -> None:
+    rates = Rates()
+    done = TASK.model_copy(update={"rows": 60, "state": "done"})
+    rates.rate(TASK, now=10.0)
+
+    assert rates.rate(done, now=14.0) == rates.rate(done, now=99.0) == pytest.approx(10.0)
+
+
 def test_nobody_knows_how_long_an_unknown_number_of_rows_takes() -> None:
     rates = Rates()
     unknown = TASK.model_copy(update={"known_rows": None})
