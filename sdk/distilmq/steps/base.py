@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, PrivateAttr
 
-from distilmq.constants import STEP_NAME_PATTERN
 from distilmq.errors import DistilmqTypeError, DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter, RuntimeParametersMixin
 from distilmq.mixins.serialization import Serializable
@@ -22,24 +20,12 @@ from distilmq.steps.connecting import Connectable
 from distilmq.steps.declaring import Declaring, current_pipeline
 from distilmq.steps.inputs import StepInput, parameters_of, step_input_of
 from distilmq.steps.mappings import Mappings
+from distilmq.steps.names import free_name, valid_name
 from distilmq.steps.resources import StepResources
 from distilmq.typing import GeneratorStepOutput, Row, StepColumns, StepOutput
 from distilmq.utils.columns import as_requirements, renamed, unique
 
 DEFAULT_INPUT_BATCH_SIZE = 50
-
-
-def valid_name(name: Any) -> Any:
-    """A step's name, or a refusal that proposes one."""
-    if name is None:
-        return ""
-    if isinstance(name, str) and name and not re.match(STEP_NAME_PATTERN, name):
-        proposed = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-") or "step"
-        raise ValueError(
-            f"'{name}' cannot be the name of a step: only letters, digits, '_', '-' and '.' can be part of it."
-            f" '{proposed}' would do."
-        )
-    return name
 
 
 class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
@@ -336,16 +322,6 @@ class GeneratorStep(_Step, ABC):
 
 class GlobalStep(Step, ABC):
     """Takes all rows at once, when all steps before it are done."""
-
-
-def free_name(class_name: str, pipeline: Declaring | None) -> str:
-    """A class's name in snake case with the first index that no step of the pipeline has."""
-    stem = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", class_name).lower()
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem)
-    index = 0
-    while pipeline is not None and pipeline.has_step(f"{stem}_{index}"):
-        index += 1
-    return f"{stem}_{index}"
 
 
 def _described(value: Any) -> str:
