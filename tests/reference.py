@@ -9,7 +9,7 @@ from tests.paths import Paths
 
 
 class Row(NamedTuple):
-    """A value, the stretch of each earlier step's output it came from, and the batch in which that begins."""
+    """A value, the stretch of each earlier step's output it came from, and the batch in which its own begins."""
 
     value: Any
     origin: dict[str, tuple[int, int]]
@@ -60,7 +60,7 @@ class Reference:
         rows = [row for each in inputs.values() for row in each]
         origin = {s: [row.origin[s] for row in rows] for s in rows[0].origin if all(s in row.origin for row in rows)}
         if all(len(each) == len(values) for each in inputs.values()) and (spec.kind != "global" or len(inputs) == 1):
-            return [Row(v, {s: r.origin[s] for s in origin}, r.batch) for v, r in zip(values, rows, strict=False)]
+            return [Row(v, {s: origin[s][i] for s in origin}, rows[0].batch) for i, v in enumerate(values)]
         hull = {s: (min(low for low, _ in each), max(high for _, high in each)) for s, each in origin.items()}
         return [Row(value, hull, rows[0].batch) for value in values]
 
@@ -73,7 +73,9 @@ class Reference:
             here = {p: rows for p, rows in span.items() if rows or not self._absent(p, join.name, fork, low, high)}
             if any(span.values()):
                 key = (list(here), [ruler[low].batch[wall] for wall in walls])
-                if key != last or max(len(taken[-1][p]) + len(rows) for p, rows in here.items()) > join.size:
+                have = taken[-1] if key == last else {}
+                longer = [len(rows) + len(here[p]) for p, rows in have.items()]
+                if not have or max(longer) > join.size or max(map(len, have.values())) >= join.size:
                     taken.append({p: [] for p in here})
                 taken[-1], last = {p: taken[-1][p] + rows for p, rows in here.items()}, key
         return taken

@@ -22,7 +22,7 @@ from distilmq_broker.core.losses import Losses
 from distilmq_broker.core.run import Mode, Run
 from distilmq_broker.core.sources import ordinal
 from distilmq_broker.core.steps import StepState
-from distilmq_broker.core.workers import Session
+from distilmq_broker.core.workers import Fate, Session
 
 
 class Attendance:
@@ -51,10 +51,12 @@ class Attendance:
         for session in self._run.workers.of_host(host.worker):
             if session.id in event.children:
                 session.listed, session.unlisted = True, 0
-            elif session.listed:
+            elif session.listed or event.children:
                 session.unlisted += 1
                 if session.unlisted >= policy.MISSED_BEATS:
-                    self._losses.gone(session, counted=not session.stopping, why="its supervisor lists it no more")
+                    # Its end was not reported. It may come back if the beat was sent before it started.
+                    counted = session.listed and not session.stopping
+                    self._losses.gone(session, counted=counted, why="its supervisor lists it no more", fate=Fate.LOST)
 
     def supervisor_exited(self, event: SupervisorExited) -> bool:
         """A supervisor ended and its processes with it; tells whether any slot was lost."""
@@ -70,7 +72,8 @@ class Attendance:
         for host in silent:
             del self._run.workers.hosts[host.worker]
             for session in self._run.workers.of_host(host.worker):
-                self._losses.gone(session, counted=False, why=f"host {host.worker} was silent for {liveness} s")
+                why = f"host {host.worker} was silent for {liveness} s"
+                self._losses.gone(session, counted=False, why=why, fate=Fate.LOST)
         return bool(silent)
 
     def joined(self, event: WorkerJoined, now: float) -> None:
@@ -85,9 +88,11 @@ class Attendance:
         if session is not None:
             self._joined_again(session, event, now)
             return
-        condemned = workers.gone.get(event.session, False)
+        fate = workers.gone.get(event.session)
+        if fate is Fate.EXITED:
+            return
         session = workers.add(event.session, event.worker, event.steps)
-        if condemned:
+        if fate is Fate.CONDEMNED:
             self._losses.condemn(session, counted=False, why="it was given up before")
         elif event.step is not None:
             self._came_back(session, event, now)
@@ -162,7 +167,11 @@ class Attendance:
         return found
 
     def _unknown_exited(self, event: WorkerExited, why: str) -> None:
-        if event.expected or event.code == 0 or event.session in self._run.workers.gone:
+        if self._run.workers.gone.get(event.session) is not None:
+            self._run.workers.gone[event.session] = Fate.EXITED
+            return
+        self._run.workers.gone[event.session] = Fate.EXITED
+        if event.expected or event.code == 0:
             return
         self._start_deaths += 1
         if self._start_deaths >= policy.START_DEATHS + self._run.stages.slots():
@@ -249,7 +258,7 @@ class Attendance:
         """A process holds a batch that the ledger does not give it."""
         if state.source is not None:
             which = ordinal(lease.seq_no)
-            if which is not None and which < state.source.recorded:
+            if state.source.done or (which is not None and which < state.source.recorded):
                 self._run.send(session.id, Ack(lease=lease))
             return
         work = self._run.flow.find(state, (lease.seq_no, lease.part))

@@ -16,7 +16,7 @@ from distilmq_broker.core.results import Results
 from distilmq_broker.core.run import Run
 from distilmq_broker.core.sources import Source, ordinal
 from distilmq_broker.core.steps import StepState
-from distilmq_broker.core.workers import Session
+from distilmq_broker.core.workers import Fate, Session
 
 
 class Losses:
@@ -27,9 +27,9 @@ class Losses:
         self._results = results
         self._ending = ending
 
-    def gone(self, session: Session, *, counted: bool, why: str, condemned: bool = False) -> None:
+    def gone(self, session: Session, *, counted: bool, why: str, fate: Fate = Fate.EXITED) -> None:
         """A process is gone; `counted` if it died unexpectedly, of which the batch it was at may be the cause."""
-        self._run.workers.remove(session, condemned=condemned)
+        self._run.workers.remove(session, fate)
         state = self._run.state_of(session)
         if state is None:
             return
@@ -48,7 +48,7 @@ class Losses:
     def condemn(self, session: Session, *, counted: bool, why: str) -> None:
         """Ends a process that cannot go on; its supervisor replaces it."""
         self._run.outbox.urge(KillWorker(session.id, why))
-        self.gone(session, counted=counted, why=why, condemned=True)
+        self.gone(session, counted=counted, why=why, fate=Fate.CONDEMNED)
 
     def returned(self, session: Session, work: Work, now: float) -> None:
         """A process does not hold a batch, which is nobody's fault."""

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from distilmq_broker.core.leases import Key, Work
+
+
+class Fate(Enum):
+    """Why a session is no more."""
+
+    LOST = "nothing was heard of it; it may come back"
+    CONDEMNED = "it is to be ended; should it come back, once more"
+    EXITED = "its process has ended; what comes of it was on its way"
 
 
 @dataclass(slots=True, eq=False)
@@ -58,8 +67,8 @@ class Workers:
 
     hosts: dict[str, Host] = field(default_factory=lambda: dict[str, Host]())
     sessions: dict[str, Session] = field(default_factory=lambda: dict[str, Session]())
-    gone: dict[str, bool] = field(default_factory=lambda: dict[str, bool]())
-    """Sessions of the past; true for those that were ended on purpose and must not come back."""
+    gone: dict[str, Fate] = field(default_factory=lambda: dict[str, Fate]())
+    """Sessions of the past."""
 
     def touch(self, worker: str, now: float) -> Host:
         """Something was heard from a host."""
@@ -75,10 +84,10 @@ class Workers:
         added = self.sessions[session] = Session(session, worker, takes)
         return added
 
-    def remove(self, session: Session, *, condemned: bool = False) -> None:
+    def remove(self, session: Session, fate: Fate) -> None:
         """A step process is gone, or is to go."""
         del self.sessions[session.id]
-        self.gone[session.id] = condemned
+        self.gone[session.id] = fate
 
     def of_host(self, worker: str) -> list[Session]:
         """The processes of a host."""

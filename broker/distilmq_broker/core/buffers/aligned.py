@@ -36,6 +36,10 @@ class _Piece:
     start: int
     rows: int
 
+    def rows_before(self, end: int) -> int:
+        """Rows of it that go into a batch that ends at a place of the fork."""
+        return min(end, self.high) - self.low if self.aligned else self.rows
+
 
 class _Branch:
     def __init__(self, source: int) -> None:
@@ -106,8 +110,8 @@ class _Branch:
         found: list[tuple[_Piece, int]] = []
         while self.pieces and self.pieces[0].low < end:
             piece = self.pieces.popleft()
-            if piece.aligned and piece.high > end:
-                rows = end - piece.low
+            rows = piece.rows_before(end)
+            if rows < piece.rows:
                 rest = _Piece(end, piece.high, True, piece.taken, piece.chunk, piece.start + rows, piece.rows - rows)
                 self.pieces.appendleft(rest)
                 found.append((piece, rows))
@@ -150,7 +154,7 @@ class Aligned:
         self._forks = forks
         self._ruler = Ruler(depth)
         self._branches = [_Branch(source) for source in sources]
-        self._unplaced: list[tuple[SeqNo, int, int, Segment]] = []
+        self._unplaced: list[tuple[SeqNo, int, SeqNo, int, int]] = []
         self._batch: _Batch | None = None
         self._taken = Taken()
 
@@ -167,7 +171,7 @@ class Aligned:
     def pass_by(self, branch: int, segments: tuple[Segment, ...]) -> None:
         """Rows of the fork were routed past a branch."""
         for segment in segments:
-            heappush(self._unplaced, (segment.last, segment.stop, branch, segment))
+            heappush(self._unplaced, (segment.last, segment.stop, segment.first, segment.start, branch))
 
     def forget(self, seq_no: SeqNo, inputs: tuple[tuple[Slice, ...], ...], rows: int) -> None:
         """Batch `seq_no`, recorded before a restart, took these rows."""
@@ -192,9 +196,9 @@ class Aligned:
     def _line_up(self, watermark: Watermark) -> None:
         self._ruler.line_up(watermark(self._fork))
         while self._unplaced and self._ruler.knows(self._unplaced[0][0]):
-            _, _, branch, segment = heappop(self._unplaced)
-            low = self._ruler.place(segment.first, segment.start)
-            insort(self._branches[branch].absent, (low, self._ruler.place(segment.last, segment.stop)))
+            last, stop, first, start, branch = heappop(self._unplaced)
+            stretch = (self._ruler.place(first, start), self._ruler.place(last, stop))
+            insort(self._branches[branch].absent, stretch)
         for branch in self._branches:
             branch.line_up(watermark(branch.source), self._ruler, self._fork_name)
 
@@ -259,7 +263,7 @@ class Aligned:
             room = self._size - max(batch.counts[place] for place, pieces in enumerate(heads) if pieces)
             end = min(end, at + room)
         else:
-            sums = [batch.counts[place] + sum(piece.rows for piece in pieces) for place, pieces in enumerate(heads)]
+            sums = [batch.counts[place] + sum(piece.rows_before(end) for piece in pieces) for place, pieces in enumerate(heads)]
             if max(sums) > self._size and any(batch.counts):
                 end = at
         if end <= at:
