@@ -17,6 +17,8 @@ from typing import IO, cast
 
 _TAIL = 4096
 """Bytes of what a process wrote last that are told when it ends."""
+_STACKS_WITHIN = 0.2
+"""Seconds after which no further piece of a stack is expected."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,10 @@ class Child:
     stalls: int
     """Readable when it holds the interpreter for so long that nothing else in it runs."""
     tail: bytearray = field(default_factory=bytearray)
+    stacks: bytearray = field(default_factory=bytearray)
+    """What came out of `stalls` so far: it is written in many small pieces."""
+    stacks_at: float = 0.0
+    """When the last piece came."""
 
     @property
     def output(self) -> IO[bytes]:
@@ -105,15 +111,20 @@ class Children:
         if heard:
             _flush()
 
-    def stalled(self) -> Iterator[tuple[str, str]]:
+    def stalled(self, now: float) -> Iterator[tuple[str, str]]:
         """Sessions that let nothing else in their process run, each with the stacks of its threads."""
         for child in self._living.values():
-            text = bytearray()
             with contextlib.suppress(BlockingIOError):
                 while part := os.read(child.stalls, 65536):
-                    text += part
-            if text:
-                yield child.session, text.decode(errors="replace")
+                    child.stacks += part
+                    child.stacks_at = now
+            if child.stacks and now >= child.stacks_at + _STACKS_WITHIN:
+                yield child.session, child.stacks.decode(errors="replace")
+                child.stacks.clear()
+
+    def stacks_due(self) -> float | None:
+        """When to call `stalled` again at the latest."""
+        return min((child.stacks_at + _STACKS_WITHIN for child in self._living.values() if child.stacks), default=None)
 
     def reap(self, now: float) -> Iterator[Ended]:
         """Those that ended since the last call."""

@@ -99,14 +99,19 @@ class Service:
     def _handle_time(self, now: float) -> None:
         if now >= self._session.next_deadline():
             self._handle(events.TimePassed())
-        if self._session.running:
-            if now >= self._press_at:
-                # Rarely: each press starts a thread.
-                self._press_at = now + 1.0
-                self._switch.press(self._session.stall_after + 2.0)
-        elif self._press_at:
-            self._press_at = 0.0
-            self._switch.release()
+        if self._switch.armed and now >= self._press_at:
+            # Looked at rarely, and not with each batch: each press starts a thread.
+            if self._session.running:
+                self._press(now)
+            else:
+                self._switch.release()
+
+    def _press(self, now: float) -> None:
+        welcome = self._session.welcome
+        beat = 1.0 if welcome is None else welcome.heartbeat
+        self._press_at = now + 1.0
+        # This thread wakes at least once a beat, so only one that cannot run lets the time pass.
+        self._switch.press(self._session.stall_after + beat + 2.0)
 
     def _handle(self, event: events.Event) -> None:
         self._perform(self._session.handle(event, time.monotonic()))
@@ -117,6 +122,9 @@ class Service:
                 case Say(message, payload):
                     self._say(message, payload)
                 case RunBatch(batch, payload):
+                    if not self._switch.armed:
+                        # Before the user's code has it: from then on this thread may not come to run.
+                        self._press(time.monotonic())
                     self._work.run(batch, payload)
                 case LimitMessages(size):
                     self._limit(size)

@@ -31,16 +31,17 @@ class DeadManSwitch:
 
     def __init__(self, file: int | None) -> None:
         self._file = file
-        self._armed = False
+        self.armed = False
+        """Whether it will tell unless it is pressed or released."""
 
     def press(self, seconds: float) -> None:
         """All is well; the next time this is said has to be within so many seconds."""
+        self.armed = True
         if self._file is not None:
             faulthandler.dump_traceback_later(seconds, repeat=False, file=self._file)
-            self._armed = True
 
     def release(self) -> None:
         """Nothing runs that could stall."""
-        if self._armed:
+        self.armed = False
+        if self._file is not None:
             faulthandler.cancel_dump_traceback_later()
-            self._armed = False

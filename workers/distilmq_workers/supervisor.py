@@ -82,7 +82,7 @@ class Supervisor:
             self._wait(now)
             self._receive()
             self._children.listen()
-            self._report_stalls()
+            self._report_stalls(time.monotonic())
             self._report_ends(time.monotonic())
             if self._leaving and not len(self._children):
                 self._code = self._code or 0
@@ -123,6 +123,8 @@ class Supervisor:
         deadlines = [now + IDLE, self._hello_at if self._heartbeat is None else self._next_beat]
         if len(self._children) < self._wanted and not self._leaving:
             deadlines.append(self._start_after)
+        if (due := self._children.stacks_due()) is not None:
+            deadlines.append(due)
         return max(0.0, min(deadlines) - now)
 
     # ------------------------------------------------------------ the coordinator
@@ -198,8 +200,8 @@ class Supervisor:
         if not self._leaving and now >= self._start_after:
             self._children.fill(self._wanted, now=now)
 
-    def _report_stalls(self) -> None:
-        for child, stacks in self._children.stalled():
+    def _report_stalls(self, now: float) -> None:
+        for child, stacks in self._children.stalled(now):
             text = f"process {child} lets nothing else in it run; its threads are at:\n{stacks}"
             self._say(Note(session=self._session, level="warning", event="stalled", text=text))
 
