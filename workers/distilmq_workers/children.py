@@ -31,6 +31,8 @@ class Child:
     stalls: int
     """Readable when it holds the interpreter for so long that nothing else in it runs."""
     tail: bytearray = field(default_factory=bytearray)
+    silent: bool = False
+    """It has closed its standard output and error, which from then on is readable for ever."""
     stacks: bytearray = field(default_factory=bytearray)
     """What came out of `stalls` so far: it is written in many small pieces."""
     stacks_at: float = 0.0
@@ -70,7 +72,8 @@ class Children:
 
     def files(self) -> list[int]:
         """Descriptors that are readable when a child wrote something, stalls or ended."""
-        return [file for child in self._living.values() for file in (child.output.fileno(), child.stalls)]
+        listening = [child for child in self._living.values() if not child.silent]
+        return [file for child in listening for file in (child.output.fileno(), child.stalls)]
 
     def fill(self, wanted: int, *, now: float) -> None:
         """Starts as many as are missing; each says Hello by itself."""
@@ -169,6 +172,7 @@ def _listen_to(child: Child) -> bool:
         # Nobody may be left to read it, and that must not end the supervisor.
         with contextlib.suppress(OSError):
             sys.stderr.buffer.write(written)
+    child.silent = written == b""
     return heard
 
 
