@@ -206,8 +206,15 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         return infos
 
     def keys_of(self, inputs: Sequence[Any], num_generations: int, kwargs: Mapping[str, Any]) -> list[bytes]:
-        """Digest of each request: the model with its parameters of substance, the input and the arguments."""
-        model = {name: value for name, value in model_parts(self, "") if name != "generation_kwargs"}
+        """Digest of each request: the model with its parameters of substance, the input and the arguments.
+
+        Code is no part of it: changed code is another step, which has answers of its own.
+        """
+        model = {
+            name: value
+            for name, value in model_parts(self, "")
+            if name != "generation_kwargs" and name.rpartition(".")[2] != "code"
+        }
         common = {"model": model, "generations": num_generations, "kwargs": dict(kwargs)}
         return [request_key({**common, "input": input}) for input in inputs]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +37,8 @@ class LlamaCppLLM(AsyncLLM):
         chat_format: name of one of llama.cpp's chat templates, or a template; the model's own when it is not given.
         n_ctx: tokens of prompt and answer that one request may have.
         n_batch: tokens of prompts that are worked on at once.
-        seed: of the sampling; each further generation of a request takes the next one.
+        seed: of the sampling; each further generation of a request takes the next one. Requests that are worked on
+            together round differently, so a seed gives nearly the same text again, not always the same.
         verbose: let llama.cpp tell what it does on the standard error.
         extra_kwargs: further parameters of the engine (`xllamacpp.CommonParams`).
         structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
@@ -106,6 +108,8 @@ class LlamaCppLLM(AsyncLLM):
             self._server = library.Server(self._parameters(library, path))
         except RuntimeError as error:
             raise DistilmqUserError(f"llama.cpp cannot load '{path}': {error}") from error
+        # An engine that goes away before its loop has begun sometimes hangs: one that has answered is past that.
+        self._server.handle_completions({"prompt": " ", "max_tokens": 1})
         self._threads = ThreadPoolExecutor(self.max_concurrent_requests or 1, thread_name_prefix="llamacpp")
 
     def unload(self) -> None:
@@ -115,6 +119,7 @@ class LlamaCppLLM(AsyncLLM):
         if threads is not None:
             threads.shutdown()
         self._server = None
+        gc.collect()  # the engine's methods refer to it and it to them: it is not freed by counting
 
     @property
     def model_name(self) -> str:

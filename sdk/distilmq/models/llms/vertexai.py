@@ -31,7 +31,7 @@ class VertexAILLM(AsyncLLM):
     Attributes:
         model: the model's name, such as `gemini-2.5-flash`.
         project: of Google Cloud; from `GOOGLE_CLOUD_PROJECT` or the credentials when it is not given.
-        location: of the model; from `GOOGLE_CLOUD_LOCATION` when it is not given, else Google's default.
+        location: of the model; from `GOOGLE_CLOUD_LOCATION` when it is not given, else `us-central1`.
         base_url: of the server; from `GOOGLE_VERTEX_BASE_URL` when it is not given, else Google's.
         timeout: seconds to wait for an answer.
         structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.

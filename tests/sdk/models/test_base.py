@@ -1,0 +1,190 @@
+"""What users' own models get from `LLM` and `AsyncLLM`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, RequestsFailedError
+from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models import LLM, AsyncLLM
+from distilmq.models.llms.base import merged
+from distilmq.models.llms.utils import prepare_output
+from distilmq.testing import ScriptedLLM
+
+
+class Echo(AsyncLLM):
+    """As a user of distilabel writes one."""
+
+    voice: RuntimeParameter[str] = "low"
+
+    @property
+    def model_name(self) -> str:
+        return "echo"
+
+    async def agenerate(self, input: Any, num_generations: int = 1, max_tokens: int = 9, loud: bool = False) -> Any:
+        """Says it again.
+
+        Args:
+            input: what to say.
+            num_generations: how often.
+            max_tokens: how long.
+            loud: how.
+        """
+        text = input[-1]["content"]
+        if text == "bad":
+            raise ValueError("I do not say that")
+        text = (text.upper() if loud else text)[:max_tokens]
+        return prepare_output([text] * num_generations, input_tokens=[1], output_tokens=[max_tokens])
+
+
+def chat(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def generations(llm: LLM, *texts: str, **kwargs: Any) -> list[list[str | None]]:
+    llm.load()
+    try:
+        return [output["generations"] for output in llm.generate_outputs([chat(text) for text in texts], **kwargs)]
+    finally:
+        llm.unload()
+
+
+def test_a_users_async_model_needs_agenerate_only() -> None:
+    assert generations(Echo(), "a", "b", num_generations=2, loud=True) == [["A", "A"], ["B", "B"]]
+
+
+def test_one_that_gives_bare_lists_works_too() -> None:
+    class Old(Echo):
+        async def agenerate(self, input: Any, num_generations: int = 1) -> Any:
+            return [input[-1]["content"]] * num_generations
+
+    assert generations(Old(), "a", num_generations=2) == [["a", "a"]]
+
+
+def test_one_that_gives_one_generation_is_asked_as_often_as_needed() -> None:
+    class Single(Echo):
+        _num_generations_param_supported = False
+
+        async def agenerate(self, input: Any) -> Any:
+            return prepare_output([input[-1]["content"]], input_tokens=[2], output_tokens=[3])
+
+    llm = Single()
+    llm.load()
+    [output] = llm.generate_outputs([chat("a")], num_generations=3)
+    llm.unload()
+
+    assert output == {
+        "generations": ["a", "a", "a"],
+        "statistics": {"input_tokens": [2, 2, 2], "output_tokens": [3, 3, 3]},
+    }
+
+
+def test_what_it_raises_stays_with_its_input() -> None:
+    with pytest.raises(RequestsFailedError) as caught:
+        generations(Echo(), "a", "bad", "c")
+
+    assert {place: str(error) for place, error in caught.value.failures.items()} == {1: "I do not say that"}
+
+
+def test_the_only_input_raises_as_it_is() -> None:
+    with pytest.raises(ValueError, match="I do not say that"):
+        generations(Echo(), "bad")
+
+
+def test_a_connection_that_breaks_is_tried_again() -> None:
+    class Shaky(Echo):
+        tries: int = 0
+
+        async def agenerate(self, input: Any, num_generations: int = 1) -> Any:
+            self.tries += 1
+            if self.tries == 1:
+                raise ConnectionResetError
+            return prepare_output(["at last"])
+
+    assert generations(Shaky(), "a") == [["at last"]]
+
+
+def test_it_can_be_asked_within_a_running_event_loop() -> None:
+    async def notebook() -> list[list[str | None]]:
+        return generations(Echo(), "a")
+
+    assert asyncio.run(notebook()) == [["a"]]
+
+
+def test_unloading_ends_its_thread() -> None:
+    before = threading.active_count()
+
+    generations(Echo(), "a")
+
+    assert threading.active_count() == before
+
+
+def test_a_model_that_is_loaded_can_be_pickled() -> None:
+    llm = Echo(voice="high")
+    llm.load()
+    llm.generate_outputs([chat("a")])
+
+    copy = cloudpickle.loads(cloudpickle.dumps(llm))
+
+    llm.unload()
+    assert copy.voice == "high"
+    assert generations(copy, "b") == [["b"]]
+
+
+@pytest.mark.parametrize("name", ["max_new_tokens", "max_tokens"])
+def test_max_new_tokens_is_another_name_for_the_models_own(name: str) -> None:
+    assert generations(Echo(), "abcdef", **{name: 3}) == [["abc"]]
+
+
+def test_both_names_at_once_are_an_error() -> None:
+    with pytest.raises(DistilmqUserError, match="both `max_new_tokens` and `max_tokens`"):
+        Echo(generation_kwargs={"max_new_tokens": 1, "max_tokens": 2}).load()
+
+
+def test_an_unknown_generation_argument_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(DistilmqUserError, match=r"\['length'\].*It takes: \['max_tokens', 'loud'\]"):
+        Echo(generation_kwargs={"length": 1}).load()
+
+
+def test_generation_arguments_are_described_by_the_docstring() -> None:
+    infos = {info["name"]: info for info in Echo().get_runtime_parameters_info()}
+
+    assert infos["generation_kwargs"]["keys"] == [
+        {"name": "max_tokens", "optional": True, "description": "how long."},
+        {"name": "loud", "optional": True, "description": "how."},
+    ]
+
+
+def test_parameters_of_a_run_reach_the_model() -> None:
+    llm = Echo()
+
+    llm.set_runtime_parameters({"generation_kwargs": {"loud": True}, "voice": "high"})
+
+    assert (llm.get_generation_kwargs(), llm.voice) == ({"loud": True}, "high")
+
+
+def test_offline_batches_are_not_there_yet() -> None:
+    with pytest.raises(DistilmqNotImplementedError, match="is not in distilmq yet"):
+        Echo(use_offline_batch_generation=True).generate_outputs([chat("a")])
+
+
+def test_outputs_for_one_input_are_put_together() -> None:
+    one = {"generations": ["a"], "statistics": {"input_tokens": [1]}, "logprobs": [[1]]}
+    other = {"generations": ["b"], "statistics": {"input_tokens": [2]}, "logprobs": [[2]]}
+
+    assert merged(merged(None, one), other) == {
+        "generations": ["a", "b"],
+        "statistics": {"input_tokens": [1, 2]},
+        "logprobs": [[1], [2]],
+    }
+
+
+def test_a_dump_builds_the_model_again() -> None:
+    llm = ScriptedLLM(answers=["a", "b"], generation_kwargs={"temperature": 0.1})
+
+    assert ScriptedLLM.from_dict(llm.dump()) == llm

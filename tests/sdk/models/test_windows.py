@@ -1,0 +1,53 @@
+"""What `distilmq.models` offers, and what it says of names that are not built."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from distilmq import models
+from distilmq.models import llms
+
+
+@pytest.mark.parametrize("name", sorted({*models.__all__, *llms.__all__}))
+def test_every_name_it_lists_can_be_imported(name: str) -> None:
+    assert getattr(models, name) is getattr(llms, name)
+    assert name in dir(models)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("distilmq.models", "AnthropicLLM"),
+        ("distilmq.models.llms", "vLLM"),
+        ("distilmq.llms", "vLLM"),
+        ("distilmq.embeddings", "SentenceTransformerEmbeddings"),
+        ("distilmq.models.image_generation", "OpenAIImageGeneration"),
+    ],
+)
+def test_a_name_that_is_not_built_says_so(module: str, name: str) -> None:
+    with pytest.raises(ImportError, match=f"{name}' is not in distilmq yet"):
+        getattr(importlib.import_module(module), name)
+
+
+def test_the_old_path_of_language_models_leads_to_the_new_one() -> None:
+    from distilmq.llms import OpenAILLM
+
+    assert OpenAILLM is models.OpenAILLM
+
+
+def test_no_provider_is_imported_before_it_is_loaded() -> None:
+    heavy = ["openai", "mistralai", "google.genai", "xllamacpp", "aiohttp", "jinja2"]
+    code = (
+        "import sys\n"
+        "from distilmq.models import LlamaCppLLM, MistralLLM, OpenAILLM, VertexAILLM\n"
+        "from distilmq.steps.tasks import ChatGeneration, TextGeneration\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert found.stdout.strip() == "[]"
