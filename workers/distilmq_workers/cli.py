@@ -6,6 +6,7 @@ import argparse
 import os
 import socket
 import stat
+import time
 from collections.abc import Sequence
 
 from distilmq_workers.children import Children
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         die_with_parent(os.getppid())
     children = Children(endpoint=settings.endpoint, worker=settings.worker)
     # Before the imports below: what takes long to start starts first, and beside them.
-    children.fill(settings.slots, now=0.0)
+    children.fill(settings.slots, now=time.monotonic())
 
     from distilmq.transport.zeromq import connect
     from distilmq_workers.supervisor import Supervisor

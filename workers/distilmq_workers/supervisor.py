@@ -37,10 +37,11 @@ from distilmq_workers.settings import SupervisorSettings
 
 IDLE = 5.0
 """Seconds of the longest wait; also after which Hello is said again while nobody has welcomed us."""
-QUICK_DEATH = 2.0
-"""Seconds: a process that ends sooner with an error is started again more and more slowly."""
+QUICK_DEATH = 0.5
+"""Seconds: a process that ends sooner with an error could not even start, and is started again more and more
+slowly. One that dies of a batch lives longer, and its place is taken at once."""
 QUICK_DEATHS_ALLOWED = 3
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0
 
 LIFELINE_CUT = 1
 REFUSED = 2
