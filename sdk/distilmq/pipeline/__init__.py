@@ -11,4 +11,4 @@ __all__ = ["Pipeline", "routing_batch_function", "sample_n_steps"]
 NOT_YET = ["InstructionResponsePipeline", "RayPipeline"]
 """Names of distilabel that are not built."""
 
-__getattr__, _ = window(__name__, {}, NOT_YET)
+__getattr__, _ = window(__name__, {}, NOT_YET, modules=["ray", "templates"])

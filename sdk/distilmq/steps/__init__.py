@@ -71,6 +71,8 @@ NOT_YET = [
 ]
 """Steps of distilabel that are not built."""
 
+_NO_MODULES = ["argilla", "clustering", "deita", "embeddings", "filtering", "reward_model"]
+
 __all__ = [
     "CombineOutputs",
     "ConversationTemplate",
@@ -101,4 +103,4 @@ __all__ = [
     "step",
 ]
 
-__getattr__, __dir__ = window(__name__, _PLACES, NOT_YET)
+__getattr__, __dir__ = window(__name__, _PLACES, NOT_YET, modules=_NO_MODULES)

@@ -107,3 +107,18 @@ def test_importing_steps_loads_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "distilmq.steps.clustering.umap",
+        "distilmq.steps.tasks.evol_instruct.base",
+        "distilmq.models.llms.anthropic",
+        "distilmq.models.embeddings.sentence_transformers",
+        "distilmq.pipeline.ray",
+    ],
+)
+def test_a_module_that_is_not_built_says_so_from_its_dotted_path(module: str) -> None:
+    with pytest.raises(ImportError, match="is not in distilmq yet"):
+        importlib.import_module(module)

@@ -11,6 +11,6 @@ _NOT_YET = (
     "OpenAIImageGeneration",
 )
 
-__getattr__, __dir__ = window(__name__, {}, _NOT_YET)
+__getattr__, __dir__ = window(__name__, {}, _NOT_YET, modules=["base", "huggingface", "openai"])
 
 __all__: list[str] = []

@@ -39,7 +39,22 @@ _NOT_YET = (
     "vLLM",
 )
 
-__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET)
+_NO_MODULES = (
+    "anthropic",
+    "anyscale",
+    "azure",
+    "cohere",
+    "groq",
+    "huggingface",
+    "litellm",
+    "mlx",
+    "moa",
+    "ollama",
+    "together",
+    "vllm",
+)
+
+__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=_NO_MODULES)
 
 __all__ = [  # imported when first asked for
     "LLM",

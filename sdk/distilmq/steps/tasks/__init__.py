@@ -64,7 +64,34 @@ _NOT_YET = (
     "UltraFeedback",
 )
 
-__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET)
+_NO_MODULES = (
+    "apigen",
+    "argilla_labeller",
+    "clair",
+    "complexity_scorer",
+    "evol_instruct",
+    "evol_quality",
+    "generate_embeddings",
+    "genstruct",
+    "image_generation",
+    "improving_text_embeddings",
+    "instruction_backtranslation",
+    "magpie",
+    "math_shepherd",
+    "pair_rm",
+    "prometheus_eval",
+    "quality_scorer",
+    "self_instruct",
+    "sentence_transformers",
+    "structured_generation",
+    "structured_outputs",
+    "text_classification",
+    "text_generation_with_image",
+    "ultrafeedback",
+    "urial",
+)
+
+__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=_NO_MODULES)
 
 __all__ = [
     "ChatGeneration",
