@@ -14,7 +14,6 @@ from distilmq.graph import last_steps
 from distilmq.pipeline import serialization
 from distilmq.pipeline.dag import Dag
 from distilmq.pipeline.last_run import LastRun
-from distilmq.pipeline.launch import launch
 from distilmq.pipeline.parameters import Parameters, parameters_info
 from distilmq.pipeline.prepare import LoadGroups, RunOptions, cache_dir_of, default_name, stages_of
 from distilmq.pipeline.requirements import missing_requirements, step_requirements
@@ -254,6 +253,9 @@ class Pipeline:
         return self._launch(options)
 
     def _launch(self, options: RunOptions) -> Distiset:
+        # Here, not above: a module that only builds a pipeline need not know how to run it.
+        from distilmq.pipeline.launch import launch
+
         def keep(last_run: LastRun) -> None:
             self.last_run = last_run
 
