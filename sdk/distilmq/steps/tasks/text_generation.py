@@ -27,7 +27,7 @@ class TextGeneration(Task):
 
     Attributes:
         system_prompt: what the model is told first; a row's own `system_prompt` wins over it.
-        use_system_prompt: deprecated: a system prompt is used when there is one.
+        use_system_prompt: has no effect, accepted for older scripts: a system prompt is used when there is one.
         template: of what the user says, in Jinja2, with the columns as variables.
         columns: names of the columns that the template uses.
 
@@ -58,7 +58,9 @@ class TextGeneration(Task):
     """
 
     system_prompt: str | None = None
-    use_system_prompt: bool = Field(default=True, deprecated=True)
+    use_system_prompt: bool = Field(
+        default=True, description="Has no effect: a system prompt is used when there is one."
+    )
     template: str = Field(
         default=DEFAULT_TEMPLATE,
         description="Jinja2 template of what the user says. It uses the names of the `columns`.",
@@ -68,10 +70,10 @@ class TextGeneration(Task):
     )
 
     def model_post_init(self, context: Any, /) -> None:
-        """Checks that the template uses each column."""
-        super().model_post_init(context)
+        """Checks that the template uses each column, before the task joins its pipeline."""
         if self.template != DEFAULT_TEMPLATE or self._columns() != [DEFAULT_COLUMN]:
             self._check_template()
+        super().model_post_init(context)
 
     def load(self) -> None:
         """Checks the template, which a runtime parameter may have changed."""
@@ -113,20 +115,21 @@ class TextGeneration(Task):
     def _check_template(self) -> None:
         from jinja2 import Environment, TemplateSyntaxError, meta
 
+        step = self.name or type(self).__name__
         try:
             used = meta.find_undeclared_variables(Environment(autoescape=False).parse(self.template))
         except TemplateSyntaxError as error:
-            raise DistilmqUserError(f"Step '{self.name}': the `template` cannot be read: {error}") from error
+            raise DistilmqUserError(f"Step '{step}': the `template` cannot be read: {error}") from error
         for column in self._columns():
             if column not in used:
                 raise DistilmqUserError(
-                    f"Step '{self.name}': the column '{column}' of `columns` is not present in the `template`, which"
+                    f"Step '{step}': the column '{column}' of `columns` is not present in the `template`, which"
                     f" uses {sorted(used)}. Please, review both."
                 )
         for variable in sorted(used - set(self._columns())):
             self._logger.warning(
                 "Step '%s': the `template` uses '%s', which is none of its `columns` and stays empty.",
-                self.name,
+                step,
                 variable,
             )
 
