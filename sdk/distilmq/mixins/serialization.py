@@ -167,7 +167,8 @@ def load_value(value: Any, field: FieldInfo | None = None, *, trust_remote_code:
 
 def type_info(named: Any) -> dict[str, str]:
     """Where a class or function is found again."""
-    return {"module": named.__module__, "name": named.__qualname__}
+    owner = getattr(named, "__objclass__", named)  # of `str.upper`, which names no module
+    return {"module": owner.__module__, "name": named.__qualname__}
 
 
 def load_class(info: Mapping[str, Any], *, trust_remote_code: bool = False) -> type[Any]:

@@ -133,6 +133,14 @@ def test_a_row_that_failed_before_is_passed_on_and_no_model_is_asked(tmp_path: P
     assert requests_in(tmp_path / "requests") == ["b"]
 
 
+def test_a_row_of_a_dataset_whose_other_rows_failed_is_no_failed_row() -> None:
+    row: Row = {"question": "a", "distilmq_metadata": {"error_before": None}}
+
+    [came] = rows_of(Count(name="count", llm=ScriptedLLM(answers=["1"])), row)
+
+    assert came["number"] == 1
+
+
 def test_when_all_rows_failed_before_the_model_is_not_asked(tmp_path: Path) -> None:
     llm = ScriptedLLM(counter=tmp_path / "requests")
 

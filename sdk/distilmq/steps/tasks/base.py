@@ -275,7 +275,8 @@ class GlobalTask(Task, GlobalStep, ABC):  # pyright: ignore[reportIncompatibleMe
 
 def has_failed(row: Row) -> bool:
     """Whether a step before failed on the row: no model is asked about it."""
-    return any(name.startswith(ERROR_PREFIX) for name in _metadata_of(row))
+    # Rows of a dataset that was read back have the keys of all rows: None where there was no error.
+    return any(name.startswith(ERROR_PREFIX) and value is not None for name, value in _metadata_of(row).items())
 
 
 def _metadata_of(row: Row) -> dict[str, Any]:
