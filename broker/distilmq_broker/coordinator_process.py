@@ -59,6 +59,7 @@ def _run(settings: BrokerSettings) -> int:
             endpoint=settings.endpoint,
             power=stored is not None and stored.settings.durability == "power",
             rotate_at=settings.rotate_at,
+            checkpoint_after=settings.checkpoint_after,
             crash=settings.crash,
         )
         stack.callback(journal.close)

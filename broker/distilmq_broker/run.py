@@ -104,7 +104,9 @@ class Run:
         deadline = self._mind.next_deadline()
         if deadline is not None and deadline <= self._clock.monotonic():
             self.handle(DeadlineReached())
-        if self.performer.ended is not None and self.finished is None and self._group.deadline() is None:
+        if self.performer.ended is not None and self.finished is None:
+            # A run that is killed does not wait for a full disk; every other one is committed already.
+            self.commit_if_due(dry=True)
             self._finish(self.performer.ended)
         over = self.finished is not None
         if self.fetches.waiting:
@@ -154,6 +156,9 @@ class Run:
     def finish_with(self, error: ErrorInfo) -> None:
         """Ends the run because of an error that the core knows nothing of, and asks the core nothing more."""
         self._silent = True
+        for member in list(self._sessions.members.values()):
+            if member.hello.role == "worker":
+                self._post.send(member.hello.session, messages.Stop(now=True))
         self.performer.ended = EndRun("failed", error=error)
         self._finish(self.performer.ended)
 

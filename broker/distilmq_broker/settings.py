@@ -24,6 +24,8 @@ class BrokerSettings:
     """Whether the end of standard input means that the client is gone."""
     rotate_at: int = 256 * 1024 * 1024
     """Bytes after which a payload segment is closed and the next one begun."""
+    checkpoint_after: int = 400
+    """Commits after which the ledger's log is written back into the ledger."""
     crash: CrashPoints = field(default_factory=CrashPoints)
 
     @property
@@ -43,6 +45,7 @@ def read_settings(
         endpoint=endpoint,
         cache_dir=cache,
         lifeline=lifeline,
-        rotate_at=int(environment.get("DISTILMQ_ROTATE_AT", BrokerSettings.__dataclass_fields__["rotate_at"].default)),
+        rotate_at=int(environment.get("DISTILMQ_ROTATE_AT", 256 * 1024 * 1024)),
+        checkpoint_after=int(environment.get("DISTILMQ_CHECKPOINT_AFTER", 400)),
         crash=parse_crash_at(environment.get("DISTILMQ_CRASH_AT", "")),
     )

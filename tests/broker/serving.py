@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.lifeline import Call
 from distilmq_broker.logbook import open_logbook
 from distilmq_broker.mind import RunMind
+from distilmq_broker.ports import Mind
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.service import Service
 
@@ -106,11 +107,11 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, **journal_options: Any) -> Iterator[Serving]:
+def serving(folder: Path, *, mind: Callable[..., Mind] = RunMind, **journal_options: Any) -> Iterator[Serving]:
     """Runs a service until the block ends; whatever it raised is raised here."""
     server = Serving(folder, f"ipc:///tmp/distilmq-test-{uuid.uuid4().hex[:8]}")
     started = threading.Event()
-    server.thread = threading.Thread(target=_serve, args=(server, started, journal_options), name="service")
+    server.thread = threading.Thread(target=_serve, args=(server, started, mind, journal_options), name="service")
     server.thread.start()
     assert started.wait(PATIENCE)
     try:
@@ -124,7 +125,9 @@ def serving(folder: Path, **journal_options: Any) -> Iterator[Serving]:
         raise server.error
 
 
-def _serve(server: Serving, started: threading.Event, journal_options: dict[str, Any]) -> None:
+def _serve(
+    server: Serving, started: threading.Event, mind: Callable[..., Mind], journal_options: dict[str, Any]
+) -> None:
     try:
         folder = RunFolder(server.folder)
         folder.make()
@@ -145,7 +148,7 @@ def _serve(server: Serving, started: threading.Event, journal_options: dict[str,
             journal=journal,
             clock=clock,
             calls=server.switchboard,
-            make_mind=lambda plan: RunMind(plan, epoch=journal.epoch, run=server.folder.name),
+            make_mind=lambda plan: mind(plan, epoch=journal.epoch, run=server.folder.name),
             make_launcher=lambda plan: server.launcher,
             make_router=lambda plan: RoutingProcess(plan.routes, output=folder.workers_log),
             prepare=prepare,

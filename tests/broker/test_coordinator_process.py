@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from distilmq.protocol import messages
 from distilmq_broker.coordinator_process import JOURNAL, LOCKED
+from distilmq_broker.crash_points import POINTS
 from tests.broker.recorded import journal_in, places_of, rows_of
 from tests.broker.serving import Client, Worker, chain, place_of
 
@@ -189,14 +191,14 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, start: _Start) ->
     assert said == f"cannot make {tmp_path}/cache/test/run: Not a directory\n"
 
 
-@pytest.mark.parametrize("point", ["before_payload", "before_commit", "before_ack", "before_send"])
+@pytest.mark.parametrize("point", POINTS)
 def test_nothing_is_lost_in_a_crash_at(start: _Start, point: str) -> None:
     """A worker keeps each result until it is acknowledged, and offers it again to the next coordinator."""
     acknowledged: list[int] = []
     held: list[tuple[messages.Lease, int]] = []
     plan = chain("load", "keep")
-    for crash in (f"{point}:1", f"{point}:3", f"{point}:6"):
-        program = start(DISTILMQ_CRASH_AT=crash)
+    for crash in (f"{point}:1", f"{point}:4"):
+        program = start(DISTILMQ_CRASH_AT=crash, DISTILMQ_ROTATE_AT="3000", DISTILMQ_CHECKPOINT_AFTER="2")
         with Client(program.endpoint) as client, Worker(program.endpoint) as worker:
             client.submit(plan)
             assign = worker.join()
@@ -217,6 +219,48 @@ def test_nothing_is_lost_in_a_crash_at(start: _Start, point: str) -> None:
             places = places_of(journal, "load")
             assert places == list(range(len(places)))
             assert set(acknowledged) <= set(places)
+
+
+def test_a_full_disk_pauses_the_run_until_there_is_room(start: _Start) -> None:
+    program = start()
+    with Client(program.endpoint) as client, Worker(program.endpoint) as worker:
+        client.submit(chain("load"))
+        client.send(messages.Watch(session=client.session))
+        worker.join()
+        batch, _ = worker.batch()
+        _, most = resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        worker.give(batch.lease, rows_of("load", 0))
+        paused = _until(lambda: [shown for shown in client.waiting(messages.Progress) if shown.state == "paused"])
+        acknowledged = worker.waiting(messages.Ack)
+        resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (most, most))
+        ack, _ = worker.expect(messages.Ack)
+        batch, _ = worker.batch()
+        worker.give(batch.lease, rows_of("load", 1), last=True)
+        finished, _ = client.expect(messages.Finished)
+        rows = client.fetch("load")
+
+    assert "File too large" in paused[0].reason
+    assert str(program.folder) in paused[0].reason
+    assert acknowledged == []
+    assert ack.lease.seq_no == ()
+    assert finished.outcome == "done"
+    assert rows == [*rows_of("load", 0), *rows_of("load", 1)]
+
+
+def test_a_second_sigterm_does_not_wait_for_a_full_disk(start: _Start) -> None:
+    program = start()
+    with Client(program.endpoint) as client, Worker(program.endpoint) as worker:
+        client.submit(chain("load"))
+        client.send(messages.Watch(session=client.session))
+        worker.join()
+        batch, _ = worker.batch()
+        resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        worker.give(batch.lease, rows_of("load", 0))
+        _until(lambda: [shown for shown in client.waiting(messages.Progress) if shown.state == "paused"])
+        client.send(messages.Control(session=client.session, action="kill"))
+        finished, _ = client.expect(messages.Finished)
+
+    assert finished.outcome == "stopped"
 
 
 def test_the_log_is_json_lines_that_name_run_and_epoch(start: _Start) -> None:

@@ -11,6 +11,9 @@ import pytest
 from distilmq.protocol import codec, messages
 from distilmq.protocol.messages import ErrorInfo
 from distilmq.protocol.plan import RouteSpec, encode_plan
+from distilmq_broker.core.commands import Command
+from distilmq_broker.core.events import BatchDone, Event
+from distilmq_broker.mind import RunMind
 from tests.broker.recorded import rows_of
 from tests.broker.serving import Client, Peer, Worker, chain, place_of, serving
 
@@ -490,6 +493,66 @@ def test_answers_of_models_go_out_again_with_their_batch(tmp_path: Path) -> None
 
     assert again.answers
     assert payload[1] == b"\x91\x94\x03\xc4\x04hash\x00\xc4\x0athe answer"
+
+
+def test_a_bug_of_ours_is_told_to_the_client_logged_and_raised(tmp_path: Path) -> None:
+    class Broken(RunMind):
+        def handle(self, event: Event, now: float) -> list[Command]:
+            if isinstance(event, BatchDone):
+                raise AssertionError("an invariant does not hold")
+            return super().handle(event, now)
+
+    told: list[messages.Finished] = []
+
+    with pytest.raises(AssertionError, match="an invariant does not hold"):
+        _run_into_the_bug(tmp_path / "run", Broken, told)
+
+    (finished,) = told
+    assert finished.outcome == "failed"
+    assert finished.error is not None
+    assert (finished.error.type, finished.error.message) == ("AssertionError", "an invariant does not hold")
+    assert '"event": "bug"' in (tmp_path / "run" / "pipeline.log").read_text()
+
+
+def test_a_damaged_journal_ends_the_run_and_says_where(tmp_path: Path) -> None:
+    plan = chain("load", "keep")
+    with serving(tmp_path / "run") as server, Client(server.endpoint) as client, Worker(server.endpoint) as worker:
+        client.submit(plan)
+        worker.join()
+        batch, _ = worker.batch()
+        worker.give(batch.lease, rows_of("load", 0))
+        worker.expect(messages.Ack)
+    segment = tmp_path / "run" / "segments" / "000001.seg"
+    segment.write_bytes(bytes(segment.stat().st_size))
+
+    with serving(tmp_path / "run") as server, Client(server.endpoint) as client:
+        client.submit(plan)
+        workers = [Worker(server.endpoint) for _ in range(2)]
+        for worker in workers:
+            worker.join()
+        finished, _ = client.expect(messages.Finished)
+        stopped = [worker.expect(messages.Stop)[0].now for worker in workers]
+        for worker in workers:
+            worker.connection.close()
+
+    assert finished.outcome == "failed"
+    assert finished.error is not None
+    assert "batch 0 of step 'load'" in finished.error.message
+    assert "a block of zeros" in finished.error.message
+    assert stopped == [True, True]
+
+
+def _run_into_the_bug(folder: Path, mind: type[RunMind], told: list[messages.Finished]) -> None:
+    with (
+        serving(folder, mind=mind) as server,
+        Client(server.endpoint) as client,
+        Worker(server.endpoint) as worker,
+    ):
+        client.submit(chain("load"))
+        worker.join()
+        batch, _ = worker.batch()
+        worker.give(batch.lease, rows_of("load", 0))
+        told.append(client.expect(messages.Finished)[0])
 
 
 def _run_to_the_end(folder: Path, *, batches: int) -> None:

@@ -18,7 +18,7 @@ from distilmq.errors import JournalError
 from distilmq_broker.crash_points import CrashPoints
 
 ROTATE_AT = 256 * 1024 * 1024
-KEPT_IN_MEMORY = 4 * 1024 * 1024
+KEPT_IN_MEMORY = 16 * 1024 * 1024
 """Bytes of the payloads written last that are read without the disk."""
 _SUFFIX = ".seg"
 _OPEN_FILES = 64
@@ -112,8 +112,6 @@ class Segments:
         for segment in list(self._buffered):
             self._write(segment, self._buffered[segment])
             del self._buffered[segment]
-            if self._buffered:
-                self._crash.reach("rotation")
         while self._bytes_in_memory > self._keep_bytes:
             _, data = self._in_memory.popitem(last=False)
             self._bytes_in_memory -= len(data)
@@ -155,6 +153,8 @@ class Segments:
         self.grown[segment] = end
 
     def _create(self, segment: int) -> int:
+        if self.sizes:
+            self._crash.reach("rotation")
         try:
             descriptor = os.open(self.path(segment), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:

@@ -35,7 +35,7 @@ from distilmq_broker.core.facts import (
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.ports import Clock
 
-_CHECKPOINT_AFTER = 400
+CHECKPOINT_AFTER = 400
 """Commits between two checkpoints of the write-ahead log."""
 
 
@@ -50,6 +50,7 @@ class SqliteJournal:
         endpoint: str = "",
         power: bool = False,
         rotate_at: int = ROTATE_AT,
+        checkpoint_after: int = CHECKPOINT_AFTER,
         crash: CrashPoints | None = None,
     ) -> None:
         self.folder = folder
@@ -64,6 +65,7 @@ class SqliteJournal:
         self._answered: dict[str, int] = {}
         """Steps that have recorded answers."""
         self._commits = 0
+        self._checkpoint_after = checkpoint_after
         segments = folder / "segments"
         with ledger_errors(segments):
             segments.mkdir(mode=0o700, exist_ok=True)
@@ -132,7 +134,7 @@ class SqliteJournal:
         self._counts.clear()
         self.segments.grown.clear()
         self._commits += 1
-        if self._wal and self._commits % _CHECKPOINT_AFTER == 0:
+        if self._wal and self._commits % self._checkpoint_after == 0:
             self._checkpoint()
 
     def note_steps(self, steps: Sequence[StepSpec]) -> None:
