@@ -1,4 +1,4 @@
-"""A small chain of steps, each of whose batches is known beforehand: what was done is compared with what is recorded."""
+"""A small chain of steps whose batches are all known beforehand: what was done is compared with what is recorded."""
 
 from __future__ import annotations
 
