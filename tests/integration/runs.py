@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
@@ -115,6 +116,13 @@ class Script:
     @property
     def run_dirs(self) -> list[Path]:
         return sorted(path.parent for path in self.cache.glob("*/*/ledger.db"))
+
+    def answers(self) -> int:
+        """How many answers of models wait in the ledger for their batch."""
+        with closing(
+            sqlite3.connect(f"file:{self.run_dirs[-1] / 'ledger.db'}?mode=ro", uri=True, timeout=10)
+        ) as ledger:
+            return int(ledger.execute("SELECT count(*) FROM answer").fetchone()[0])
 
     def recorded(self, run_dir: Path | None = None) -> list[tuple[str, str, int]]:
         """Step, number and part of the batches in the ledger."""
