@@ -55,6 +55,8 @@ class ProviderServer:
     """The answer to a prompt; None is a refusal."""
     asked: list[Asked] = field(default_factory=list)
     """Every request to a model, in the order in which they came."""
+    latency: float = 0.0
+    """Seconds that an answer takes."""
     most_at_once: int = 0
     """How many requests were being answered at the same time, at most."""
 
@@ -63,6 +65,7 @@ class ProviderServer:
         self._open = threading.Event()
         self._open.set()
         self._now = 0
+        self._free = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="provider-server")
         self._thread.start()
@@ -92,8 +95,9 @@ class ProviderServer:
         """Lets requests whose prompt holds a text fail: the next `times`, or all of them."""
         self._faults.append(Fault(text, status, message, code, retry_after, times, hang_up))
 
-    def hold(self) -> None:
-        """Keeps answers back until `release`."""
+    def hold(self, *, after: int = 0) -> None:
+        """Keeps answers back until `release`, but for the next few."""
+        self._free = after
         self._open.clear()
 
     def release(self) -> None:
@@ -195,8 +199,10 @@ class ProviderServer:
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
-            while not self._open.is_set():
+            await asyncio.sleep(self.latency)
+            while not self._open.is_set() and self._free <= 0:
                 await asyncio.sleep(0.005)
+            self._free -= 1
         finally:
             self._now -= 1
         if request.headers.get("Authorization") != f"Bearer {KEY}":
