@@ -42,16 +42,25 @@ class Reference:
     def _run(self, plan: Plan, spec: StepSpec) -> list[list[Row]]:
         if spec.kind == "generator":
             return [[Row(value, {}, {}) for value in values] for values in self._process(spec.name, {})]
-        runs = {p: [b for b, to in zip(self._done[p], self._sent[p], strict=True) if spec.name in to] for p in spec.predecessors}
+        runs = {
+            p: [b for b, to in zip(self._done[p], self._sent[p], strict=True) if spec.name in to]
+            for p in spec.predecessors
+        }
         flat = {p: [row for rows in each for row in rows] for p, each in runs.items()}
-        ends = range(0, max(map(len, flat.values())), max(1, sum(map(len, flat.values()))) if spec.kind == "global" else spec.size)
+        ends = range(
+            0,
+            max(map(len, flat.values())),
+            max(1, sum(map(len, flat.values()))) if spec.kind == "global" else spec.size,
+        )
         if spec.name in self._paths.forks:
             return [self._call(spec, inputs) for inputs in self._aligned(spec, flat, self._paths.forks[spec.name])]
         if len(flat) > 1 or spec.kind == "global":
             return [self._call(spec, {p: rows[at : at + ends.step] for p, rows in flat.items()}) for at in ends]
         [above], walls = flat, self._paths.walls(spec.name)
         if plan.step(above).kind == "global" or plan.step(above).size % spec.size:
-            runs[above] = [list(run) for _, run in groupby(flat[above], lambda row: [row.batch[wall] for wall in walls])]
+            runs[above] = [
+                list(run) for _, run in groupby(flat[above], lambda row: [row.batch[wall] for wall in walls])
+            ]
         cuts = [rows[at : at + spec.size] for rows in runs[above] for at in range(0, len(rows), spec.size)]
         return [self._call(spec, {above: rows}) for rows in cuts]
 
@@ -66,7 +75,12 @@ class Reference:
 
     def _aligned(self, join: StepSpec, flat: Inputs, fork: str) -> list[Inputs]:
         ruler, walls = [row for rows in self._done[fork] for row in rows], self._paths.walls(join.name)
-        inner = {place for rows in flat.values() for row in rows for place in range(row.origin[fork][0] + 1, row.origin[fork][1])}
+        inner = {
+            place
+            for rows in flat.values()
+            for row in rows
+            for place in range(row.origin[fork][0] + 1, row.origin[fork][1])
+        }
         taken, last = list[Inputs](), None
         for low, high in pairwise(place for place in range(len(ruler) + 1) if place not in inner):
             span = {p: [row for row in rows if low <= row.origin[fork][0] < high] for p, rows in flat.items()}

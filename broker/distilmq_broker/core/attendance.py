@@ -120,6 +120,9 @@ class Attendance:
             return
         session.beats += 1
         if session.stopping:
+            if session.beats >= policy.STOP_PATIENCE:
+                self._losses.condemn(session, counted=False, why="it was told to stop and does not")
+                return
             if session.beats % policy.WHO_AFTER == 0:
                 self._run.send(session.id, Stop())
         elif session.step is not None and not session.ready and session.beats % policy.WHO_AFTER == 0:
@@ -195,6 +198,10 @@ class Attendance:
         state = self._run.flow.step(event.step or "")
         held = [lease for lease in event.held if state is not None and lease.step == state.name]
         wanted = state is not None and self._run.stages.loaded(state) and len(state.sessions) < state.place.replicas
+        if state is not None and state.source is not None and not wanted:
+            # What it holds can never be taken, so it would wait for its Ack for ever.
+            self._losses.condemn(session, counted=False, why="another process is this generator by now")
+            return
         if state is None or not wanted:
             session.step = None if state is None else state.place.index
             self._stop(session)

@@ -115,18 +115,24 @@ class Coordinator:
         self._expire(now)
         if run.mode is Mode.RUNNING:
             self._finish_steps()
-            if run.may_hand_out:
-                self._dispatch.assign()
-                for state in run.flow.steps:
-                    if state.dirty and run.stages.loaded(state):
-                        state.dirty = False
-                        self._dispatch.hand_out(state, now)
-                self._dispatch.feed(now)
+            while run.may_hand_out and self._hand_out(now):
+                pass
         elif run.mode is Mode.DRAINING:
             if all(state.finished or run.flow.finish(state) for state in run.flow.steps):
                 self._ending.finish()
             else:
                 self._ending.drained(now)
+
+    def _hand_out(self, now: float) -> bool:
+        """Hands out what can be; tells whether that made more possible."""
+        run = self.run
+        self._dispatch.assign()
+        for state in run.flow.steps:
+            if state.dirty and run.stages.loaded(state):
+                state.dirty = False
+                self._dispatch.hand_out(state, now)
+        self._dispatch.feed(now)
+        return any(state.dirty and run.stages.loaded(state) for state in run.flow.steps)
 
     def _finish_steps(self) -> None:
         run = self.run
@@ -199,7 +205,12 @@ class Coordinator:
     def _batch_failed(self, event: events.BatchFailed, now: float) -> None:
         state = self.run.flow.step(event.lease.step)
         work = None if state is None else self.run.flow.find(state, (event.lease.seq_no, event.lease.part))
-        if state is not None and work is not None and (state.source is None or work.holder == event.session):
+        if state is None:
+            return
+        if work is None:
+            # Another worker has done it meanwhile: this one may forget it.
+            self.run.send(event.session, Ack(lease=event.lease))
+        elif state.source is None or work.holder == event.session:
             self._ending.fail(event.lease.step, event.error)
 
     def _batch_returned(self, event: events.BatchReturned, now: float) -> None:

@@ -96,6 +96,9 @@ class Flow:
         state.dirty = True
         for index in state.place.successors:
             self.steps[index].dirty = True
+        self._touch_ordered(state)
+
+    def _touch_ordered(self, state: StepState) -> None:
         for index in state.place.ordered_after:
             self.steps[index].dirty = True
 
@@ -118,7 +121,11 @@ class Flow:
         return StepState(place, buffer_for(place, self.topology), Leases(watched), source)
 
     def _cut(self, state: StepState) -> Work | None:
+        before = state.buffer.low(self.delivered) if state.place.ordered_after else END
         cut = state.buffer.take(self.delivered)
+        if before != END and (state.buffer.low(self.delivered) if cut is None else cut.seq_no) > before:
+            # It passed rows that nobody will take: whoever waits for the order of rows may go on.
+            self._touch_ordered(state)
         if cut is None:
             return None
         deaths = state.deaths.pop((cut.seq_no, 0), 0) if state.deaths else 0

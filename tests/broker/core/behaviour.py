@@ -35,7 +35,10 @@ class Behaviour:
         if not inputs:
             return self.batches(step)
         manner = self.manners.get(step, "map")
-        rows = [tuple((name, each[i] if i < len(each) else None) for name, each in inputs.items()) for i in range(longest(inputs))]
+        rows = [
+            tuple((name, each[i] if i < len(each) else None) for name, each in inputs.items())
+            for i in range(longest(inputs))
+        ]
         if manner == "summary":
             return [f"{step}:{digest(step, rows):08x}"]
         if manner == "nothing":

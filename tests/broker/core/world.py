@@ -24,7 +24,7 @@ from tests.broker.core.journal import MemoryJournal
 from tests.broker.core.worker import Delivery, SimulatedWorker
 
 HOST = "host"
-MOST_ACTIONS = 200_000
+MOST_ACTIONS = 20_000
 PATIENCE = 400
 """Ticks without any other action after which the run counts as hanging."""
 

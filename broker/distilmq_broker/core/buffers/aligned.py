@@ -263,7 +263,10 @@ class Aligned:
             room = self._size - max(batch.counts[place] for place, pieces in enumerate(heads) if pieces)
             end = min(end, at + room)
         else:
-            sums = [batch.counts[place] + sum(piece.rows_before(end) for piece in pieces) for place, pieces in enumerate(heads)]
+            sums = [
+                batch.counts[place] + sum(piece.rows_before(end) for piece in pieces)
+                for place, pieces in enumerate(heads)
+            ]
             if max(sums) > self._size and any(batch.counts):
                 end = at
         if end <= at:
