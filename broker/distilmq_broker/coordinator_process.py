@@ -15,7 +15,7 @@ from distilmq_broker.adapters.process_launcher import ProcessLauncher
 from distilmq_broker.adapters.processes import adopt_orphans, end_descendants
 from distilmq_broker.adapters.repair import repair
 from distilmq_broker.adapters.routing_process import RoutingProcess
-from distilmq_broker.adapters.run_lock import RunLock, RunLockedError
+from distilmq_broker.adapters.run_lock import RunLockedError, await_lock
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
 from distilmq_broker.adoption import Adoption
@@ -47,7 +47,8 @@ def _run(settings: BrokerSettings) -> int:
     folder = RunFolder(settings.folder)
     folder.make()
     with ExitStack() as stack:
-        lock = RunLock(settings.folder)
+        lifeline = Lifeline(0 if settings.lifeline else None)
+        lock = await_lock(settings.folder, lifeline.cut_within)
         stack.callback(lock.release)
         log = open_logbook(folder.log_file, run=settings.run)
         stack.callback(log.close)
@@ -71,7 +72,6 @@ def _run(settings: BrokerSettings) -> int:
         _raise_file_limit()
         adopt_orphans()
         stack.callback(end_descendants)
-        lifeline = Lifeline(0 if settings.lifeline else None)
         listener = listen(settings.endpoint)
         stack.callback(listener.close)
         adoption = Adoption(journal, cache_dir=settings.cache_dir, log=log)
@@ -97,6 +97,7 @@ def _run(settings: BrokerSettings) -> int:
             prepare=prepare,
             crash=settings.crash,
             log=log,
+            client_gone=lock.leave,
         )
         log.info("coordinator_started", pid=os.getpid(), endpoint=settings.endpoint, python=sys.version.split()[0])
         try:

@@ -6,6 +6,7 @@ Handlers do nothing: Python writes the signal's number to a pipe, and the loop r
 from __future__ import annotations
 
 import os
+import select
 import signal
 from types import FrameType
 from typing import Literal, Protocol
@@ -49,6 +50,11 @@ class Lifeline:
             self._stdin = None
             found.append("client_gone")
         return found
+
+    def cut_within(self, seconds: float) -> bool:
+        """Waits, for at most so long, for the client to be gone or for a signal to end; says whether it came."""
+        readable, _, _ = select.select(self.filenos(), [], [], seconds)
+        return any(call != "child_ended" for call in self.calls(set(readable)))
 
     def close(self) -> None:
         """Gives the signals back."""

@@ -54,6 +54,7 @@ class Service:
         prepare: Callable[[Plan], list[messages.Note]],
         crash: CrashPoints,
         log: Logbook,
+        client_gone: Callable[[], None] = lambda: None,
     ) -> None:
         self._run_id = run_id
         self._folder = folder
@@ -67,6 +68,7 @@ class Service:
         self._prepare = prepare
         self._crash = crash
         self._log = log
+        self._client_gone = client_gone
         self._leave_by: float | None = None
         self._stops = 0
         self._resumed = 0
@@ -145,6 +147,7 @@ class Service:
         match call:
             case "client_gone":
                 self._log.info("client_gone")
+                self._client_gone()
                 self.desk.closing = True
                 if run is not None and not over:
                     run.stop()

@@ -8,6 +8,7 @@ from distilmq.protocol import messages
 from distilmq.protocol.messages import ErrorInfo
 from distilmq_broker.core import events
 from distilmq_broker.core.events import Event
+from distilmq_broker.payloads import array_length
 from distilmq_broker.sessions import Member, Sessions
 
 
@@ -54,17 +55,3 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             return events.WorkerExited(session, 0, expected=True)
         case _:
             return None
-
-
-def array_length(payload: bytes) -> int | None:
-    """How many elements a msgpack array says it has; None for anything else."""
-    if not payload:
-        return None
-    first = payload[0]
-    if first & 0xF0 == 0x90:
-        return first & 0x0F
-    if first == 0xDC and len(payload) >= 3:
-        return int.from_bytes(payload[1:3], "big")
-    if first == 0xDD and len(payload) >= 5:
-        return int.from_bytes(payload[1:5], "big")
-    return None

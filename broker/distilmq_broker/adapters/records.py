@@ -24,6 +24,7 @@ from distilmq_broker.adapters import ledger_rows
 from distilmq_broker.adapters.ledger import BURIED, DONE, HALVED, ledger_errors
 from distilmq_broker.adapters.segments import Place, Segments
 from distilmq_broker.core.facts import Fact, RouteRecorded, Slice
+from distilmq_broker.payloads import join_payloads
 
 _KEPT_PLACES = 4096
 _KEPT_SPLITS = 8
@@ -75,24 +76,12 @@ class Records:
         places = self._stored(step, seq_no).places
         if len(places) == 1:
             return self._read(step, seq_no, places[0])
-        return join_rows([row for place in places for row in _rows_of(step, seq_no, self._read(step, seq_no, place))])
+        return self._joined([self._read(step, seq_no, place) for place in places])
 
     def rows(self, slices: Iterable[Slice]) -> bytes:
         """The rows of some slices, joined: a msgpack array of rows."""
-        wanted = list(slices)
-        if len(wanted) == 1 and wanted[0].start == 0:
-            only = wanted[0]
-            if only.stop == self._stored(only.step, only.seq_no).rows:
-                return self.payload(only.step, only.seq_no)
-        joined: list[bytes] = []
-        for part in wanted:
-            rows = self._split(part.step, part.seq_no)
-            if part.stop > len(rows):
-                raise JournalError(
-                    f"batch {show(part.seq_no)} of step {part.step!r} has {len(rows)} rows, not {part.stop}"
-                )
-            joined.extend(rows[part.start : part.stop])
-        return join_rows(joined)
+        pieces = [self._piece(part) for part in slices]
+        return pieces[0] if len(pieces) == 1 else self._joined(pieces)
 
     def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
         """Recorded answers for rows in these slices: row (counted over the slices), key, occurrence, answer."""
@@ -181,6 +170,20 @@ class Records:
         if stored is None:
             raise JournalError(f"{self._path}: batch {show(seq_no)} of step {step!r} is not recorded")
         return stored
+
+    def _piece(self, part: Slice) -> bytes:
+        if part.start == 0 and part.stop == self._stored(part.step, part.seq_no).rows:
+            return self.payload(part.step, part.seq_no)
+        rows = self._split(part.step, part.seq_no)
+        if part.stop > len(rows):
+            raise JournalError(f"batch {show(part.seq_no)} of step {part.step!r} has {len(rows)} rows, not {part.stop}")
+        return join_rows(rows[part.start : part.stop])
+
+    def _joined(self, pieces: list[bytes]) -> bytes:
+        try:
+            return join_payloads(pieces)
+        except ValueError as error:
+            raise JournalError(f"{self._path}: {error}") from error
 
     def _split(self, step: str, seq_no: SeqNo) -> list[bytes]:
         rows = self._splits.get((step, seq_no))

@@ -6,14 +6,25 @@ import fcntl
 import json
 import os
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from distilmq.errors import JournalError
 
+_GRACE = 2.0
+"""Seconds in which a coordinator notices that its client is gone."""
+_PAUSE = 0.05
+
 
 class RunLockedError(JournalError):
     """Another coordinator has this run; the message says which, and how to attach."""
+
+    def __init__(self, message: str, *, leaving: bool = False) -> None:
+        super().__init__(message)
+        self.leaving = leaving
+        """Its client is gone: it finishes what is in hand and leaves by itself."""
 
 
 class RunLock:
@@ -27,11 +38,17 @@ class RunLock:
         except OSError as error:
             holder = _read(self._descriptor)
             os.close(self._descriptor)
-            raise RunLockedError(_refusal(folder, holder)) from error
+            raise RunLockedError(_refusal(folder, holder), leaving=bool(holder.get("leaving"))) from error
 
     def describe(self, *, epoch: int, endpoint: str) -> None:
         """Writes down who holds the lock."""
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "epoch": epoch, "endpoint": endpoint}
+        self._write({"host": socket.gethostname(), "pid": os.getpid(), "epoch": epoch, "endpoint": endpoint})
+
+    def leave(self) -> None:
+        """Writes down that the holder will be gone soon, so that the next one waits for it."""
+        self._write({**_read(self._descriptor), "leaving": True})
+
+    def _write(self, holder: dict[str, Any]) -> None:
         try:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
@@ -41,6 +58,25 @@ class RunLock:
     def release(self) -> None:
         """Lets another coordinator have the run."""
         os.close(self._descriptor)
+
+
+def await_lock(folder: Path, give_up: Callable[[float], bool]) -> RunLock:
+    """The lock of a run's folder, also when the coordinator of a client that is gone still has it: it is waited for.
+
+    Args:
+        folder: of the run.
+        give_up: waits for so many seconds, and says whether nobody wants the run any more.
+
+    Raises:
+        RunLockedError: another coordinator has the run, and its client is there.
+    """
+    deadline = time.monotonic() + _GRACE
+    while True:
+        try:
+            return RunLock(folder)
+        except RunLockedError as error:
+            if give_up(_PAUSE) or not (error.leaving or time.monotonic() < deadline):
+                raise
 
 
 def read_lock(folder: Path) -> dict[str, Any]:
