@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from pathlib import Path
@@ -60,8 +61,6 @@ def test_a_killed_run_goes_on_when_the_script_runs_again(tmp_path: Path, victim:
     if victim == "coordinator":
         of_kind(pid, "coordinator")[0].send_signal(signal.SIGKILL)
     elif victim == "script":
-        import os
-
         os.kill(pid, signal.SIGKILL)
     else:
         kill_tree(pid)
@@ -79,8 +78,6 @@ def test_a_killed_worker_is_replaced_and_its_batch_goes_on(tmp_path: Path) -> No
     script = Script(tmp_path / "run", GATED)
     pid = halfway(script)
     gated = next(entry for entry in script.worked if 60 in entry["rows"])  # type: ignore[operator]
-
-    import os
 
     os.kill(int(gated["pid"]), signal.SIGKILL)  # type: ignore[call-overload]
     until(lambda: doubled(script)[tuple(range(60, 65))] == 2, "the batch is handed out again", 10)
@@ -150,3 +147,17 @@ def test_use_cache_false_of_a_step_runs_it_and_what_follows_again(tmp_path: Path
     assert set(doubled(script).values()) == {1}
     assert Counter(tuple(e["rows"]) for e in script.worked if e["step"] == "add_one").most_common(1)[0][1] == 2  # type: ignore[arg-type]
     assert rows_of(script) == EXPECTED
+
+
+def test_a_script_run_again_at_once_waits_for_the_coordinator_of_the_killed_one(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", GATED)
+    pid = halfway(script)
+    os.kill(pid, signal.SIGKILL)
+
+    again = script.start()
+    until(lambda: any("leaving" in path.read_text() for path in script.cache.glob("*/*/lock")), "it waits", 20)
+    (script.folder / "gate").touch()
+
+    assert again.wait(60) == 0
+    assert rows_of(script) == EXPECTED
+    assert max(doubled(script).values()) == 1, "the batch in hand was finished, and used"
