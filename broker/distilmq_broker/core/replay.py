@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from distilmq.protocol.seq_no import SeqNo
-from distilmq_broker.core.chunks import Chunk
+from distilmq_broker.core.chunks import Chunk, Cut
 from distilmq_broker.core.facts import (
     AnswerRecorded,
     BatchHalved,
@@ -15,13 +15,17 @@ from distilmq_broker.core.facts import (
     Fact,
     RouteRecorded,
     RowsBuried,
+    Slice,
+    Span,
 )
 from distilmq_broker.core.flow import Flow
 from distilmq_broker.core.leases import Key, Work
 from distilmq_broker.core.parts import leaves, rebuilt
 from distilmq_broker.core.sources import Source, ordinal
-from distilmq_broker.core.spans import of_output
+from distilmq_broker.core.spans import of_input, of_output
 from distilmq_broker.core.steps import StepState
+
+Inputs = tuple[tuple[Slice, ...], ...]
 
 
 @dataclass(slots=True)
@@ -49,8 +53,9 @@ def replay(flow: Flow, facts: Iterable[Fact]) -> None:
         for seq_no, halves in story.halved.items():
             if 0 in halves:
                 state.buffer.forget(seq_no, halves[0].inputs, rebuilt(seq_no, halves[0].inputs, ()).rows)
+    chunks: dict[tuple[str, SeqNo], Chunk] = {}
     for state, story in zip(flow.steps, stories, strict=True):
-        _Replayer(flow, state, story).replay()
+        _Replayer(flow, state, story, chunks).replay()
 
 
 def _note(story: _Story, fact: Fact) -> None:
@@ -75,10 +80,13 @@ def _taken(fact: BatchRecorded | RowsBuried) -> int:
 class _Replayer:
     """One step; its predecessors are replayed already."""
 
-    def __init__(self, flow: Flow, state: StepState, story: _Story) -> None:
+    def __init__(self, flow: Flow, state: StepState, story: _Story, chunks: dict[tuple[str, SeqNo], Chunk]) -> None:
         self._flow = flow
         self._state = state
         self._story = story
+        self._chunks = chunks
+        self._forks = tuple(flow.steps[fork].name for fork in state.place.labels)
+        self._labelled = any(other.place.labels for other in flow.steps)
 
     def replay(self) -> None:
         if self._state.source is not None:
@@ -109,7 +117,7 @@ class _Replayer:
 
     def _replay_halved(self, seq_no: SeqNo, halves: dict[int, BatchHalved]) -> None:
         state = self._state
-        cuts = {part: rebuilt(seq_no, fact.inputs, fact.span) for part, fact in halves.items()}
+        cuts = {part: self._rebuilt(seq_no, fact) for part, fact in halves.items()}
         ends = leaves(cuts[0], 0, cuts)
         state.parts.split(cuts[0], 0)
         state.parts.halved[seq_no].open = len(ends)
@@ -125,16 +133,40 @@ class _Replayer:
                 span = of_output(whole.whole.span, whole.whole.rows, whole.rows)
                 self._hand_on(Chunk(state.name, seq_no, whole.rows, span))
 
+    def _rebuilt(self, seq_no: SeqNo, fact: BatchHalved) -> Cut:
+        cut = rebuilt(seq_no, fact.inputs, fact.span)
+        return replace(cut, span=self._labels(fact.inputs, fact.span, cut.rows))
+
     def _count(self, fact: BatchRecorded | RowsBuried) -> None:
         counts = self._state.counts
         counts.rows_in += _taken(fact)
         counts.failed_rows += len(fact.failures) if isinstance(fact, BatchRecorded) else 1
 
     def _deliver(self, seq_no: SeqNo, rows: int, fact: BatchRecorded | RowsBuried) -> None:
-        self._hand_on(Chunk(self._state.name, seq_no, rows, fact.span))
+        taken = self._labels(fact.inputs, fact.span, _taken(fact))
+        self._hand_on(Chunk(self._state.name, seq_no, rows, of_output(taken, _taken(fact), rows)))
+
+    def _labels(self, inputs: Inputs, recorded: Span, taken: int) -> Span:
+        """The labels as recorded, or made anew of a batch that was recorded for a pipeline with other joins."""
+        if tuple(fork for fork, _ in recorded) == self._forks:
+            return recorded
+        chunks = self._chunks
+        pieces = [
+            [
+                (chunks[part.step, part.seq_no], part.start, part.stop)
+                for part in slices
+                if (part.step, part.seq_no) in chunks
+            ]
+            for slices in inputs
+        ]
+        counts = [sum(stop - start for _, start, stop in each) for each in pieces if each]
+        single = self._state.place.manner != "everything" or len(pieces) == 1
+        return of_input(self._forks, pieces, even=single and all(count == taken for count in counts)) if counts else ()
 
     def _hand_on(self, chunk: Chunk) -> None:
         """As when it was recorded; a batch whose successors are not chosen waits for that."""
+        if self._labelled:
+            self._chunks[chunk.step, chunk.seq_no] = chunk
         self._flow.deliver(self._state, chunk)
         chosen = self._story.routes.get(chunk.seq_no)
         if chosen is not None and self._state.unrouted.pop(chunk.seq_no) is not None:

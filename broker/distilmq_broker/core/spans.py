@@ -92,11 +92,29 @@ def of_output(span: Span, taken: int, rows: int) -> Span:
     return tuple((fork, hull(segments, rows)) for fork, segments in span)
 
 
-def of_rows(forks: Sequence[str], pieces: Sequence[tuple[Chunk, int, int]]) -> Span:
-    """The labels of rows taken from recorded batches: `(batch, start, stop)` each."""
+Piece = tuple[Chunk, int, int]
+"""Rows `start` to `stop` of a recorded batch."""
+
+
+def of_input(forks: Sequence[str], branches: Sequence[Sequence[Piece]], *, even: bool) -> Span:
+    """The labels of the rows that a batch takes from its predecessors.
+
+    Args:
+        even: the branches are paired row by row, so that any of them tells where a row came from.
+    """
     if not forks:
         return ()
-    return tuple((fork, merge(origins(chunk, fork, start, stop) for chunk, start, stop in pieces)) for fork in forks)
+    filled = [pieces for pieces in branches if pieces]
+    if even:
+        return tuple((fork, merge(_origins(fork, piece) for piece in filled[0])) for fork in forks)
+    rows = max(sum(stop - start for _, start, stop in pieces) for pieces in filled)
+    pieces = [piece for each in filled for piece in each]
+    return tuple((fork, hull(merge(_origins(fork, piece) for piece in pieces), rows)) for fork in forks)
+
+
+def _origins(fork: str, piece: Piece) -> Segments:
+    chunk, start, stop = piece
+    return origins(chunk, fork, start, stop)
 
 
 def halves(inputs: Sequence[Slice], rows: int) -> tuple[tuple[Slice, ...], tuple[Slice, ...]]:

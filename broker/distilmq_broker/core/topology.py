@@ -124,7 +124,7 @@ class Topology:
             return "everything"
         if len(before) > 1:
             return "positional" if self._forks[place] is None else "aligned"
-        upstream = self._plan.steps[before[0]]
+        upstream = self._plan.step(spec.predecessors[0])
         divides = upstream.kind != "global" and upstream.size % max(1, spec.size) == 0
         return "batchwise" if divides else "stream"
 

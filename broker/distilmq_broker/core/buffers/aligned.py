@@ -21,7 +21,7 @@ from distilmq_broker.core.buffers.ruler import Ruler
 from distilmq_broker.core.chunks import Chunk, Cut, Range, Taken, Watermark
 from distilmq_broker.core.facts import Segment, Slice
 from distilmq_broker.core.numbers import enclosing
-from distilmq_broker.core.spans import hull, merge, origins
+from distilmq_broker.core.spans import of_input, origins
 
 
 @dataclass(slots=True)
@@ -303,12 +303,8 @@ class Aligned:
         self.rows -= sum(batch.counts)
         inputs = tuple(_slices(pieces) for pieces in batch.taken)
         rows = max(batch.counts)
-        labels = [dict(_labels(self._forks, pieces)) for pieces in batch.taken if pieces]
         even = all(batch.counts[place] == rows for place in batch.present)
-        span = tuple(
-            (fork, labels[0][fork] if even else hull([s for each in labels for s in each[fork]], rows))
-            for fork in self._forks
-        )
+        span = of_input(self._forks, batch.taken, even=even)
         return Cut(batch.start, inputs, batch.present, span, rows)
 
 
@@ -320,7 +316,3 @@ def _slices(pieces: list[tuple[Chunk, int, int]]) -> tuple[Slice, ...]:
         else:
             found.append(Slice(chunk.step, chunk.seq_no, start, stop))
     return tuple(found)
-
-
-def _labels(forks: tuple[str, ...], pieces: list[tuple[Chunk, int, int]]) -> list[tuple[str, tuple[Segment, ...]]]:
-    return [(fork, merge(origins(chunk, fork, start, stop) for chunk, start, stop in pieces)) for fork in forks]

@@ -11,7 +11,7 @@ from distilmq.protocol.seq_no import SeqNo, position
 from distilmq_broker.core.chunks import Chunk, Cut, Taken, Watermark
 from distilmq_broker.core.facts import Slice
 from distilmq_broker.core.numbers import END
-from distilmq_broker.core.spans import of_rows
+from distilmq_broker.core.spans import of_input
 
 
 class Batchwise:
@@ -48,7 +48,7 @@ class Batchwise:
             heappush(self._waiting, (position(chunk.seq_no, self._depth, end), end, stop, chunk))
         self.rows -= end - start
         inputs = ((Slice(chunk.step, chunk.seq_no, start, end),),)
-        return Cut(seq_no, inputs, (0,), of_rows(self._forks, ((chunk, start, end),)), end - start)
+        return Cut(seq_no, inputs, (0,), of_input(self._forks, [[(chunk, start, end)]], even=True), end - start)
 
     def low(self, watermark: Watermark) -> SeqNo:
         """The least number of a batch still to be taken from what is here; `END` when nothing is."""

@@ -6,7 +6,7 @@ from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core.chunks import Chunk, Cut, Watermark
 from distilmq_broker.core.facts import Slice
 from distilmq_broker.core.numbers import END
-from distilmq_broker.core.spans import hull, merge, of_rows
+from distilmq_broker.core.spans import of_input
 
 
 class Everything:
@@ -36,17 +36,10 @@ class Everything:
             return None
         branches = [sorted(chunks, key=lambda chunk: chunk.seq_no) for chunks in self._chunks]
         inputs = tuple(tuple(Slice(chunk.step, chunk.seq_no, 0, chunk.rows) for chunk in chunks) for chunks in branches)
-        cut = Cut((), inputs, tuple(range(len(branches))), (), max(sum(c.rows for c in chunks) for chunks in branches))
-        if self._forks:
-            pieces = [[(chunk, 0, chunk.rows) for chunk in chunks] for chunks in branches]
-            spans = [dict(of_rows(self._forks, each)) for each in pieces if each]
-            labels = [
-                (fork, merge(span[fork] for span in spans[:1]))
-                if len(branches) == 1
-                else (fork, hull([segment for span in spans for segment in span[fork]], cut.rows))
-                for fork in self._forks
-            ]
-            cut = Cut(cut.seq_no, cut.inputs, cut.present, tuple(labels), cut.rows)
+        pieces = [[(chunk, 0, chunk.rows) for chunk in chunks] for chunks in branches]
+        rows = max(sum(chunk.rows for chunk in chunks) for chunks in branches)
+        span = of_input(self._forks, pieces, even=len(branches) == 1)
+        cut = Cut((), inputs, tuple(range(len(branches))), span, rows)
         self._done = True
         self.rows = 0
         self._chunks = [[] for _ in self._sources]

@@ -14,7 +14,7 @@ from distilmq.protocol.seq_no import SeqNo, position
 from distilmq_broker.core.chunks import Chunk, Cut, Taken, Watermark
 from distilmq_broker.core.facts import Slice
 from distilmq_broker.core.numbers import END, enclosing
-from distilmq_broker.core.spans import of_rows
+from distilmq_broker.core.spans import of_input
 
 _Piece = tuple[Chunk, int, int]
 
@@ -119,4 +119,4 @@ class Stream:
         chunk, start, _ = pieces[0]
         slices = tuple(Slice(chunk.step, chunk.seq_no, start, stop) for chunk, start, stop in pieces)
         seq_no = position(chunk.seq_no, self._depth, start)
-        return Cut(seq_no, (slices,), (0,), of_rows(self._forks, pieces), rows)
+        return Cut(seq_no, (slices,), (0,), of_input(self._forks, [pieces], even=True), rows)
