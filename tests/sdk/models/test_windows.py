@@ -51,3 +51,33 @@ def test_no_provider_is_imported_before_it_is_loaded() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("library", "code", "fix"),
+    [
+        ("mistralai.client", "MistralLLM(model='m', api_key='k')", 'pip install "distilmq[mistralai]"'),
+        ("google.genai", "VertexAILLM(model='gemini-1.0-pro')", 'pip install "distilmq[vertexai]"'),
+        ("xllamacpp", "LlamaCppLLM(model_path='m.gguf')", 'pip install "distilmq[llama-cpp]"'),
+    ],
+)
+def test_a_missing_library_is_named_with_what_installs_it(library: str, code: str, fix: str) -> None:
+    script = (
+        f"import sys; sys.modules[{library!r}] = None\n"
+        "from distilmq.models import LlamaCppLLM, MistralLLM, VertexAILLM\n"
+        f"{code}.load()"
+    )
+
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert found.stderr.splitlines()[-1].startswith("ImportError: ")
+    assert fix in found.stderr
+
+
+def test_a_local_model_saved_by_distilabel_loads_without_its_path() -> None:
+    info = {"module": "distilabel.models.llms.llamacpp", "name": "LlamaCppLLM"}
+
+    llm = models.LLM.from_dict({"n_ctx": 512, "use_magpie_template": False, "type_info": info})
+
+    assert isinstance(llm, models.LlamaCppLLM)
+    assert llm.model_path is None

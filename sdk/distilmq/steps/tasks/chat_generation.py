@@ -6,7 +6,7 @@ from typing import Any
 
 from distilmq.errors import DistilmqUserError
 from distilmq.steps.tasks.base import Task
-from distilmq.steps.tasks.text_generation import is_conversation
+from distilmq.steps.tasks.conversations import is_conversation
 from distilmq.typing import ChatType, StepColumns
 
 

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from distilmq.errors import DistilmqUserError
 from distilmq.steps.tasks.base import Task
+from distilmq.steps.tasks.chat_generation import ChatGeneration  # pipelines saved by distilabel look for it here
+from distilmq.steps.tasks.conversations import is_conversation
 from distilmq.typing import ChatType, StepColumns
 from distilmq.utils.not_yet import window
 
@@ -141,10 +143,4 @@ def _compiled(template: str) -> Template:
     return Template(template)
 
 
-def is_conversation(value: Any) -> bool:
-    """Whether a value is a list of messages, each with a role and content."""
-    return (
-        isinstance(value, list)
-        and bool(value)  # pyright: ignore[reportUnknownArgumentType]  # a list of anything
-        and all(isinstance(item, dict) and "role" in item and "content" in item for item in value)  # pyright: ignore[reportUnknownVariableType]  # ditto
-    )
+__all__ = ["ChatGeneration", "TextGeneration"]
