@@ -39,9 +39,11 @@ class Fetches:
     def serve(self, *, over: bool) -> None:
         """Sends what there is; `over` says that the run has ended and nothing more will come."""
         for key in list(self._requests):
-            self._serve(*key, self._requests[key], over=over)
-            if not self._requests[key].credit:
-                del self._requests[key]
+            # One that meets a damaged record is over: going on behind it would leave rows out.
+            request = self._requests.pop(key)
+            self._serve(*key, request, over=over)
+            if request.credit:
+                self._requests[key] = request
 
     @property
     def waiting(self) -> bool:
@@ -68,9 +70,9 @@ class Fetches:
         for seq_no, rows in self._available(step, request.cursor, limit):
             if not request.credit:
                 return
+            payload = self._journal.payload(step, seq_no)
             request.cursor = sort_key(seq_no) or BEGINNING
             request.credit -= 1
-            payload = self._journal.payload(step, seq_no)
             self._post.send(session, Rows(step=step, cursor=request.cursor, rows=rows), [payload])
         if limit is None and request.credit:
             self._post.send(session, Rows(step=step, cursor=request.cursor, rows=0, last=True))

@@ -542,6 +542,27 @@ def test_a_damaged_journal_ends_the_run_and_says_where(tmp_path: Path) -> None:
     assert stopped == [True, True]
 
 
+def test_a_fetch_that_meets_a_damaged_record_ends_there(tmp_path: Path) -> None:
+    _run_to_the_end(tmp_path / "run", batches=3)
+    segment = tmp_path / "run" / "segments" / "000001.seg"
+    content = bytearray(segment.read_bytes())
+    third = len(content) // 3
+    content[third : 2 * third] = bytes(third)
+    segment.write_bytes(content)
+
+    with serving(tmp_path / "run") as server, Client(server.endpoint) as client:
+        client.submit(chain("load"))
+        before, _ = client.expect(messages.Finished)
+        client.send(messages.Fetch(session=client.session, step="load", credit=8))
+        after, _ = client.expect(messages.Finished)
+        rows = client.waiting(messages.Rows)
+
+    assert (before.outcome, after.outcome) == ("done", "failed")
+    assert after.error is not None
+    assert "batch 1 of step 'load'" in after.error.message
+    assert [(answer.rows, answer.last) for answer in rows] == [(5, False)]
+
+
 def _run_into_the_bug(folder: Path, mind: type[RunMind], told: list[messages.Finished]) -> None:
     with (
         serving(folder, mind=mind) as server,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from distilmq.errors import RunError
+from distilmq.pipeline.failure import run_error
 from distilmq.protocol import codec
 from distilmq.protocol.messages import (
     Accepted,
@@ -125,7 +126,11 @@ class Client:
         self._send(Control(session=self._session, action="resume"))
 
     def fetch(self, step: str) -> Iterator[bytes]:
-        """The recorded output of a step, in the order of rows: each a msgpack array of rows."""
+        """The recorded output of a step, in the order of rows: each a msgpack array of rows.
+
+        Raises:
+            RunError: a record is damaged, so the rows from there on cannot be had.
+        """
         cursor, last = "", False
         while not last:
             self._send(Fetch(session=self._session, step=step, cursor=cursor, credit=FETCH_CREDIT))
@@ -173,8 +178,12 @@ class Client:
 
     def _expect(self, kinds: tuple[type[M], ...], what: str) -> tuple[M, list[bytes]]:
         deadline = time.monotonic() + PATIENCE
+        known = self.finished
         while time.monotonic() < deadline:
             received = self._receive(timeout=0.2)
+            if known is not None and self.finished != known:
+                # The end that was known was not the end: the journal broke while it was read.
+                raise run_error(self.finished or known)
             if received is not None and isinstance(received[0], kinds):
                 return received[0], received[1]
         raise RunError(f"The coordinator did not {what} within {PATIENCE:.0f} s.")

@@ -14,6 +14,7 @@ from distilmq.pipeline.client import FETCH_CREDIT, Client
 from distilmq.protocol.messages import (
     Accepted,
     Control,
+    ErrorInfo,
     Failures,
     Fetch,
     FetchFailures,
@@ -153,6 +154,25 @@ def test_rows_are_fetched_in_order_a_few_batches_at_a_time(count: int) -> None:
     assert rows == [b"row %d" % place for place in range(count)]
     fetches = [message for message in coordinator.received if isinstance(message, Fetch)]
     assert len(fetches) == count // FETCH_CREDIT + 1
+
+
+def test_rows_that_cannot_be_read_end_the_fetch_with_the_reason() -> None:
+    reason = ErrorInfo(type="JournalError", message="batch 4 of step 'leaf': a block of zeros")
+
+    def script(message: Message, payload: list[bytes]) -> list[tuple[Message, bytes] | Message]:
+        if isinstance(message, Watch):
+            return [Finished(outcome="done")]
+        if isinstance(message, Fetch):
+            return [(Rows(step="leaf", cursor="0", rows=1), b"row 0"), Finished(outcome="failed", error=reason)]
+        return []
+
+    with scripted_coordinator(script) as coordinator, client_of(coordinator) as client:
+        client.follow()
+        rows = client.fetch("leaf")
+
+        assert next(rows) == b"row 0"
+        with pytest.raises(RunError, match="batch 4 of step 'leaf'"):
+            next(rows)
 
 
 def test_dead_letters_come_until_an_empty_message() -> None:
