@@ -49,8 +49,13 @@ CREATE TABLE cursor (
 """
 
 
-def open_ledger(path: Path, *, power: bool) -> tuple[sqlite3.Connection, bool]:
+def open_ledger(path: Path, *, power: bool, network: bool | None = None) -> tuple[sqlite3.Connection, bool]:
     """Opens or makes the ledger.
+
+    Args:
+        path: its file.
+        power: whether a commit must survive a power loss.
+        network: whether the file lies on a network file system; None to find out.
 
     Returns:
         The connection, without implicit transactions, and whether it keeps a write-ahead log.
@@ -58,7 +63,7 @@ def open_ledger(path: Path, *, power: bool) -> tuple[sqlite3.Connection, bool]:
     Raises:
         JournalError: it cannot be opened, is damaged, or was written by a newer version.
     """
-    shared = not on_network(path.parent)
+    shared = not (on_network(path.parent) if network is None else network)
     with ledger_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
         path.chmod(0o600)
@@ -75,7 +80,11 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     with ledger_errors(path):
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, timeout=1.0)
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        try:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
     if found != FORMAT:
         connection.close()
         raise JournalError(f"{path} has format {found}, this version reads {FORMAT}")

@@ -49,6 +49,7 @@ class SqliteJournal:
         clock: Clock,
         endpoint: str = "",
         power: bool = False,
+        network: bool | None = None,
         rotate_at: int = ROTATE_AT,
         checkpoint_after: int = CHECKPOINT_AFTER,
         crash: CrashPoints | None = None,
@@ -69,7 +70,7 @@ class SqliteJournal:
         segments = folder / "segments"
         with ledger_errors(segments):
             segments.mkdir(mode=0o700, exist_ok=True)
-        self.connection, self._wal = open_ledger(self.path, power=power)
+        self.connection, self._wal = open_ledger(self.path, power=power, network=network)
         self.boot = boot_id()
         with ledger_errors(self.path):
             known = self.connection.execute("SELECT id, path FROM segment").fetchall()

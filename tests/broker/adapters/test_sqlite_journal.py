@@ -14,7 +14,7 @@ from distilmq.errors import JournalError
 from distilmq.protocol.messages import ErrorInfo, RowFailure
 from distilmq.protocol.rows import decode_rows, encode_rows
 from distilmq.protocol.seq_no import sort_key
-from distilmq_broker.adapters.ledger import FORMAT, open_ledger
+from distilmq_broker.adapters.ledger import FORMAT, open_for_reading, open_ledger
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
 from distilmq_broker.core.facts import (
@@ -251,6 +251,30 @@ def test_power_durability_syncs_before_the_commit(tmp_path: Path) -> None:
     assert level == 2
     with journal_in(tmp_path) as journal:
         assert places_of(journal, "keep") == [0, 1]
+
+
+def test_on_a_network_file_system_there_is_no_log_that_is_shared_by_memory(tmp_path: Path) -> None:
+    with journal_in(tmp_path, network=True) as journal:
+        record_chain(journal, 2)
+        files = sorted(path.name for path in tmp_path.iterdir())
+        (mode,) = journal.connection.execute("PRAGMA journal_mode").fetchone()
+        with pytest.raises(JournalError, match="database is locked"):
+            open_for_reading(tmp_path / "ledger.db")
+
+    with journal_in(tmp_path, network=True) as journal:
+        assert places_of(journal, "keep") == [0, 1]
+    assert mode == "truncate"
+    assert files == ["ledger.db", "ledger.db-journal", "segments"]
+
+
+def test_a_run_that_was_moved_to_a_network_file_system_goes_on(tmp_path: Path) -> None:
+    with journal_in(tmp_path) as journal:
+        record_chain(journal, 2)
+
+    with journal_in(tmp_path, network=True) as journal:
+        record_chain(journal, 3)
+        assert places_of(journal, "keep") == [0, 1, 2]
+        assert journal.epoch == 2
 
 
 FULL_DISK = """
