@@ -43,6 +43,9 @@ class Coordinator:
         self._dispatch = Dispatch(self.run)
         self._attendance = Attendance(self.run, self._dispatch, self._losses, self._ending)
         self._slots = 0
+        self._nothing_before = 0.0
+        # No host and no batch can expire before this time.
+        self._timed = tuple(state for state in self.run.flow.steps if state.place.spec.batch_timeout is not None)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             events.SupervisorJoined: self._attendance.supervisor_joined,
             events.SupervisorBeat: self._attendance.supervisor_beat,
@@ -98,11 +101,8 @@ class Coordinator:
         """When to come back with `DeadlineReached` if nothing else happens before."""
         if self.run.mode is Mode.OVER:
             return None
-        times = [
-            self._ending.deadline,
-            self.run.workers.silent_until(self.run.plan.settings.liveness),
-            *(self._expiry(session.since, state) for state, session in self._timed()),
-        ]
+        times = [self._ending.deadline, self.run.workers.silent_until(self.run.plan.settings.liveness)]
+        times += [self._expiry(state, session) for state in self._timed for session in state.sessions]
         return min((time for time in times if time is not None), default=None)
 
     def progress(self, now: float) -> messages.Progress:
@@ -152,28 +152,27 @@ class Coordinator:
             self.run.outbox.emit(KeepSlots(count))
 
     def _expire(self, now: float) -> None:
-        if self.run.mode is Mode.OVER:
+        if now < self._nothing_before or self.run.mode is Mode.OVER:
             return
         if self._attendance.silence(now):
             self._slots_lost()
-        for state, session in self._timed():
-            expiry = self._expiry(session.since, state)
-            if expiry is not None and now >= expiry:
-                why = f"a batch took longer than batch_timeout ({state.place.spec.batch_timeout} s)"
-                self._losses.condemn(session, counted=True, why=why)
+        for state in self._timed:
+            for session in list(state.sessions):
+                expiry = self._expiry(state, session)
+                if expiry is not None and now >= expiry:
+                    why = f"a batch took longer than batch_timeout ({state.place.spec.batch_timeout} s)"
+                    self._losses.condemn(session, counted=True, why=why)
+        # What begins after now expires later than now plus the shortest timeout.
+        timeouts = [state.place.spec.batch_timeout or 0.0 for state in self._timed]
+        later = [now + timeout for timeout in (*timeouts, self.run.plan.settings.liveness)]
+        known = [self._expiry(state, session) for state in self._timed for session in state.sessions]
+        known.append(self.run.workers.silent_until(self.run.plan.settings.liveness))
+        self._nothing_before = min([*later, *(time for time in known if time is not None)])
 
-    def _timed(self) -> list[tuple[StepState, Session]]:
-        return [
-            (state, session)
-            for state in self.run.flow.steps
-            if state.place.spec.batch_timeout is not None
-            for session in state.sessions
-            if session.held
-        ]
-
-    def _expiry(self, since: float, state: StepState) -> float | None:
+    def _expiry(self, state: StepState, session: Session) -> float | None:
+        """When the batch that a process is at takes too long."""
         timeout = state.place.spec.batch_timeout
-        return None if timeout is None else since + timeout
+        return session.since + timeout if timeout is not None and session.held else None
 
     def _slots_lost(self) -> None:
         if self.run.mode is Mode.RUNNING and self._slots:

@@ -94,3 +94,4 @@ class Ending:
             state.leases.give_back(work)
         else:
             state.leases.close(work)
+            state.source.asked -= 1

@@ -85,10 +85,11 @@ class Leases:
                 heappop(self._numbers)
 
     def lease(self, work: Work, session: str) -> None:
-        """A waiting batch goes to a worker."""
+        """A waiting batch goes to a worker, and out of the way of the next one."""
         work.holder = session
         self.leased += 1
         self.ready_rows -= work.cut.rows
+        self.next()
 
     def give_back(self, work: Work) -> None:
         """A leased batch goes back to the front: its number puts it there."""

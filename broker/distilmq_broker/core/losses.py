@@ -13,7 +13,7 @@ from distilmq_broker.core.facts import BatchHalved, DeathCounted
 from distilmq_broker.core.leases import Work
 from distilmq_broker.core.parts import halve
 from distilmq_broker.core.results import Results
-from distilmq_broker.core.run import Run
+from distilmq_broker.core.run import Mode, Run
 from distilmq_broker.core.sources import Source, ordinal
 from distilmq_broker.core.steps import StepState
 from distilmq_broker.core.workers import Fate, Session
@@ -56,7 +56,7 @@ class Losses:
         if state.source is None:
             self._run.let_go(session, work, now)
             state.leases.give_back(work)
-        elif self._run.may_hand_out:
+        elif self._run.mode is Mode.RUNNING:
             self.condemn(session, counted=False, why="a generator that missed a request starts again")
         else:
             self._run.let_go(session, work, now)
@@ -67,6 +67,7 @@ class Losses:
             state.leases.give_back(work)
         else:
             state.leases.close(work)
+            state.source.asked -= 1
 
     def _count(self, state: StepState, work: Work, why: str) -> None:
         deaths = self._died(state, work)

@@ -113,7 +113,7 @@ class Results:
             return
         self._run.let_go(holder, work, now)
         if holder.id != giver:
-            self._run.send(holder.id, Cancel.model_construct(lease=self._run.lease(work)))
+            self._run.send(holder.id, Cancel(lease=self._run.lease(work)))
 
     def _record(self, state: StepState, work: Work, event: BatchDone) -> None:
         cut = work.cut
@@ -154,4 +154,4 @@ class Results:
         self._run.outbox.emit(Route(state.name, seq_no, names))
 
     def _acknowledge(self, event: BatchDone) -> None:
-        self._run.send(event.session, Ack.model_construct(lease=event.lease))
+        self._run.send(event.session, Ack(lease=event.lease))

@@ -49,7 +49,8 @@ class Session:
     @property
     def room(self) -> int:
         """How many batches it may still be handed."""
-        return self.credit - len(self.held) if self.ready and not self.stopping else 0
+        # A process that came back may turn out to hold more than its credit.
+        return max(0, self.credit - len(self.held)) if self.ready and not self.stopping else 0
 
 
 @dataclass(slots=True)

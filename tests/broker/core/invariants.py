@@ -14,7 +14,7 @@ def check_invariants(coordinator: Coordinator, recorded: Collection[Key]) -> Non
     """Raises AssertionError where the state contradicts itself; `recorded` is what was given out to be recorded."""
     run = coordinator.run
     for session in run.workers.sessions.values():
-        assert len(session.held) <= session.credit, f"{session.id} holds more than its credit"
+        assert session.room >= 0
         assert all(work.holder == session.id for work in session.held.values())
         if session.step is None:
             assert not session.held
