@@ -138,7 +138,7 @@ class SimulatedWorker:
             return [offered]
         if self.draining or self.leaving:
             return [BatchReturned(self.session, work.lease)]
-        if any(lease == work.lease for lease in self.held) or work.lease.step != self.step:
+        if any(place(lease) == place(work.lease) for lease in self.held) or work.lease.step != self.step:
             return []
         self.waiting.append(work)
         self._begin()
