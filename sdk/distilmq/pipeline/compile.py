@@ -101,7 +101,7 @@ def _step_spec(
         use_cache=step.use_cache,
         stateful=step.stateful,
         models=any(hasattr(step, name) for name in _MODEL_FIELDS),
-        batch_timeout=getattr(step, "batch_timeout", None),
+        batch_timeout=step.batch_timeout,
         max_batches=max_batches if generator else None,
         known_rows=known_rows,
         definition=pickled_step(sent),

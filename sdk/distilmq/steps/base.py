@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, PrivateAttr
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr
 
 from distilmq.errors import DistilmqTypeError, DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter, RuntimeParametersMixin
@@ -38,6 +38,8 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
         input_mappings: the step's name of an input column to the column's own.
         output_mappings: the step's name of an output column to the one that it shall have.
         use_cache: whether what earlier runs recorded of the step may be taken.
+        batch_timeout: how many seconds the step may be at one batch. A process that takes longer is ended, which
+            counts as if the batch had killed it; None lets it take as long as it wants.
     """
 
     model_config = ConfigDict(
@@ -50,8 +52,12 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
     input_mappings: dict[str, str] = Field(default_factory=dict[str, str])
     output_mappings: dict[str, str] = Field(default_factory=dict[str, str])
     use_cache: bool = True
+    batch_timeout: RuntimeParameter[PositiveFloat] | None = Field(
+        default=None,
+        description="The number of seconds that the step may be at one batch, before its process is ended.",
+    )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"pipeline", "resources", "use_cache"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"pipeline", "resources", "use_cache", "batch_timeout"})
     """Fields that do not change what comes out, so changing them keeps what is recorded; bases' are added."""
 
     stateful: ClassVar[bool] = False

@@ -59,7 +59,12 @@ STEPS = [each for each in CLASSES if isinstance(each, type) and issubclass(each,
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_every_field_is_operational_or_of_substance(step: type[_Step]) -> None:
-    expected = OPERATIONAL.get(step.__name__, {"input_batch_size"}) | {"pipeline", "resources", "use_cache"}
+    expected = OPERATIONAL.get(step.__name__, {"input_batch_size"}) | {
+        "pipeline",
+        "resources",
+        "use_cache",
+        "batch_timeout",
+    }
 
     assert operational(step) & set(step.model_fields) == expected
     assert set(step.model_fields) - expected == SUBSTANCE[step.__name__] | OF_ALL
