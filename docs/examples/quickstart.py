@@ -24,10 +24,20 @@ INSTRUCTIONS = [
     "How is paper made?",
 ]
 
+# A base model continues a text: an example shows it what to go on with, and a line ends its answer.
 PROMPTS = {
-    "plain": "Question: {{ instruction }}\nAnswer:",
-    "teacher": "A teacher explains to a child: {{ instruction }}\nThe teacher says:",
-    "encyclopedia": "From an encyclopedia, under the heading “{{ instruction }}”:\n",
+    "plain": """Question: Why does ice float on water?
+Answer: Ice is less dense than water, so it stays on top.
+
+Question: {{ instruction }}
+Answer:""",
+    "teacher": """A child asks: Why does ice float on water?
+The teacher says: Think of ice as water with a lot of room in it. That makes it light.
+
+A child asks: {{ instruction }}
+The teacher says:""",
+    "encyclopedia": """Why does ice float on water? The encyclopedia says: Its molecules form a lattice.
+{{ instruction }} The encyclopedia says:""",
 }
 
 OUTPUT = Path("quickstart-dataset")
@@ -41,8 +51,8 @@ with Pipeline("quickstart", description="Three voices of one small model") as pi
             template=template,
             llm=LlamaCppLLM(
                 model_path=quickstart_weights(),
-                n_ctx=2048,
-                generation_kwargs={"max_new_tokens": 48, "temperature": 0.7},
+                n_ctx=512,
+                generation_kwargs={"max_new_tokens": 40, "temperature": 0.7, "stop": ["\n"]},
             ),
             input_batch_size=2,
         )
@@ -59,7 +69,7 @@ if __name__ == "__main__":
     for row in rows.select(range(3)):
         print(f"\n{row['instruction']}")
         for name, generation in zip(PROMPTS, row["generations"], strict=True):
-            print(f"  {name:>12}: {' '.join(str(generation).split())[:90]}")
+            print(f"  {name:>12}: {' '.join(str(generation).split())[:80]}")
 
     distiset.save_to_disk(OUTPUT)
     print(f"\n{len(rows)} rows with {len(PROMPTS)} generations each lie in {OUTPUT.resolve()}")
