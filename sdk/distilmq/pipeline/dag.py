@@ -54,7 +54,12 @@ class Dag:
 
     def set_route(self, step: str, route: RoutingBatchFunction) -> None:
         """Lets a routing function choose among the successors of a step."""
-        self.routes[step] = route
+        before = self.routes.setdefault(step, route)
+        if before is not route:
+            raise DistilmqUserError(
+                f"Step '{step}' has the routing function '{route_name(before)}' behind it already, which chooses among"
+                f" all steps that follow: '{route_name(route)}' needs a step of its own in front of it."
+            )
 
     def set_root_route(self, route: RoutingBatchFunction, successors: list[str]) -> None:
         """Lets a routing function choose among these steps for batches of the generator that is put in front."""

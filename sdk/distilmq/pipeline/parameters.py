@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from distilmq.errors import DistilmqUserError
 from distilmq.pipeline.dag import Dag
@@ -22,6 +22,11 @@ _log = logging.getLogger("distilmq.pipeline")
 
 def set_parameters(dag: Dag, parameters: Parameters | None) -> None:
     """Sets runtime parameters; a step that does not exist is a warning that names the nearest."""
+    if parameters is not None and not isinstance(parameters, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # ditto
+        raise DistilmqUserError(
+            f"`parameters` have to be a mapping of step to parameters, not a '{type(parameters).__name__}':"
+            ' pipeline.run(parameters={"step": {"parameter": value}})'
+        )
     for name, values in (parameters or {}).items():
         if name not in dag.steps:
             _log.warning("%s", _unknown_step(name, dag))
@@ -31,7 +36,22 @@ def set_parameters(dag: Dag, parameters: Parameters | None) -> None:
                 f"The parameters of step '{name}' have to be a mapping of parameter to value, not a"
                 f' \'{type(values).__name__}\': pipeline.run(parameters={{"{name}": {{"parameter": value}}}})'
             )
-        dag.steps[name].set_runtime_parameters(_own(values))
+        _set(dag.steps[name], values)
+
+
+def _set(step: _Step, values: Mapping[str, Any]) -> None:
+    try:
+        step.set_runtime_parameters(_own(values))
+    except ValidationError as error:
+        raise DistilmqUserError(f"The parameters of step '{step.name}' do not fit: {told(error)}") from error
+
+
+def told(error: ValidationError) -> str:
+    """What pydantic found wrong, in a line: each field with its value and the reason."""
+    return "; ".join(
+        f"`{'.'.join(map(str, found['loc']))}` cannot be {found['input']!r:.100}: {found['msg']}"
+        for found in error.errors(include_url=False)
+    )
 
 
 def parameters_info(dag: Dag) -> PipelineRuntimeParametersInfo:

@@ -246,7 +246,7 @@ class Pipeline:
             storage_parameters=storage_parameters,
             use_fs_to_pass_data=use_fs_to_pass_data,
             dataset=dataset,
-            dataset_batch_size=batch_size,
+            dataset_batch_size=dataset_batch_size,
             logging_handlers=list(logging_handlers or []),
             dry_run=batch_size,
         )

@@ -72,10 +72,11 @@ def prepare(dag: Dag, options: RunOptions) -> Prepared:
     if options.dataset is not None:
         _put_in_front(copy, options)
     set_parameters(copy, options.parameters)
+    columns = validate(copy)
     if options.dry_run is not None:
+        # Behind the checks: what they say of sizes is about the run.
         for generator in copy.generators:
             vars(generator)["batch_size"] = options.dry_run
-    columns = validate(copy)
     stages = stages_of(copy, options.load_groups)
     signatures = sign(copy)
     return Prepared(copy, stages, signatures, plan_signature(copy, signatures)[:_RUN_ID], columns)
@@ -85,8 +86,14 @@ def stages_of(dag: Dag, load_groups: LoadGroups = None) -> list[list[str]]:
     """The steps that are loaded together, stage by stage; groups name steps or hold them."""
     if load_groups == "sequential_step_execution":
         return sequential_stages(dag.graph)
-    groups = [[_name_of(member) for member in group] for group in load_groups or []]
-    return load_stages(dag.graph, global_steps=dag.global_steps, groups=groups)
+    if isinstance(load_groups, str):
+        raise DistilmqUserError(
+            f"'{load_groups}' says nothing about `load_groups`: they are a list of lists of steps, or"
+            " 'sequential_step_execution'."
+        )
+    return load_stages(
+        dag.graph, global_steps=dag.global_steps, groups=[_names_of(group) for group in load_groups or []]
+    )
 
 
 def default_name(dag: Dag) -> str:
@@ -124,8 +131,17 @@ def _put_in_front(dag: Dag, options: RunOptions) -> None:
         dag.root_route = None
 
 
-def _name_of(member: Any) -> str:
-    return member.name if isinstance(member, _Step) else str(member)
+def _names_of(group: Any) -> list[str]:
+    if not isinstance(group, (list, tuple)) or not group:
+        raise DistilmqUserError(
+            f"A load group is a list of steps or of their names, not {_described(group)}: write"
+            ' load_groups=[["step_1", "step_2"], ["step_3"]].'
+        )
+    return [member.name if isinstance(member, _Step) else str(member) for member in cast("list[Any]", group)]
+
+
+def _described(group: Any) -> str:
+    return f"the step '{group.name}'" if isinstance(group, _Step) else repr(group)
 
 
 def _check_options(options: RunOptions) -> None:

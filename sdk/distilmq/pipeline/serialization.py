@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from pydantic import ValidationError
+
 from distilmq.constants import DISTILMQ_METADATA_KEY
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.serialization import TYPE_INFO_KEY, load_class
 from distilmq.pipeline.dag import Dag
+from distilmq.pipeline.parameters import told
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 from distilmq.steps.routing import RoutingBatchFunction
 from distilmq.utils.files import Format, fetch, read, save, suggested_path
@@ -120,7 +123,10 @@ def _load_step(dumped: Mapping[str, Any], *, trust_remote_code: bool) -> None:
     kind = load_class(cast("Mapping[str, Any]", info), trust_remote_code=trust_remote_code)
     if not issubclass(kind, _Step):
         raise DistilmqUserError(f"Step '{dumped.get('name')}' is of the class '{kind.__name__}', which is no step.")
-    kind.from_dict(content, trust_remote_code=trust_remote_code)
+    try:
+        kind.from_dict(content, trust_remote_code=trust_remote_code)
+    except ValidationError as error:
+        raise DistilmqUserError(f"Step '{dumped.get('name')}' cannot be loaded: {told(error)}") from error
 
 
 def _load_route(pipeline: Pipeline, dumped: Mapping[str, Any], *, trust_remote_code: bool) -> None:

@@ -137,7 +137,12 @@ def _check_resources(step: _Step) -> None:
 
 def _check_routes(dag: Dag) -> None:
     routed: dict[str, str] = {}
-    for source in dag.routes:
+    for source, route in dag.routes.items():
+        if not dag.graph.successors(source):
+            raise DistilmqUserError(
+                f"The routing function '{route_name(route)}' behind step '{source}' has no steps to choose from: write"
+                f" `{source} >> {route_name(route)} >> [step_1, step_2]`."
+            )
         for target in dag.graph.successors(source):
             routed[target] = source
             _check_routed(dag, source, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
+from distilmq.errors import DistilmqUserError
 from distilmq.steps.declaring import pipeline_of
 from distilmq.steps.routing import RoutingBatchFunction
 
@@ -25,6 +26,12 @@ class Connectable:
             routing_batch_function: chooses which of them take a batch; without it all do.
         """
         this = cast("_Step", self)
+        for step in steps:
+            if not isinstance(step, Connectable):  # pyright: ignore[reportUnnecessaryIsInstance]  # what the user wrote is checked here
+                raise DistilmqUserError(
+                    f"Step '{this.name}' can only be connected to steps, not to a '{type(step).__name__}': write"
+                    f" `{this.name}.connect(step_1, step_2)`, or `{this.name} >> [step_1, step_2]`."
+                )
         pipeline = pipeline_of([this, *cast("tuple[_Step, ...]", steps)])
         for step in cast("tuple[_Step, ...]", steps):
             pipeline.add_edge(this.name, step.name)

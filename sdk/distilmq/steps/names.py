@@ -8,18 +8,21 @@ from typing import Any
 from distilmq.constants import STEP_NAME_PATTERN
 from distilmq.steps.declaring import Declaring
 
+_LONGEST = 200
+"""A step's files lie in folders of its name, and file systems know no longer ones than 255 characters."""
+
 
 def valid_name(name: Any) -> Any:
     """A step's name, or a refusal that proposes one."""
     if name is None:
         return ""
-    if isinstance(name, str) and name and not re.match(STEP_NAME_PATTERN, name):
-        proposed = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-") or "step"
-        raise ValueError(
-            f"'{name}' cannot be the name of a step: only letters, digits, '_', '-' and '.' can be part of it."
-            f" '{proposed}' would do."
-        )
-    return name
+    if not isinstance(name, str) or not name or _fits(name):
+        return name
+    proposed = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-")[:_LONGEST]
+    raise ValueError(
+        f"'{name}' cannot be the name of a step: only letters, digits, '_', '-' and '.' can be part of it, not only"
+        f" dots, and no more than {_LONGEST} of them. '{proposed if _fits(proposed) else 'step'}' would do."
+    )
 
 
 def free_name(class_name: str, pipeline: Declaring | None) -> str:
@@ -30,3 +33,7 @@ def free_name(class_name: str, pipeline: Declaring | None) -> str:
     while pipeline is not None and pipeline.has_step(f"{stem}_{index}"):
         index += 1
     return f"{stem}_{index}"
+
+
+def _fits(name: str) -> bool:
+    return re.fullmatch(STEP_NAME_PATTERN, name) is not None and set(name) != {"."} and len(name) <= _LONGEST

@@ -57,11 +57,12 @@ class RoutingBatchFunction(BaseModel):
     def behind(self, step: _Step) -> RoutingBatchFunction:
         """The routing function, standing behind a step: `step >> route`."""
         self._step = step
+        pipeline_of([step]).set_route(step.name, self)
         return self
 
     def __rshift__(self, other: list[StepT]) -> list[StepT]:
         """`route >> [a, b]`: connects the step in front with these, or makes them the roots of the pipeline."""
-        if not isinstance(other, list) or not all(hasattr(step, "connect") for step in other):  # pyright: ignore[reportUnnecessaryIsInstance]  # what the user wrote is checked here
+        if not isinstance(other, list) or not other or not all(hasattr(step, "connect") for step in other):  # pyright: ignore[reportUnnecessaryIsInstance]  # what the user wrote is checked here
             raise DistilmqUserError(
                 f"Can only set a `routing_batch_function` for a list of steps. Got: {other}."
                 " Please, review the right-hand side of the `routing_batch_function >> other` expression. It should"

@@ -74,7 +74,7 @@ def read(path: str | Path, format: Format | None = None) -> dict[str, Any]:
     if not path.is_file():
         raise DistilmqUserError(f"File '{path}' does not exist.")
     format = format or _format_of(path.name)
-    return _checked(read_json(path) if format == "json" else read_yaml(path), str(path))
+    return _parsed(path.read_bytes(), format, str(path))
 
 
 def fetch(url: str) -> dict[str, Any]:
@@ -91,10 +91,10 @@ def fetch(url: str) -> dict[str, Any]:
     request = Request(url, headers=_headers(parsed.netloc))
     try:
         with urlopen(request, timeout=_FETCH_TIMEOUT) as answer:
-            text = cast("IO[bytes]", answer).read().decode("utf-8")
+            content = cast("IO[bytes]", answer).read()
     except OSError as error:
         raise DistilmqUserError(f"'{url}' cannot be read: {error}") from error
-    return _checked(json.loads(text) if format == "json" else from_yaml(text), url)
+    return _parsed(content, format, url)
 
 
 def to_yaml(data: Any) -> str:
@@ -192,6 +192,15 @@ def _headers(host: str) -> dict[str, str]:
     hub = urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).netloc
     token = os.environ.get("HF_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token and host == hub else {}
+
+
+def _parsed(content: bytes, format: Format, source: str) -> dict[str, Any]:
+    try:
+        text = content.decode("utf-8")
+        data = json.loads(text) if format == "json" else from_yaml(text)
+    except (ValueError, _yaml()[0].YAMLError) as error:
+        raise DistilmqUserError(f"'{source}' cannot be read as {format.upper()}: {error}") from error
+    return _checked(data, source)
 
 
 def _checked(data: Any, source: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -230,3 +231,39 @@ def test_the_cache_is_where_the_argument_or_the_environment_says(
 def test_what_is_not_built_says_so(name: str) -> None:
     with pytest.raises(ImportError, match=f"'distilmq.pipeline.{name}' is not in distilmq yet"):
         getattr(package, name)
+
+
+def test_a_second_routing_function_behind_a_step_is_refused() -> None:
+    with Pipeline("twice"):
+        load = rows()
+        load >> sample_n_steps(1) >> [Double(name="a"), Double(name="b")]
+
+        with pytest.raises(DistilmqUserError, match=r"'load' has the routing function 'sample_n_steps\(1\)' behind it"):
+            load >> sample_n_steps(2) >> [Double(name="c"), Double(name="d")]
+
+
+@pytest.mark.parametrize("groups", ["sequential", ["double"], [[]], [3]])
+def test_load_groups_of_another_shape_are_refused(groups: Any) -> None:
+    with Pipeline("grouped") as pipeline:
+        rows() >> Double(name="double")
+
+    with pytest.raises(DistilmqUserError, match=r"sequential_step_execution|A load group is a list of steps"):
+        pipeline.get_load_stages(groups)
+
+
+def test_a_parameter_that_does_not_fit_names_the_step_and_the_value() -> None:
+    with Pipeline("sized") as pipeline:
+        rows() >> Double(name="double.1")
+
+    with pytest.raises(DistilmqUserError) as raised:
+        pipeline.run(parameters={"double.1": {"input_batch_size": "many"}})
+
+    assert "The parameters of step 'double.1' do not fit: `input_batch_size` cannot be 'many'" in str(raised.value)
+
+
+def test_parameters_are_a_mapping_of_steps() -> None:
+    with Pipeline("listed") as pipeline:
+        rows()
+
+    with pytest.raises(DistilmqUserError, match="`parameters` have to be a mapping of step to parameters"):
+        pipeline.run(parameters=[("load", {})])  # type: ignore[arg-type]

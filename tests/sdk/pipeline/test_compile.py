@@ -276,3 +276,13 @@ def test_a_prepared_pipeline_knows_the_columns_of_its_leaves() -> None:
     prepared: Prepared = prepare(diamond().dag, RunOptions())
 
     assert prepared.columns["total"] == ["n", "double", "total"]
+
+
+def test_a_dry_run_is_not_warned_of_its_own_batch_size(caplog: pytest.LogCaptureFixture) -> None:
+    with Pipeline("dry") as pipeline:
+        sample_n_steps(1) >> [Double(name="a"), Double(name="b")]
+
+    dry = prepare(pipeline.dag, RunOptions(dataset=[{"n": 1}], dry_run=1))
+
+    assert [generator.batch_size for generator in dry.dag.generators] == [1]
+    assert not [record for record in caplog.records if "input_batch_size" in record.getMessage()]

@@ -212,3 +212,11 @@ def test_a_name_is_saved_though_it_was_not_given() -> None:
         rows() >> Double(name="double")
 
     assert pipeline.dump()["pipeline"]["name"] == "pipeline_load_double"
+
+
+def test_a_step_that_cannot_be_built_is_named() -> None:
+    dump = library_pipeline().dump()
+    dump["pipeline"]["steps"][0]["step"]["colour"] = "blue"
+
+    with pytest.raises(DistilmqUserError, match=r"Step '.+' cannot be loaded: `colour` cannot be 'blue'"):
+        Pipeline.from_dict(dump, trust_remote_code=True)

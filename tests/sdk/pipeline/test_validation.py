@@ -229,3 +229,9 @@ def test_replicas_of_a_step_that_runs_once_are_a_warning(caplog: pytest.LogCaptu
     said = warnings_of(lambda: rows() >> Total(name="total", resources=StepResources(replicas=2)), caplog)
 
     assert said == ["Step 'total' is a global step: it runs once, `StepResources(replicas=2)` is not used."]
+
+
+def test_a_routing_function_that_nothing_follows() -> None:
+    said = refusal(lambda: rows() >> sample_n_steps(1))
+
+    assert said.startswith("The routing function 'sample_n_steps(1)' behind step 'load' has no steps to choose from")

@@ -162,3 +162,30 @@ def test_a_step_joins_the_pipeline_that_it_is_given() -> None:
     assert (list(around.steps), list(other.steps)) == ([], ["a"])
     assert step.pipeline is other
     assert current_pipeline.get() is None
+
+
+@pytest.mark.parametrize("name", ["a\n", ".", "..", "x" * 201])
+def test_a_name_that_no_folder_can_have_is_refused(name: str) -> None:
+    with building(), pytest.raises(ValidationError, match="cannot be the name of a step"):
+        keep(name)
+
+
+def test_a_step_is_not_connected_to_a_list_by_connect() -> None:
+    with building(), pytest.raises(DistilmqUserError, match=r"write `a.connect\(step_1, step_2\)`"):
+        keep("a").connect([keep("b")])  # type: ignore[arg-type]
+
+
+def test_a_routing_function_needs_a_step_to_choose() -> None:
+    with building(), pytest.raises(DistilmqUserError, match="for a list of steps"):
+        keep("a") >> sample_n_steps(1) >> []
+
+
+def test_a_routing_function_stays_behind_its_step_when_the_chain_ends_with_it() -> None:
+    route = sample_n_steps(1)
+    with building() as pipeline:
+        source, first = keep("source"), keep("first")
+
+        source >> route
+        source >> [first]
+
+    assert pipeline.routes == {"source": route}

@@ -85,3 +85,12 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(DistilmqUserError, match="must end with one of"):
         read(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(("name", "content"), [("odd.yaml", b"{:"), ("odd.json", b"{"), ("odd.json", b"\xff")])
+def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(DistilmqUserError, match=f"{name}' cannot be read as {name[-4:].upper()}: "):
+        read(path)
