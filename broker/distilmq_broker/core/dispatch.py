@@ -57,7 +57,8 @@ class Dispatch:
         if state.source is not None:
             return
         while (session := roomiest(state.sessions)) is not None:
-            if (work := self._run.flow.next_work(state)) is None:
+            work = self._run.flow.next_work(state)
+            if work is None or (work.suspect and session.held):
                 return
             self._give(session, work, now)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from distilmq.protocol.seq_no import SeqNo
+from distilmq_broker.core import policy
 from distilmq_broker.core.chunks import Cut
 from distilmq_broker.core.numbers import END
 
@@ -32,6 +33,11 @@ class Work:
     """Heartbeats of the holder, one after the other, that did not list it."""
     losses: int = 0
     """How often a hand-out was given up because of that."""
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it is handed out alone, so that there is no doubt of what a worker dies of."""
+        return self.part > 0 or self.deaths >= policy.SUSPECT
 
     @property
     def key(self) -> Key:

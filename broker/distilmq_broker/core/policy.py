@@ -6,6 +6,8 @@ from distilmq.protocol.plan import StepSpec
 
 DEATHS = 3
 """A batch that so many workers died of is halved; a half of it after one more."""
+SUSPECT = 2
+"""A batch that so many workers died of is handed out alone: with two in hand, either may have been the cause."""
 LOAD_DEATHS = 3
 """A step whose processes die so often in `load()`, with no success between, ends the run."""
 START_DEATHS = 5

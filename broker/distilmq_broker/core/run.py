@@ -63,12 +63,14 @@ class Run:
         if not session.held:
             session.since = now
         session.held[work.key] = work
+        session.alone = session.alone or work.suspect
         session.quiet = 0
 
     def let_go(self, session: Session, work: Work, now: float) -> None:
         """A process does not have a batch any more; the caller gives it back or closes it."""
         session.held.pop(work.key, None)
         session.since = now
+        session.alone = session.alone and any(other.suspect for other in session.held.values())
         session.quiet = 0
         self.flow.steps[work.step].dirty = True
 

@@ -35,6 +35,8 @@ class Session:
     credit: int = 1
     held: dict[Key, Work] = field(default_factory=lambda: dict[Key, Work]())
     """In the order of hand-out: the first is the one it is at."""
+    alone: bool = False
+    """It holds a batch that no other may share it with."""
     since: float = 0.0
     """When it got to the first."""
     beats: int = 0
@@ -49,8 +51,10 @@ class Session:
     @property
     def room(self) -> int:
         """How many batches it may still be handed."""
+        if self.alone or self.stopping or not self.ready:
+            return 0
         # A process that came back may turn out to hold more than its credit.
-        return max(0, self.credit - len(self.held)) if self.ready and not self.stopping else 0
+        return max(0, self.credit - len(self.held))
 
 
 @dataclass(slots=True)

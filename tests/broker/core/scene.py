@@ -119,7 +119,9 @@ def records(commands: Iterable[Command], kind: type = object) -> list[Any]:
 
 def messages(commands: Iterable[Command], kind: type) -> list[tuple[str, Any]]:
     """Session and message of what is sent, of one kind."""
-    return [(each.session, each.message) for each in commands if isinstance(each, Send) and isinstance(each.message, kind)]
+    return [
+        (each.session, each.message) for each in commands if isinstance(each, Send) and isinstance(each.message, kind)
+    ]
 
 
 def only(found: list[Any]) -> Any:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from dataclasses import replace
+
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from distilmq.protocol.plan import Plan
+from distilmq_broker.core.events import StopRequested
 from tests.broker.core.behaviour import Behaviour
 from tests.broker.core.drawn import pipelines
 from tests.broker.core.world import Faults, World
 from tests.reference import Reference
 
-_SETTINGS = settings(
-    max_examples=150,
+DRAWN = settings(
+    max_examples=300,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+SEEDS = st.integers(0, 2**32)
 FAULTS = st.builds(
     Faults,
     drops=st.integers(0, 4),
@@ -34,8 +38,8 @@ def assert_like_reference(plan: Plan, behaviour: Behaviour, world: World) -> Non
     assert {spec.name: world.values(spec.name) for spec in plan.steps} == expected
 
 
-@_SETTINGS
-@given(pipelines(), st.integers(0, 2**32))
+@DRAWN
+@given(pipelines(), SEEDS)
 def test_rows_do_not_depend_on_timing(drawn: tuple[Plan, Behaviour], seed: int) -> None:
     plan, behaviour = drawn
     world = World(plan, behaviour, seed=seed)
@@ -44,11 +48,10 @@ def test_rows_do_not_depend_on_timing(drawn: tuple[Plan, Behaviour], seed: int) 
 
     assert outcome == "done"
     assert_like_reference(plan, behaviour, world)
-    assert len(world.executed) == len(set(world.executed))
 
 
-@_SETTINGS
-@given(pipelines(), st.integers(0, 2**32), FAULTS)
+@DRAWN
+@given(pipelines(), SEEDS, FAULTS)
 def test_rows_survive_loss_and_death_and_restarts(drawn: tuple[Plan, Behaviour], seed: int, faults: Faults) -> None:
     plan, behaviour = drawn
     world = World(plan, behaviour, seed=seed, faults=faults)
@@ -56,4 +59,49 @@ def test_rows_survive_loss_and_death_and_restarts(drawn: tuple[Plan, Behaviour],
     outcome = world.run()
 
     assert outcome == "done"
+    assert_like_reference(plan, behaviour, world)
+
+
+@settings(DRAWN, max_examples=50)
+@given(pipelines(most_rows=60), SEEDS, st.lists(st.integers(0, 59), min_size=1, max_size=3), st.integers(0, 2))
+def test_rows_that_kill_are_buried_alone(
+    drawn: tuple[Plan, Behaviour], seed: int, poison: list[int], restarts: int
+) -> None:
+    plan, behaviour = drawn
+    first = plan.steps[0].name
+    takers = [spec for spec in plan.steps if first in spec.predecessors]
+    # What else takes such rows cannot be halved, and ends the run.
+    assume(takers)
+    assume(all(spec.kind == "normal" and len(spec.predecessors) == 1 for spec in takers))
+    behaviour = replace(behaviour, poison=frozenset(f"{first}:{row}" for row in poison))
+    world = World(plan, behaviour, seed=seed, faults=Faults(restarts=restarts))
+
+    outcome = world.run()
+
+    assert outcome == "done"
+    assert_like_reference(plan, behaviour, world)
+
+
+@settings(DRAWN, max_examples=50)
+@given(pipelines(), SEEDS, st.lists(st.integers(1, 150), min_size=1, max_size=4), st.sampled_from([0.0, 120.0]))
+def test_a_stopped_run_goes_on_where_it_stopped(
+    drawn: tuple[Plan, Behaviour], seed: int, pauses: list[int], timeout: float
+) -> None:
+    plan, behaviour = drawn
+    world = World(plan, behaviour, seed=seed)
+    for pause in pauses:
+        for _ in range(pause):
+            if world.ended is None:
+                world.act()
+        if world.ended is None:
+            world.say(StopRequested(timeout))
+        assert world.run() in ("stopped", "done")
+        recorded = dict(world.journal.rows)
+        executed = len(world.executed)
+        world.begin_again()
+        assert recorded == world.journal.rows
+        world.run_until(lambda: world.ended is not None or len(world.executed) > executed + 5)
+        assert not any(key in recorded for key in world.executed[executed:])
+
+    assert world.run() == "done"
     assert_like_reference(plan, behaviour, world)

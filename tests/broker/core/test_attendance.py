@@ -23,7 +23,9 @@ def assigned(commands):
 
 
 def test_slots_are_asked_for_all_replicas_of_the_first_stage() -> None:
-    scene = Scene(plan_of(generator(), step("a", "load", replicas=3), global_step("all", "a"), stages=(("load", "a"), ("all",))))
+    scene = Scene(
+        plan_of(generator(), step("a", "load", replicas=3), global_step("all", "a"), stages=(("load", "a"), ("all",)))
+    )
 
     assert scene.began == [KeepSlots(4)]
 
@@ -163,7 +165,9 @@ def test_processes_that_never_say_hello_end_the_run() -> None:
 
     for number in range(5):
         assert scene.tell(WorkerExited(f"x{number}", 1, "no module named distilmq")) == []
-    end = only([each for each in scene.tell(WorkerExited("x9", 1, "no module named distilmq")) if isinstance(each, EndRun)])
+    end = only(
+        [each for each in scene.tell(WorkerExited("x9", 1, "no module named distilmq")) if isinstance(each, EndRun)]
+    )
 
     assert "no module named distilmq" in end.error.message
 
@@ -196,7 +200,9 @@ def test_a_finished_steps_processes_are_told_to_leave_after_their_slots_are_give
     kinds = [type(each) for each in followed]
     assert KeepSlots(1) in followed
     assert messages(followed, Stop) == [(load.session, Stop())]
-    assert kinds.index(KeepSlots) < max(place for place, each in enumerate(followed) if isinstance(getattr(each, "message", None), Stop))
+    assert kinds.index(KeepSlots) < max(
+        place for place, each in enumerate(followed) if isinstance(getattr(each, "message", None), Stop)
+    )
 
 
 def test_a_process_that_does_not_stop_is_ended() -> None:

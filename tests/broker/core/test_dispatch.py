@@ -89,7 +89,9 @@ def test_generators_that_meet_in_a_join_keep_pace() -> None:
 
 
 def test_one_slow_pipeline_of_a_plan_does_not_hold_up_another() -> None:
-    plan = plan_of(generator("x", size=10), step("slow", "x"), generator("y", size=10), step("quick", "y"), waiting_rows=1)
+    plan = plan_of(
+        generator("x", size=10), step("slow", "x"), generator("y", size=10), step("quick", "y"), waiting_rows=1
+    )
     scene = Scene(plan)
     orders = batches(scene.staff())
     for order in orders:

@@ -60,7 +60,9 @@ def test_a_draining_run_ends_when_nothing_is_out() -> None:
     third = next(iter(scene.core.run.workers.sessions["s1"].held.values()))
     scene.done(second)
 
-    followed = scene.tell(BatchReturned("s1", scene.core.run.lease(scene.core.run.flow.steps[0].leases.pending[(2,), 0])))
+    followed = scene.tell(
+        BatchReturned("s1", scene.core.run.lease(scene.core.run.flow.steps[0].leases.pending[(2,), 0]))
+    )
 
     assert third is not None
     assert ended(followed) == ["stopped"]

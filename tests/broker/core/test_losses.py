@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from distilmq.protocol.messages import Ack, Cancel
 from distilmq_broker.core.commands import EndRun, KillWorker
-from distilmq_broker.core.events import BatchDone, BatchReturned, DeadlineReached, SupervisorExited, SupervisorJoined, WorkerExited
+from distilmq_broker.core.events import (
+    BatchDone,
+    BatchReturned,
+    DeadlineReached,
+    SupervisorExited,
+    SupervisorJoined,
+    WorkerExited,
+)
 from distilmq_broker.core.facts import BatchHalved, BatchRecorded, DeathCounted, RowsBuried
 from tests.broker.core.scene import HOST, Scene, batches, generator, messages, only, plan_of, records, step
 
 
 def scene_with_work(*, rows: int = 10, size: int = 10, replicas: int = 1, batches_given: int = 2, **more):
     """A chain `load → a` whose first batches are with `a`."""
-    scene = Scene(plan_of(generator(size=size, max_batches=batches_given), step("a", "load", size=size, replicas=replicas, **more)))
+    scene = Scene(
+        plan_of(
+            generator(size=size, max_batches=batches_given), step("a", "load", size=size, replicas=replicas, **more)
+        )
+    )
     given = []
     todo = batches(scene.staff())
     for order in todo:
@@ -71,9 +82,24 @@ def test_a_batch_that_kills_three_workers_is_halved_until_the_poison_row_is_alon
         DeathCounted, DeathCounted, DeathCounted, BatchHalved, DeathCounted, BatchHalved, DeathCounted, RowsBuried,
     ]  # fmt: skip
     assert [(fact.inputs[0][0].start, fact.inputs[0][0].stop) for fact in buried] == [(2, 3)]
-    recorded = [(f.part, f.inputs[0][0].start, f.rows) for f in scene.facts if isinstance(f, BatchRecorded) and f.step == "a"]
+    recorded = [
+        (f.part, f.inputs[0][0].start, f.rows) for f in scene.facts if isinstance(f, BatchRecorded) and f.step == "a"
+    ]
     assert sorted(recorded) == [(1, 0, 2), (6, 3, 1)]
     assert scene.core.outcome == "done"
+
+
+def test_a_batch_that_two_workers_died_of_is_handed_out_alone() -> None:
+    scene, given = scene_with_work()
+    scene.dies(scene.of("a"))
+    once = batches(scene.load(scene.join()), "a")
+    scene.dies(scene.of("a"))
+    twice = batches(scene.load(scene.join()), "a")
+    after = batches(scene.done(twice[0]), "a")
+
+    assert [order.lease.seq_no for order in once] == [(), (1,)]
+    assert [order.lease.seq_no for order in twice] == [()]
+    assert [order.lease.seq_no for order in after] == [(1,)]
 
 
 def test_halves_have_one_attempt_each() -> None:

@@ -170,6 +170,10 @@ def test_a_lease_of_an_unknown_step_or_batch_does_no_harm() -> None:
     scene = Scene(plan_of(generator(), step("a", "load")))
     scene.staff()
 
-    for lease in (Lease(step="nobody", seq_no=(1,)), Lease(step="a", seq_no=(-1, 3), part=77), Lease(step="a", seq_no=())):
+    for lease in (
+        Lease(step="nobody", seq_no=(1,)),
+        Lease(step="a", seq_no=(-1, 3), part=77),
+        Lease(step="a", seq_no=()),
+    ):
         assert records(scene.tell(BatchDone(scene.of("a"), lease, 10, []))) == []
     assert records(scene.tell(BatchDone(scene.of("a"), Lease(step="load", seq_no=(1, 2)), -5, []))) == []

@@ -84,15 +84,8 @@ class World:
             if self.ended is not None and not self.journal.appended:
                 check_invariants(self.coordinator, self._recorded)
                 return self.ended.outcome
-            choices = self._choices()
-            quiet = 0 if choices else quiet + 1
+            quiet = 0 if self.act() else quiet + 1
             assert quiet < PATIENCE, f"the run hangs: {self.describe()}"
-            if self.faults.left and self.random.random() < self.faults.often:
-                self._fault()
-            elif choices and self.random.random() > 0.01:
-                self.random.choice(choices)()
-            else:
-                self.tick()
             if action % 16 == 0:
                 check_invariants(self.coordinator, self._recorded)
         raise AssertionError(f"the run does not end: {self.describe()}")
@@ -102,12 +95,25 @@ class World:
         for _ in range(MOST_ACTIONS):
             if reached():
                 return
-            choices = self._choices()
-            if choices:
-                self.random.choice(choices)()
-            else:
-                self.tick()
+            self.act()
         raise AssertionError(f"that never happens: {self.describe()}")
+
+    def act(self) -> bool:
+        """Lets one thing happen, drawn from all that may; tells whether there was any but the passing of time."""
+        choices = self._choices()
+        if self.faults.left and self.random.random() < self.faults.often:
+            self._fault()
+        elif choices and self.random.random() > 0.01:
+            self.random.choice(choices)()
+        else:
+            self.tick()
+        return bool(choices)
+
+    def begin_again(self) -> None:
+        """The script is run again after the run has ended: new processes over the old journal."""
+        self.workers.clear()
+        self.slots = 0
+        self.restart()
 
     def values(self, step: str) -> list[str]:
         """What a step gave, in the order of rows."""
@@ -170,7 +176,7 @@ class World:
                     self._check(order)
                     self.to_worker.setdefault(order.session, deque()).append(order)
                 case Route():
-                    self._recorded[order.step, order.seq_no, 0]
+                    assert any(key[:2] == (order.step, order.seq_no) for key in self.journal.rows)
                     self.questions.append(order)
                 case KeepSlots():
                     self.slots = order.count
