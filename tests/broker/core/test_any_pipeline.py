@@ -100,7 +100,9 @@ def test_a_stopped_run_goes_on_where_it_stopped(
         executed = len(world.executed)
         world.begin_again()
         assert recorded == world.journal.rows
-        world.run_until(lambda: world.ended is not None or len(world.executed) > executed + 5)
+        for _ in range(40):
+            if world.ended is None:
+                world.act()
         assert not any(key in recorded for key in world.executed[executed:])
 
     assert world.run() == "done"

@@ -38,7 +38,7 @@ def test_when_all_is_recorded_slots_are_given_up_workers_leave_and_the_run_is_do
 
 def test_a_stop_drains_and_hands_out_nothing_more() -> None:
     scene = Scene(plan_of(generator(), step("a", "load")))
-    first, second = batches(scene.staff())
+    first, _second = batches(scene.staff())
 
     stopped = scene.tell(StopRequested(120.0))
     followed = scene.done(first)

@@ -90,7 +90,7 @@ def test_a_batch_that_kills_three_workers_is_halved_until_the_poison_row_is_alon
 
 
 def test_a_batch_that_two_workers_died_of_is_handed_out_alone() -> None:
-    scene, given = scene_with_work()
+    scene, _given = scene_with_work()
     scene.dies(scene.of("a"))
     once = batches(scene.load(scene.join()), "a")
     scene.dies(scene.of("a"))
@@ -184,6 +184,18 @@ def test_a_returned_batch_goes_back_uncounted() -> None:
     assert records(followed) == []
 
 
+def test_a_batch_that_comes_back_late_is_not_taken_from_its_new_hand_out() -> None:
+    scene, given = scene_with_work()
+    scene.beat(scene.of("a"), given[1].lease)
+    (again,) = batches(scene.beat(scene.of("a"), given[1].lease))
+
+    late = scene.tell(BatchReturned(scene.of("a"), given[0].lease))
+    returned = scene.tell(BatchReturned(scene.of("a"), again.lease))
+
+    assert batches(late) == []
+    assert [order.lease.attempt for order in batches(returned, "a")] == [3]
+
+
 def test_a_silent_host_loses_its_batches_and_may_come_back() -> None:
     scene, given = scene_with_work()
     lost = scene.of("a")
@@ -197,7 +209,7 @@ def test_a_silent_host_loses_its_batches_and_may_come_back() -> None:
 
 
 def test_any_message_of_a_host_is_a_sign_of_life() -> None:
-    scene, given = scene_with_work()
+    scene, _given = scene_with_work()
     for _ in range(3):
         scene.tell(SupervisorJoined("sup", HOST, 2), after=10.0)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from distilmq.protocol.messages import Ack, Cancel
 from distilmq_broker.core.commands import KillWorker
 from distilmq_broker.core.events import BatchDone
 from distilmq_broker.core.facts import BatchRecorded
 from tests.broker.core.scene import Scene, batches, generator, messages, only, plan_of, records, step
-from distilmq.protocol.messages import Ack, Cancel
 
 
 def numbers(orders):
