@@ -161,7 +161,7 @@ def kind(process: psutil.Process) -> str:
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return "gone"
     for module, name in (
-        ("distilmq_broker.routing", "router"),
+        ("distilmq_broker.adapters.routing_child", "router"),
         ("distilmq_broker", "coordinator"),
         ("distilmq_workers.process", "worker"),
         ("distilmq_workers", "supervisor"),

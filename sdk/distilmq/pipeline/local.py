@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from distilmq.errors import CoordinatorLostError, RunError
+from distilmq.pipeline.socket_folder import SocketFolder
 
-_LONGEST_SOCKET_PATH = 90
-"""Unix sockets take about 100 characters."""
 _TAIL = 4000
 """Bytes of the coordinator's last words that an error shows."""
 _REFUSALS = (2, 3, 4)
@@ -35,17 +31,19 @@ class LocalCoordinator:
 
     def __init__(self, directory: Path, cache_dir: Path) -> None:
         self.directory = directory
-        self._folder = Path(tempfile.mkdtemp(prefix=f"distilmq-{os.getuid()}-", dir=_socket_parent()))
-        self.endpoint = f"ipc://{self._folder}/c"
-        self._errors = self._folder / "stderr"
-        with self._errors.open("wb") as errors:
+        self._folder = SocketFolder()
+        self.endpoint = self._folder.endpoint
+        try:
             self._process = subprocess.Popen(
                 _command(directory, self.endpoint, cache_dir),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                stderr=errors,
+                stderr=self._folder.errors,
                 start_new_session=True,
             )
+        except OSError:
+            self._folder.remove()
+            raise
 
     @property
     def pid(self) -> int:
@@ -72,10 +70,7 @@ class LocalCoordinator:
 
     def last_words(self) -> str:
         """The end of what the coordinator wrote to its standard error."""
-        try:
-            return self._errors.read_bytes()[-_TAIL:].decode(errors="replace").strip()
-        except FileNotFoundError:
-            return ""
+        return self._folder.last_words(_TAIL)
 
     def kill(self) -> None:
         """Ends it now; its workers die with it."""
@@ -92,18 +87,13 @@ class LocalCoordinator:
             self._process.kill()
             self._process.wait()
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
 
 
 def _command(directory: Path, endpoint: str, cache_dir: Path) -> Sequence[str]:
     # -P: a queue.py in the folder where the script was started must not stand in for the library's.
     program = [sys.executable, "-P", "-m", "distilmq_broker", "run"]
     return [*program, "--dir", str(directory), "--endpoint", endpoint, "--cache-dir", str(cache_dir)]
-
-
-def _socket_parent() -> str:
-    usual = tempfile.gettempdir()
-    return usual if len(usual) < _LONGEST_SOCKET_PATH - len("/distilmq-4294967295-xxxxxxxx/c") else "/tmp"
 
 
 def _how(code: int) -> str:
