@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from distilmq.errors import DistilmqUserError
 
-_STAGES_PAGE = "load-stages.md"
+_STAGES_PAGE = "reference/pipeline.md"
 
 
 class Graph:

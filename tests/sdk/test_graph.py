@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,14 @@ def test_one_after_the_other() -> None:
 def test_a_load_group_that_cannot_be_is_refused(groups: list[list[str]], words: str) -> None:
     with pytest.raises(DistilmqUserError, match=words):
         load_stages(graph_of("a>b>c>g"), global_steps=["g"], groups=groups)
+
+
+def test_the_page_that_a_refusal_names_is_there() -> None:
+    with pytest.raises(DistilmqUserError) as raised:
+        load_stages(graph_of("a>b"), global_steps=[], groups=[["x"]])
+
+    assert raised.value.page is not None
+    assert (Path(__file__).parents[2] / "docs" / raised.value.page).is_file()
 
 
 def test_load_groups_that_wait_for_each_other_are_refused() -> None:

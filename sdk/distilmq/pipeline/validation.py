@@ -9,6 +9,7 @@ from distilmq.errors import DistilmqUserError
 from distilmq.pipeline.dag import Dag, route_name
 from distilmq.pipeline.parameters import check_parameters
 from distilmq.steps.base import GeneratorStep, _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
+from distilmq.steps.routing import RoutingBatchFunction
 from distilmq.utils.columns import unique
 
 _log = logging.getLogger("distilmq.pipeline")
@@ -135,14 +136,24 @@ def _check_resources(step: _Step) -> None:
         )
 
 
+def _check_choice(source: str, route: RoutingBatchFunction, targets: Sequence[str]) -> None:
+    """Checks that there are steps to choose from, and as many as are asked for."""
+    if not targets:
+        raise DistilmqUserError(
+            f"The routing function '{route_name(route)}' behind step '{source}' has no steps to choose from: write"
+            f" `{source} >> {route_name(route)} >> [step_1, step_2]`."
+        )
+    if route.sample is not None and not 0 < route.sample <= len(targets):
+        raise DistilmqUserError(
+            f"The routing function '{route_name(route)}' behind step '{source}' cannot choose {route.sample} of the"
+            f" {len(targets)} steps that follow: {', '.join(targets)}."
+        )
+
+
 def _check_routes(dag: Dag) -> None:
     routed: dict[str, str] = {}
     for source, route in dag.routes.items():
-        if not dag.graph.successors(source):
-            raise DistilmqUserError(
-                f"The routing function '{route_name(route)}' behind step '{source}' has no steps to choose from: write"
-                f" `{source} >> {route_name(route)} >> [step_1, step_2]`."
-            )
+        _check_choice(source, route, dag.graph.successors(source))
         for target in dag.graph.successors(source):
             routed[target] = source
             _check_routed(dag, source, target)

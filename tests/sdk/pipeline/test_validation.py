@@ -235,3 +235,10 @@ def test_a_routing_function_that_nothing_follows() -> None:
     said = refusal(lambda: rows() >> sample_n_steps(1))
 
     assert said.startswith("The routing function 'sample_n_steps(1)' behind step 'load' has no steps to choose from")
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_sample_of_more_steps_than_follow(count: int) -> None:
+    said = refusal(lambda: rows() >> sample_n_steps(count) >> [Double(name="a"), Double(name="b")])
+
+    assert f"cannot choose {count} of the 2 steps that follow: a, b." in said
