@@ -12,8 +12,14 @@ LOAD_DEATHS = 3
 """A step whose processes die so often in `load()`, with no success between, ends the run."""
 START_DEATHS = 5
 """So many processes in a row that end before they say Hello end the run."""
-WINDOW = 2
-"""Batches that a generator is asked for ahead."""
+CREDIT = 2
+"""Batches that a process may hold: one in hand and one to go on with. What it hoards idles elsewhere."""
+QUICK_CREDIT = 8
+"""The same for one that is done with each in a moment: what is to be saved then are the messages between."""
+QUICK = 0.02
+"""Seconds that a quick batch takes at most, from the one before it to its result."""
+QUICK_RUN = 16
+"""So many quick batches in a row make a quick process; one slow batch ends that."""
 MISSED_BEATS = 2
 """A batch that so many heartbeats in a row do not list was never received."""
 WHO_AFTER = 3
@@ -27,14 +33,11 @@ QUIET_BEATS = 4
 that has done it sends its result again, any other passes over it."""
 
 
-def credit(spec: StepSpec) -> int:
-    """How many batches one process of the step may hold."""
-    if spec.kind == "generator":
-        return WINDOW
+def credit(spec: StepSpec, quick: int = 0) -> int:
+    """How many batches one process of the step may hold; its last `quick` ones took only a moment each."""
     if spec.kind == "global":
         return 1
-    # One in hand and one to go on with: a process works at one batch at a time, and what it hoards idles elsewhere.
-    return 2
+    return QUICK_CREDIT if quick >= QUICK_RUN else CREDIT
 
 
 def deaths_allowed(part: int) -> int:

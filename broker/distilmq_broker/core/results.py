@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distilmq.protocol.messages import Ack, Cancel, ErrorInfo, Who
 from distilmq.protocol.seq_no import SeqNo
+from distilmq_broker.core import policy
 from distilmq_broker.core.chunks import Chunk
 from distilmq_broker.core.commands import Route
 from distilmq_broker.core.events import AnswerCame, BatchDone, Routed
@@ -111,6 +112,9 @@ class Results:
         holder = self._run.holder(work)
         if holder is None:
             return
+        if holder.id == giver:
+            holder.quick = holder.quick + 1 if now - holder.since <= policy.QUICK else 0
+            holder.credit = policy.credit(self._run.flow.steps[work.step].place.spec, holder.quick)
         self._run.let_go(holder, work, now)
         if holder.id != giver:
             self._run.send(holder.id, Cancel(lease=self._run.lease(work)))

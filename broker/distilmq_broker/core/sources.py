@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distilmq.protocol.seq_no import SeqNo, number
-from distilmq_broker.core import policy
 from distilmq_broker.core.chunks import Cut
 from distilmq_broker.core.events import BatchDone
 from distilmq_broker.core.leases import Work
@@ -53,9 +52,9 @@ class Source:
 
     @property
     def may_be_asked(self) -> bool:
-        """Whether there is room in the window and a batch left to ask for."""
+        """Whether there is a process to ask, and a batch left to ask for."""
         limit = self.place.spec.max_batches
-        if self.ended or self.session is None or self.asked - self.recorded >= policy.WINDOW:
+        if self.ended or self.session is None:
             return False
         return limit is None or self.asked < limit
 

@@ -39,6 +39,8 @@ class Session:
     """It holds a batch that no other may share it with."""
     since: float = 0.0
     """When it got to the first."""
+    quick: int = 0
+    """Batches in a row that it was done with in a moment."""
     beats: int = 0
     """Heartbeats since it was assigned, or told to stop."""
     quiet: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distilmq_broker.core import policy
 from distilmq_broker.core.events import PauseRequested, ResumeRequested
 from tests.broker.core.scene import Scene, batches, generator, global_step, only, plan_of, step
 
@@ -116,3 +117,29 @@ def test_a_paused_run_hands_out_nothing_until_it_is_resumed() -> None:
     assert batches(meanwhile) == []
     assert (shown.state, shown.reason) == ("paused", "lunch")
     assert {order.lease.step for order in batches(resumed)} == {"load", "a"}
+
+
+def test_a_process_that_is_done_in_a_moment_gets_more_to_go_on_with() -> None:
+    scene = Scene(plan_of(generator(size=1000), step("a", "load", size=10)))
+    load, *_ = batches(scene.staff())
+    held = batches(scene.done(load, 1000), "a")
+
+    for _ in range(policy.QUICK_RUN):
+        held += batches(scene.done(held.pop(0)), "a")
+
+    assert len(held) == policy.QUICK_CREDIT
+
+
+def test_one_slow_batch_ends_that() -> None:
+    scene = Scene(plan_of(generator(size=1000), step("a", "load", size=10)))
+    load, *_ = batches(scene.staff())
+    held = batches(scene.done(load, 1000), "a")
+    for _ in range(policy.QUICK_RUN):
+        held += batches(scene.done(held.pop(0)), "a")
+
+    scene.now += 1.0
+    followed = batches(scene.done(held.pop(0)), "a")
+    while not followed:
+        followed = batches(scene.done(held.pop(0)), "a")
+
+    assert len(held) + len(followed) == policy.CREDIT
