@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -26,6 +27,7 @@ from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.service import Service
 from distilmq_broker.settings import BrokerSettings
 
+_ALLOCATIONS_APART = 10_000
 DONE, BUG, LOCKED, JOURNAL = 0, 1, 3, 4
 """Exit codes: closed by the client; a bug of ours; another coordinator has the run; the journal cannot be used."""
 
@@ -100,12 +102,19 @@ def _run(settings: BrokerSettings) -> int:
             client_gone=lock.leave,
         )
         log.info("coordinator_started", pid=os.getpid(), endpoint=settings.endpoint, python=sys.version.split()[0])
+        _spare_collector()
         try:
             service.serve()
         finally:
             service.close()
         log.info("coordinator_ended")
     return DONE
+
+
+def _spare_collector() -> None:
+    """Keeps what was imported out of each search for cycles: that took a fifth of the coordinator's time."""
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS_APART)
 
 
 def _raise_file_limit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import threading
@@ -77,6 +78,8 @@ class Work:
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises ends the run with that error
             self._outbox.put(events.LoadRaised(assign.step, describe(error)))
             return
+        # What was imported lives as long as the process: no search for cycles looks through it again.
+        gc.freeze()
         lanes = MOST_LANES if getattr(self._step, "concurrent_batches", False) else 1
         self._lanes.widen(lanes)
         self._outbox.put(events.Loaded(assign.step, lanes))
