@@ -66,15 +66,15 @@ class Service:
         now = time.monotonic()
         self._perform(self._session.start(now))
         while self._leave is None:
-            wait = max(0.0, self._session.next_deadline() - time.monotonic())
-            readable = self._connection.poll(wait, self._files)
+            deadline = self._session.next_deadline()
+            readable = self._connection.poll(max(0.0, deadline - time.monotonic()), self._files)
             # What waits is read before a beat is sent: a batch that has just come is held, not missing.
             self._receive()
             for event in self._outbox.take():
                 self._handle(event)
             if self._signals in readable:
                 self._take_signals()
-            self._handle_time(time.monotonic())
+            self._handle_time(time.monotonic(), deadline)
         self._switch.release()
         self._connection.close()
         return self._leave
@@ -96,8 +96,8 @@ class Service:
                 if number == _SIGTERM:
                     self._handle(events.TerminateAsked())
 
-    def _handle_time(self, now: float) -> None:
-        if now >= self._session.next_deadline():
+    def _handle_time(self, now: float, deadline: float) -> None:
+        if now >= deadline:
             self._handle(events.TimePassed())
         if self._switch.armed and now >= self._press_at:
             # Looked at rarely, and not with each batch: each press starts a thread.
