@@ -82,7 +82,7 @@ class ScriptedCoordinator:
                 stdin=stdin,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
             )
         self._processes.append(process)
         return process

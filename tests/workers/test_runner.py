@@ -98,6 +98,16 @@ def test_all_yields_of_a_batch_are_its_rows() -> None:
     assert [row["out"] for row in rows] == [1, 3, 4]
 
 
+def test_lists_that_differ_in_length_are_not_zipped_short() -> None:
+    even = run(samples.Pairing(name="pairing"), numbers([1, 2]), numbers([3, 4]))
+    uneven = run(samples.Pairing(name="pairing"), numbers([1, 2]), numbers([3]))
+
+    assert [row["pair"] for row in result(even)[1]] == [[1, 3], [2, 4]]
+    assert isinstance(uneven.answer, m.Failed)
+    assert uneven.answer.error.type == "JoinError"
+    assert "'branch_0' gave 2, 'branch_1' gave 1" in uneven.answer.error.message
+
+
 def test_a_row_that_cannot_travel_fails_alone() -> None:
     answer, rows = result(run(Odd(name="odd"), numbers([1, 2, 3])))
 

@@ -122,6 +122,19 @@ def test_a_batch_handed_out_again_when_it_is_done_is_not_done_again() -> None:
     assert not any(isinstance(command, RunBatch) for command in commands)
 
 
+def test_what_is_not_acknowledged_is_offered_to_whoever_welcomes_it() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(result(lease(1)), 0.0)
+
+    offered = session.handle(events.Received(WELCOME.model_copy(update={"epoch": 2})), 0.1)
+    session.handle(events.Received(m.Ack(lease=lease(1))), 0.2)
+    after = session.handle(events.Received(WELCOME.model_copy(update={"epoch": 3})), 0.3)
+
+    assert [message.lease for message in said(offered) if isinstance(message, m.Result)] == [lease(1)]
+    assert said(after) == []
+
+
 def test_what_is_not_acknowledged_is_offered_again_more_and_more_rarely() -> None:
     session = ready_session()
     session.handle(batch(1), 0.0)
