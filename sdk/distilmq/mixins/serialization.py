@@ -10,9 +10,12 @@ from __future__ import annotations
 import importlib
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, Self, cast
+from uuid import UUID
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
@@ -85,10 +88,14 @@ class Serializable(BaseModel):
 
 
 def dump_model(model: BaseModel) -> dict[str, Any]:
-    """The fields of a model as plain data, with `type_info`."""
+    """The fields of a model as plain data, with `type_info`.
+
+    Raises:
+        DistilmqUserError: a field holds what plain data cannot say.
+    """
     excluded = _gathered(type(model), "dump_excluded")
     dumped = {
-        name: dump_value(value)
+        name: dump_value(value, f"{type(model).__name__}.{name}")
         for name, field in type(model).model_fields.items()
         if name not in excluded
         and not field.exclude
@@ -99,8 +106,16 @@ def dump_model(model: BaseModel) -> dict[str, Any]:
     return dumped
 
 
-def dump_value(value: Any) -> Any:
-    """A value of a field as plain data: what JSON and YAML can hold."""
+def dump_value(value: Any, path: str = "The value") -> Any:
+    """A value of a field as plain data: what JSON and YAML can hold.
+
+    Args:
+        value: the value.
+        path: what it is called in an error.
+
+    Raises:
+        DistilmqUserError: plain data cannot say it.
+    """
     if isinstance(value, Serializable):
         return value.dump()
     if isinstance(value, BaseModel):
@@ -108,22 +123,21 @@ def dump_value(value: Any) -> Any:
     if isinstance(value, (SecretStr, SecretBytes)):
         return None
     if isinstance(value, Enum):
-        return dump_value(value.value)
+        return dump_value(value.value, path)
     if isinstance(value, Mapping):
-        return {_key(key): dump_value(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+        items = cast("Mapping[Any, Any]", value).items()
+        return {_key(key, path): dump_value(item, f"{path}[{key!r}]") for key, item in items}
     if isinstance(value, list) and len(cast("list[Any]", value)) > _MANY and holds_plain_rows(cast("list[Any]", value)):
         return list(cast("list[Any]", value))
     if isinstance(value, (list, tuple)):
-        return [dump_value(item) for item in cast("Sequence[Any]", value)]
+        return [dump_value(item, f"{path}[{index}]") for index, item in enumerate(cast("Sequence[Any]", value))]
     if isinstance(value, (set, frozenset)):
-        return sorted((dump_value(item) for item in cast("set[Any]", value)), key=repr)
-    if isinstance(value, Path):
-        return str(value)
+        return sorted((dump_value(item, path) for item in cast("set[Any]", value)), key=repr)
     if isinstance(value, type):
         return _dump_class(cast("type[Any]", value))
-    if callable(value):
+    if callable(value) and hasattr(value, "__qualname__"):
         return {TYPE_INFO_KEY: type_info(value)}
-    return value
+    return _dump_scalar(value, path)
 
 
 def load_model(
@@ -232,6 +246,24 @@ def _dump_class(value: type[Any]) -> Any:
     return {TYPE_INFO_KEY: type_info(value)}
 
 
+def _dump_scalar(value: Any, path: str) -> Any:
+    if value is None or type(value) in (bool, int, float, str, bytes, date, datetime):
+        return value
+    for kind in (str, int, float):  # of subclasses, numpy's numbers among them
+        if isinstance(value, kind):
+            return kind(value)
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    if isinstance(value, (time, Decimal, UUID, PurePath)):
+        return str(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    raise DistilmqUserError(
+        f"{path} holds a '{type(value).__name__}', which cannot be saved: let the field hold plain values, or leave it"
+        " out of what is saved by `dump_excluded`."
+    )
+
+
 def _is_secret(field: FieldInfo) -> bool:
     return any(part in (SecretStr, SecretBytes) for part in _parts(field.annotation))
 
@@ -254,8 +286,8 @@ def _is_of(known: type[Any] | None, info: Mapping[str, Any]) -> bool:
     )
 
 
-def _key(key: Any) -> Any:
-    return key.value if isinstance(key, Enum) else key
+def _key(key: Any, path: str) -> Any:
+    return _dump_scalar(key.value if isinstance(key, Enum) else key, f"A key of {path}")
 
 
 def _gathered(model: type[Any], attribute: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from distilmq.errors import DistilmqUserError
 from distilmq.mixins.serialization import TYPE_INFO_KEY, dump_value
 from distilmq.utils.code import code_digest, is_user_code
 
@@ -70,18 +71,23 @@ def _value_parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and any(isinstance(item, BaseModel) for item in cast("list[Any]", value)):
         for index, item in enumerate(cast("list[Any]", value)):
             yield from _value_parts(item, f"{path}.{index}")
-    elif callable(cast("Any", value)) and not isinstance(value, type):
+    elif callable(cast("Any", value)) and not (isinstance(value, type) and not is_user_code(value.__module__)):
         yield path, code_digest(value)
     else:
         yield path, _plain(value)
 
 
 def _plain(value: Any) -> Any:
-    dumped: Any = dump_value(value)
+    """What is digested of a value: its dump, or what it holds where no dump can say it."""
+    try:
+        dumped: Any = dump_value(value)
+        json.dumps(dumped, sort_keys=True)
+    except (DistilmqUserError, TypeError, ValueError):
+        return code_digest(value)
     is_class = isinstance(dumped, dict) and TYPE_INFO_KEY in cast("dict[str, Any]", dumped)
     return cast("Any", dumped[TYPE_INFO_KEY] if is_class else dumped)
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=repr, ensure_ascii=True)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

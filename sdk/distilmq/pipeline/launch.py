@@ -161,4 +161,4 @@ def _keep_config(pipeline: Launchable, prepared: Prepared, directory: Path) -> N
         )
         write_yaml(directory / PIPELINE_CONFIG_FILENAME, dump)
     except (DistilmqUserError, OSError) as error:
-        _log.debug("%s is not written: %s", PIPELINE_CONFIG_FILENAME, error)
+        _log.warning("%s is not kept with the dataset: %s", PIPELINE_CONFIG_FILENAME, error)

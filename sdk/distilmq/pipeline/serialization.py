@@ -75,7 +75,7 @@ def load_pipeline(kind: type[P], data: Mapping[str, Any], *, trust_remote_code: 
     Raises:
         DistilmqUserError: it is no dump of a pipeline, or names a class that is not trusted.
     """
-    content = data.get("pipeline")
+    content = data.get("pipeline") if isinstance(data, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]  # what the user gives is checked here
     if not isinstance(content, Mapping) or not isinstance(cast("Mapping[str, Any]", content).get("steps"), list):
         raise DistilmqUserError(
             "This is not the dump of a pipeline: it has no `pipeline` with `steps`. `Pipeline.save` writes one."

@@ -106,10 +106,15 @@ class RoutingBatchFunction(BaseModel):
             )
         if info.get("name") == "sample_n_steps" and our_module(str(info.get("module"))).startswith("distilmq."):
             return sample_n_steps(**info["kwargs"])
-        found = load_object(info, trust_remote_code=trust_remote_code)
+        found: Any = load_object(info, trust_remote_code=trust_remote_code)
         if info.get("kwargs") is not None:
             found = found(**info["kwargs"])
-        made = cls.of(found)
+        if not callable(found):
+            raise DistilmqUserError(
+                f"'{info.get('module')}.{info.get('name')}' gave a '{type(found).__name__}', not a routing function:"
+                " let the function stand at the top of a module, or in a function there that returns it."
+            )
+        made = cls.of(cast("RoutingFunction", found))
         made._origin = dict(info)
         made.description = _dict.get("description", made.description)
         return made

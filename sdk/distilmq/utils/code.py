@@ -2,7 +2,7 @@
 
 Code of distilmq and of installed packages goes by its name: it changes with their versions, and results that
 cost money shall outlive an update. The user's own code goes by its source without comments and docstrings, and
-so do the functions, classes and plain values of the module that it uses.
+so do the functions and classes of the module that it uses; other values go by what they hold.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import textwrap
 import types
 from collections.abc import Iterator
 from typing import Any, cast
+
+from distilmq.utils.state import state_digest
 
 _STDLIB = frozenset(sys.stdlib_module_names)
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib")})
@@ -46,7 +48,7 @@ def _parts(code: Any, seen: dict[int, Any]) -> Iterator[str]:
     seen[id(code)] = code
     if isinstance(code, type):
         yield from _class_parts(cast("type[Any]", code), seen)
-    elif isinstance(code, (types.FunctionType, types.MethodType)):
+    elif _is_function(code):
         yield from _function_parts(inspect.unwrap(code), seen)
     elif isinstance(code, types.ModuleType):
         yield f"module {code.__name__}"
@@ -58,6 +60,12 @@ def _parts(code: Any, seen: dict[int, Any]) -> Iterator[str]:
                 yield from _parts(function, seen)
     else:
         yield from _value_parts(code, seen)
+
+
+def _is_function(code: Any) -> bool:
+    """Whether it is one, or what `lru_cache` made of one."""
+    kinds = (types.FunctionType, types.MethodType)
+    return isinstance(code, kinds) or isinstance(getattr(code, "__wrapped__", None), types.FunctionType)
 
 
 def _class_parts(code: type[Any], seen: dict[int, Any]) -> Iterator[str]:
@@ -146,11 +154,12 @@ def _value_parts(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         yield from sorted(repr(item) for item in cast("set[Any]", value))
     elif isinstance(value, dict):
         for key, item in cast("dict[Any, Any]", value).items():
-            yield repr(key) if isinstance(key, _PLAIN) else type(key).__name__
+            yield from _again(key, seen)
             yield from _again(item, seen)
     else:
         kind = cast("type[Any]", type(value))
         yield f"{kind.__module__}.{kind.__qualname__}"
+        yield state_digest(value, lambda code: "\n".join(_parts(code, seen))) or ""
 
 
 def _again(value: Any, seen: dict[int, Any]) -> Iterator[str]:

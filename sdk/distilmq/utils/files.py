@@ -211,5 +211,7 @@ def _checked(data: Any, source: str) -> dict[str, Any]:
 
 def _odd(value: Any) -> Any:
     """What JSON has no word for, as text."""
+    if isinstance(value, bytes):
+        raise DistilmqUserError("Bytes cannot be saved as JSON: save the pipeline as YAML.")
     isoformat = getattr(value, "isoformat", None)
     return isoformat() if isoformat else str(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import decimal
+import functools
 import http.server
 import json
 import pickle
@@ -12,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -248,3 +251,43 @@ def test_a_model_is_loaded_from_a_url(served: str, tmp_path: Path, name: str) ->
 def test_a_url_that_gives_nothing_is_refused(served: str, url: str) -> None:
     with pytest.raises(DistilmqUserError):
         KeepColumns.from_url(url.format(served))
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (np.float64(0.5), 0.5),
+        (np.int64(5), 5),
+        (decimal.Decimal("1.5"), "1.5"),
+        (datetime.time(1, 2), "01:02:00"),
+        (datetime.timedelta(minutes=1), 60.0),
+        ({Colour.RED: (1, 2)}, {"red": [1, 2]}),
+    ],
+)
+def test_values_are_saved_as_the_plain_ones_that_they_stand_for(tmp_path: Path, value: Any, kept: Any) -> None:
+    for name in ("engine.yaml", "engine.json"):
+        Engine(shape=value).save(tmp_path / name)
+
+        assert Engine.from_file(tmp_path / name).shape == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.arange(3), r"Engine.shape holds a 'ndarray', which cannot be saved"),
+        ([object()], r"Engine.shape\[0\] holds a 'object', which cannot be saved"),
+        ({(1, 2): 3}, r"A key of Engine.shape holds a 'tuple', which cannot be saved"),
+        (functools.partial(int, base=2), r"Engine.shape holds a 'partial', which cannot be saved"),
+    ],
+)
+def test_a_value_that_cannot_be_saved_is_named_with_its_field(value: Any, said: str) -> None:
+    with pytest.raises(DistilmqUserError, match=said):
+        Engine(shape=value).dump()
+
+
+def test_bytes_are_saved_in_yaml_only(tmp_path: Path) -> None:
+    Engine(shape=b"\xff").save(tmp_path / "engine.yaml")
+
+    assert Engine.from_file(tmp_path / "engine.yaml").shape == b"\xff"
+    with pytest.raises(DistilmqUserError, match="save the pipeline as YAML"):
+        Engine(shape=b"\xff").save(tmp_path / "engine.json")

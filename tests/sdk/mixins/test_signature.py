@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
@@ -15,7 +19,7 @@ import distilmq.steps
 from distilmq.mixins.runtime_parameters import RuntimeParametersMixin
 from distilmq.mixins.serialization import Serializable
 from distilmq.mixins.signature import Signed, operational
-from distilmq.steps import KeepColumns, LoadDataFromHub, PushToHub, StepResources
+from distilmq.steps import KeepColumns, LoadDataFromHub, PushToHub, Step, StepInput, StepOutput, StepResources
 from distilmq.steps.base import _Step
 from distilmq.steps.generators.dataset import LoadDataFromDataset
 
@@ -130,7 +134,24 @@ def test_what_a_step_holds_counts_by_its_own_fields() -> None:
 SCRIPT = """
 from distilmq.steps import Step, StepInput, StepOutput, step
 
+import functools, random, re
+
 FACTOR = 2
+PATTERN = re.compile("a")
+PLACES = {{(1, 2): "x"}}
+RANDOM = random.Random()
+
+class Scale:
+    def __init__(self, to):
+        self.to, self.units = to, {{"m", "km", "cm"}}
+    def __call__(self, text):
+        return text * self.to
+
+SCALE = functools.partial(Scale(3), "a")
+
+@functools.lru_cache
+def looked_up(text):
+    return text + "1"
 WORDS = {{"a", "b", "c", "d"}}
 
 def helper(text):
@@ -151,7 +172,11 @@ class Mine(Base):
 def Decorated(inputs: StepInput) -> StepOutput:
     yield [{{**row, "z": helper(row["text"]) {function}}} for row in inputs]
 
-print(Mine(name="a").signature, Decorated(name="b").signature)
+@step(outputs=["v"])
+def Uses(inputs: StepInput) -> StepOutput:
+    yield [{{**row, "v": (PATTERN, PLACES, RANDOM, SCALE, looked_up(row["text"]))}} for row in inputs]
+
+print(Mine(name="a").signature, Decorated(name="b").signature, Uses(name="c").signature)
 """
 NOTHING = {"helper": "", "doc": "pass", "base": "", "function": ""}
 
@@ -159,7 +184,7 @@ NOTHING = {"helper": "", "doc": "pass", "base": "", "function": ""}
 def signatures(folder: Path, change: dict[str, str], old: str = "", new: str = "") -> list[str]:
     """The signatures of a step of a class and one of a function, in a script with some changes."""
     script = folder / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT.format(**{**NOTHING, **change})).replace(old, new))
+    script.write_text(textwrap.dedent(SCRIPT.format(**{**NOTHING, **change})).replace(old, new, 1))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
@@ -167,14 +192,19 @@ def signatures(folder: Path, change: dict[str, str], old: str = "", new: str = "
 @pytest.mark.parametrize(
     ("change", "old", "new", "changed"),
     [
-        ({}, "", "", [False, False]),
-        ({}, "# a comment", "#", [False, False]),
-        ({"helper": "+ '!'"}, "", "", [True, True]),
-        ({}, "FACTOR = 2", "FACTOR = 3", [True, True]),
-        ({"base": "+ '!'"}, "", "", [True, False]),
-        ({"function": "+ '!'"}, "", "", [False, True]),
-        ({}, '"d"', '"e"', [True, False]),
-        ({}, "limit: int = 1", "limit: int = 2", [True, False]),
+        ({}, "", "", [False, False, False]),
+        ({}, "# a comment", "#", [False, False, False]),
+        ({"helper": "+ '!'"}, "", "", [True, True, False]),
+        ({}, "FACTOR = 2", "FACTOR = 3", [True, True, False]),
+        ({"base": "+ '!'"}, "", "", [True, False, False]),
+        ({"function": "+ '!'"}, "", "", [False, True, False]),
+        ({}, '"d"', '"e"', [True, False, False]),
+        ({}, "limit: int = 1", "limit: int = 2", [True, False, False]),
+        ({}, 're.compile("a")', 're.compile("b")', [False, False, True]),
+        ({}, "(1, 2)", "(1, 3)", [False, False, True]),
+        ({}, "Scale(3)", "Scale(4)", [False, False, True]),
+        ({}, "text * self.to", "text * self.to + text", [False, False, True]),
+        ({}, 'text + "1"', 'text + "2"', [False, False, True]),
     ],
 )
 def test_code_of_the_user_counts_with_what_it_uses(
@@ -190,3 +220,28 @@ def test_docstrings_count_for_nothing(tmp_path: Path) -> None:
     assert signatures(tmp_path, {"doc": '"""Says what it does."""'}) == signatures(
         tmp_path, {"doc": '"""Says more."""'}
     )
+
+
+class Holding(Step):
+    held: Any = None
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        yield inputs
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.zeros(5000), np.arange(5000.0)),
+        (re.compile("a"), re.compile("b")),
+        ({(1, 2): 3}, {(1, 2): 4}),
+        (functools.partial(int, base=2), functools.partial(int, base=8)),
+        ({1: "a", "b": 2}, {1: "b", "b": 2}),
+    ],
+)
+def test_values_that_no_dump_can_say_count_by_what_they_hold(one: Any, other: Any) -> None:
+    def signature(held: Any) -> str:
+        return Holding(name="holding", held=held).signature
+
+    assert signature(one) == signature(copy.deepcopy(one))
+    assert signature(one) != signature(other)

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from pydantic import SecretStr
@@ -208,3 +209,22 @@ def test_every_name_has_a_folder_of_its_own(name: str) -> None:
     assert len(folder) < 120
     assert not folder.startswith(".")
     assert folder_name("plain-name_1.5") == "plain-name_1.5"
+
+
+class Shifts(Step):
+    """Holds what no file can say."""
+
+    by: Any = None
+
+    def process(self, inputs: StepInput) -> StepOutput:  # type: ignore[override]  # takes one list
+        yield [{"n": row["n"] + int(self.by[0])} for row in inputs]
+
+
+def test_a_pipeline_that_cannot_be_saved_runs_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with Pipeline("unsaved") as pipeline:
+        rows() >> Shifts(name="shift", by=np.array([5]))
+
+    distiset = pipeline.run()
+
+    assert column(distiset, "n") == [5, 6, 7]
+    assert "pipeline.yaml is not kept with the dataset: Shifts.by holds a 'ndarray'" in caplog.text

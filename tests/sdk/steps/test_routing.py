@@ -104,3 +104,18 @@ def test_a_bare_function_travels_without_its_steps() -> None:
     assert received(STEPS) == ["a"]
     assert received._step is None
     assert route._step is source
+
+
+def builds_a_list() -> list[RoutingBatchFunction]:
+    @routing_batch_function
+    def inner(steps: list[str]) -> list[str]:
+        return steps
+
+    return [inner]
+
+
+def test_a_function_that_gives_no_routing_function_is_named() -> None:
+    [route] = builds_a_list()
+
+    with pytest.raises(DistilmqUserError, match="builds_a_list' gave a 'list', not a routing function"):
+        RoutingBatchFunction.from_dict(route.dump("load"), trust_remote_code=True)
