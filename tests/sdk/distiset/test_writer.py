@@ -52,6 +52,19 @@ def test_what_fails_midway_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(open_files(writer.files)) == ROWS
 
 
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    columns = columns_of(ROWS)
+    LeafWriter(tmp_path, "leaf", columns).__enter__().write(ROWS, columns)
+    others = tmp_path / ".leaf-of-another"
+    others.mkdir()
+
+    with LeafWriter(tmp_path, "leaf", columns) as writer:
+        writer.write(ROWS, columns)
+
+    assert files_below(tmp_path) == [".arrow/leaf/train-00000.arrow", "leaf/train-00000.parquet"]
+    assert others.exists()
+
+
 def test_a_leaf_without_rows_is_a_file_too(tmp_path: Path) -> None:
     with LeafWriter(tmp_path, "leaf", columns_of(ROWS)) as writer:
         pass
