@@ -73,7 +73,9 @@ class TruncateTextColumn(Step):
         """
         yield [{**row, self.column: self._cut(row[self.column])} for row in inputs]
 
-    def _cut(self, text: str) -> str:
+    def _cut(self, text: str | None) -> str | None:
+        if text is None:  # of a row that failed before
+            return None
         if self._tokenizer is None:
             return text[: self.max_length]
         tokens = self._tokenizer.encode(text, add_special_tokens=False, truncation=False)

@@ -97,3 +97,10 @@ def test_texts_are_cut() -> None:
         {"a": "ab", "text": "abc"},
         {"a": "x", "text": "y"},
     ]
+
+
+def test_a_text_that_failed_before_is_passed_on() -> None:
+    step = TruncateTextColumn(column="a", max_length=2)
+    step.load()
+
+    assert next(step.process([{"a": None}, {"a": "abc"}])) == [{"a": None}, {"a": "ab"}]
