@@ -53,7 +53,7 @@ class Behaviour:
 
     def choose(self, step: str, values: Sequence[str], successors: Sequence[str]) -> list[str]:
         """Which successors a batch goes to."""
-        number = digest(step, values[0])
+        number = digest(step, values)
         if self.choices == "all":
             return list(successors)
         if self.choices == "none":

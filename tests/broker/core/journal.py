@@ -21,6 +21,7 @@ class MemoryJournal:
         self.appended: list[Record] = []
         self.rows: dict[Key, list[str]] = {}
         """Of committed batches."""
+        self._parts: dict[tuple[str, tuple[int, ...]], list[int]] = {}
         self.routes: dict[tuple[str, tuple[int, ...]], tuple[str, ...]] = {}
 
     def append(self, record: Record) -> None:
@@ -42,16 +43,20 @@ class MemoryJournal:
 
     def whole(self, step: str, seq_no: tuple[int, ...]) -> list[str]:
         """The rows of a batch, its parts joined."""
-        parts = [part for name, number, part in self.rows if (name, number) == (step, seq_no)]
-        return [row for part in sorted(parts, key=tree_path) for row in self.rows[step, seq_no, part]]
+        parts = sorted(self._parts.get((step, seq_no), ()), key=tree_path)
+        return [row for part in parts for row in self.rows[step, seq_no, part]]
 
     def taken(self, slices: Iterable[Slice]) -> list[str]:
         """The rows of some slices."""
         return [row for part in slices for row in self.whole(part.step, part.seq_no)[part.start : part.stop]]
 
+    def holds(self, step: str, seq_no: tuple[int, ...]) -> bool:
+        """Whether a batch, or a part of it, is committed."""
+        return (step, seq_no) in self._parts
+
     def values(self, step: str) -> list[str]:
         """All rows of a step, in order."""
-        numbers = sorted({seq_no for name, seq_no, _ in self.rows if name == step})
+        numbers = sorted(seq_no for name, seq_no in self._parts if name == step)
         return [row for seq_no in numbers for row in self.whole(step, seq_no)]
 
     def _store(self, record: Record) -> None:
@@ -69,6 +74,7 @@ class MemoryJournal:
     def _put(self, key: Key, rows: list[str]) -> None:
         assert key not in self.rows, f"recorded twice: {key}"
         self.rows[key] = rows
+        self._parts.setdefault(key[:2], []).append(key[2])
 
 
 def tree_path(part: int) -> tuple[int, ...]:

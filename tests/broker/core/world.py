@@ -8,7 +8,7 @@ world is kind, and the run must end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -72,6 +72,8 @@ class World:
         self.executed: list[Key] = []
         self.most_asked_ahead = 0
         self._recorded: dict[Key, bool] = {}
+        self._choices_made: dict[tuple[str, ...], tuple[str, ...]] | None = None
+        self._routed = [route.step for route in plan.routes]
         self._generators = {spec.name: spec.kind == "generator" for spec in plan.steps}
         self.coordinator = self._new_coordinator()
 
@@ -118,6 +120,15 @@ class World:
     def values(self, step: str) -> list[str]:
         """What a step gave, in the order of rows."""
         return self.journal.values(step)
+
+    def choice(self, step: str, values: Sequence[str], successors: Sequence[str]) -> Sequence[str]:
+        """Where a batch with these rows was routed to, for the reference."""
+        if self._choices_made is None:
+            routes = self.journal.routes
+            self._choices_made = {
+                (name, *self.journal.whole(name, number)): to for (name, number), to in routes.items()
+            }
+        return self._choices_made[step, *values]
 
     def describe(self) -> str:
         """Where things stand, for a failing test."""
@@ -176,7 +187,7 @@ class World:
                     self._check(order)
                     self.to_worker.setdefault(order.session, deque()).append(order)
                 case Route():
-                    assert any(key[:2] == (order.step, order.seq_no) for key in self.journal.rows)
+                    assert self.journal.holds(order.step, order.seq_no)
                     self.questions.append(order)
                 case KeepSlots():
                     self.slots = order.count
@@ -198,10 +209,10 @@ class World:
     def _filled(self, order: SendBatch) -> Delivery:
         for _, slices in order.inputs:
             for part in slices:
-                committed = [key for key in self.journal.rows if key[:2] == (part.step, part.seq_no)]
+                committed = self.journal.holds(part.step, part.seq_no)
                 assert committed, f"{order.lease} is sent before {part} is committed"
-                chosen = self.journal.routes.get((part.step, part.seq_no))
-                assert chosen is None or order.lease.step in chosen
+                if part.step in self._routed:
+                    assert order.lease.step in self.journal.routes[part.step, part.seq_no]
         return Delivery(order.lease, {name: self.journal.taken(slices) for name, slices in order.inputs}, order.offset)
 
     def _check(self, order: Command) -> None:
@@ -219,7 +230,8 @@ class World:
         """The routing function answers."""
         question = self.questions.popleft()
         values = self.journal.whole(question.step, question.seq_no)
-        chosen = self.behaviour.choose(question.step, values, question.successors)
+        # Asked again, the function would choose otherwise: only a recorded choice is the same after a restart.
+        chosen = self.behaviour.choose(question.step, [*values, str(self.random.random())], question.successors)
         self.say(events.Routed(question.step, question.seq_no, tuple(chosen)))
 
     def start_worker(self) -> None:
