@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from distilmq.errors import JournalError
 from distilmq.protocol import messages
+from distilmq.protocol.messages import Lease
 from distilmq.protocol.packing import pack
 from distilmq.protocol.plan import Plan
 from distilmq_broker.burying import buried_row
@@ -65,15 +66,19 @@ class Performer:
         self.ended: EndRun | None = None
 
     def perform(self, commands: Iterable[Command], now: float) -> None:
-        """Carries out commands, in order."""
+        """Carries out commands, in order; an Ack goes with the next batch for the same worker where there is one."""
+        acked: dict[str, list[Lease]] = {}
         for command in commands:
             match command:
+                case Send(session, messages.Ack(lease=lease)):
+                    acked.setdefault(session, []).append(lease)
                 case Send():
+                    self._acknowledge(command.session, acked.pop(command.session, ()))
                     self._send(command)
                 case Record():
                     self._record(command, now)
                 case SendBatch():
-                    self._send_batch(command)
+                    self._send_batch(command, acked.pop(command.session, ()))
                 case Route():
                     self._router.ask(command.step, command.seq_no, command.successors)
                 case SendAssign():
@@ -85,6 +90,13 @@ class Performer:
                     self._kill(command)
                 case EndRun():
                     self.ended = command
+        for session, leases in acked.items():
+            self._acknowledge(session, leases)
+
+    def _acknowledge(self, session: str, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            self._post.send(session, messages.Ack(lease=lease))
+            self._crash.reach("before_send")
 
     def _send(self, command: Send) -> None:
         if isinstance(command.message, messages.Stop):
@@ -92,8 +104,6 @@ class Performer:
             if member is not None:
                 member.leaving = True
         self._post.send(command.session, command.message)
-        if isinstance(command.message, messages.Ack):
-            self._crash.reach("before_send")
 
     def _record(self, command: Record, now: float) -> None:
         fact, payload = command.fact, command.payload
@@ -111,7 +121,7 @@ class Performer:
             raise JournalError(f"a payload of {fact} is no bytes but {type(payload).__name__}")
         self._group.add(command.ticket, fact, payload, now)
 
-    def _send_batch(self, command: SendBatch) -> None:
+    def _send_batch(self, command: SendBatch, acked: Sequence[Lease]) -> None:
         if self._sessions.find(command.session) is None:
             return
         payload = [self._journal.rows(slices) for _, slices in command.inputs]
@@ -125,8 +135,11 @@ class Performer:
             offset=command.offset,
             answers=bool(answers),
             epoch=self._journal.epoch,
+            acked=tuple(acked),
         )
         self._post.send(command.session, batch, payload)
+        if acked:
+            self._crash.reach("before_send")
         if self._log.debugs:
             self._log.debug("batch_sent", session=command.session, lease=command.lease.model_dump())
 

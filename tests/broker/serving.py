@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -176,6 +177,7 @@ class Peer:
         self.role = role
         self.worker = worker
         self.connection = connect(endpoint)
+        self._come: deque[tuple[Any, list[bytes]]] = deque()
         self._kept: list[tuple[Any, list[bytes]]] = []
 
     def __enter__(self) -> Peer:
@@ -225,13 +227,22 @@ class Peer:
         return found
 
     def _receive(self, timeout: float) -> tuple[Any, list[bytes]] | None:
+        """The next message; what a batch acknowledges comes before it as so many Acks."""
+        if not self._come:
+            self._come.extend(self._take(timeout))
+        return self._come.popleft() if self._come else None
+
+    def _take(self, timeout: float) -> Iterator[tuple[Any, list[bytes]]]:
         frames = self.connection.receive()
         if frames is None:
             self.connection.poll(timeout)
             frames = self.connection.receive()
         if frames is None:
-            return None
-        return codec.decode(frames, codec.TO_CLIENT if self.role == "client" else codec.TO_WORKER)
+            return
+        message, payload = codec.decode(frames, codec.TO_CLIENT if self.role == "client" else codec.TO_WORKER)
+        for lease in getattr(message, "acked", ()):
+            yield messages.Ack(lease=lease), []
+        yield message, payload
 
 
 class Client(Peer):

@@ -135,6 +135,16 @@ def test_what_is_not_acknowledged_is_offered_to_whoever_welcomes_it() -> None:
     assert said(after) == []
 
 
+def test_a_batch_may_bring_what_is_acknowledged() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(result(lease(1)), 0.0)
+
+    session.handle(events.Received(m.Batch(lease=lease(2), acked=(lease(1),))), 0.1)
+
+    assert session.held == (lease(2),)
+
+
 def test_what_is_not_acknowledged_is_offered_again_more_and_more_rarely() -> None:
     session = ready_session()
     session.handle(batch(1), 0.0)

@@ -176,7 +176,9 @@ class Session:
                 return self._say_hello(now)
             case Assign():
                 return self._assigned(message, payload)
-            case Batch():
+            case Batch(acked=acked):
+                for lease in acked:
+                    self.kept.pop(_key(lease), None)
                 return self._handed(message, payload, now)
             case Ack(lease=lease):
                 self.kept.pop(_key(lease), None)

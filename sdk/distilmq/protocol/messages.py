@@ -247,6 +247,8 @@ class Batch(Message):
     """Of a generator: rows it has given so far, over all runs."""
     answers: bool = False
     epoch: int = 0
+    acked: tuple[Lease, ...] = ()
+    """Results of the same worker that are committed: each as good as an `Ack` before this."""
 
 
 class Ack(Message):
