@@ -26,6 +26,8 @@ class Count(GeneratorStep):
 @step(inputs=["n"], outputs=["doubled"])
 def double(inputs: StepInput):
     mark("double", inputs)
+    if GATE_AT <= inputs[0]["n"]:
+        wait_for("gate")
     time.sleep(PAUSE)
     yield [{**row, "doubled": row["n"] * 2} for row in inputs]
 
@@ -62,10 +64,19 @@ class Chain:
     replicas: int = 1
     pause: float = 0.0
     """Seconds that each batch of the second step takes."""
+    gate_at: int | None = None
+    """From this row on the second step waits for the file `gate`."""
 
     def script(self, folder: Path, **env: str) -> Script:
         """The chain as a user's script."""
-        values = {"TOTAL": self.rows, "SIZE": self.size, "REPLICAS": self.replicas, "PAUSE": self.pause}
+        gate = self.rows if self.gate_at is None else self.gate_at
+        values = {
+            "TOTAL": self.rows,
+            "SIZE": self.size,
+            "REPLICAS": self.replicas,
+            "PAUSE": self.pause,
+            "GATE_AT": gate,
+        }
         head = "".join(f"{name} = {value}\n" for name, value in values.items())
         return Script(folder, head + _CHAIN, env)
 

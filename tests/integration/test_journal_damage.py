@@ -110,10 +110,7 @@ def test_a_ledger_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_pauses_the_run_until_there_is_room(tmp_path: Path) -> None:
-    script = CHAIN.script(tmp_path / "run")
-    script.path.write_text(
-        script.path.read_text().replace('mark("double", inputs)', 'mark("double", inputs); wait_for("gate")')
-    )
+    script = Chain(batches=40, gate_at=0).script(tmp_path / "run")
     with _small_disk(script.cache, megabytes=4):
         process = script.start()
         until(lambda: any(entry["step"] == "double" for entry in script.worked), "the first batch", 60)

@@ -1,0 +1,144 @@
+"""What a machine shows of a run: which processes there are, where they listen, what they write, and what they leave."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.accounts import Chain, living, recorded
+from tests.integration.runs import Script, kind, until
+
+CHAIN = Chain(batches=20, replicas=2, gate_at=20)
+REPLICAS = 4
+
+ROUTED = """
+    @routing_batch_function
+    def route(steps):
+        (HERE / "route.txt").write_text(Path(f"/proc/{os.getpid()}/cmdline").read_text())
+        return steps[:1]
+
+    with Pipeline("routed") as pipeline:
+        load = LoadDataFromDicts(data=[{"n": n} for n in range(10)], batch_size=5)
+        load >> route >> [KeepColumns(name=name, columns=["n"]) for name in ("a", "b")]
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+@pytest.fixture
+def temp_dir() -> Iterator[Path]:
+    """A folder for temporary files, with a path that is short enough for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="dq-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def test_a_run_is_a_coordinator_a_supervisor_and_a_process_per_replica(tmp_path: Path) -> None:
+    script, pid = _halfway(tmp_path)
+    here = {process.pid: kind(process) for process in living(script) if process.pid != pid}
+
+    parents = Counter((name, here.get(psutil.Process(one).ppid(), "script")) for one, name in here.items())
+    others = {one for one, name in here.items() if name != "worker"}
+    _end(script, pid)
+
+    # The generator has given all its rows by now: its process leaves, or has left.
+    replicas = parents.pop(("worker", "supervisor"))
+    assert parents == {("coordinator", "script"): 1, ("supervisor", "coordinator"): 1}
+    assert REPLICAS - 1 <= replicas <= REPLICAS
+    assert len({entry["pid"] for entry in script.worked if entry["step"] == "double"}) == CHAIN.replicas
+    assert {entry["pid"] for entry in script.worked}.isdisjoint({pid, *others}), "user code runs in workers only"
+    assert script.rows["default"] == CHAIN.expected
+
+
+def test_it_listens_on_a_socket_that_only_its_user_reaches(tmp_path: Path) -> None:
+    script, pid = _halfway(tmp_path)
+    (coordinator,) = [process for process in living(script) if kind(process) == "coordinator"]
+    command = coordinator.cmdline()
+    endpoint = command[command.index("--endpoint") + 1]
+    socket = Path(endpoint.removeprefix("ipc://"))
+
+    status = socket.stat(), socket.parent.stat()
+    internet = [each for process in living(script) for each in process.net_connections(kind="inet")]
+    _end(script, pid)
+
+    assert endpoint.startswith("ipc:///")
+    assert len(str(socket)) < 100
+    assert stat.S_ISSOCK(status[0].st_mode)
+    assert stat.S_IMODE(status[1].st_mode) == 0o700
+    assert status[1].st_uid == os.getuid()
+    assert internet == [], "a local run speaks to nobody else"
+    assert not socket.parent.exists()
+
+
+def test_its_ledger_grows_while_it_runs_and_is_its_users_only(tmp_path: Path) -> None:
+    script, pid = _halfway(tmp_path)
+    (run_dir,) = script.run_dirs
+
+    first = len(recorded(script, CHAIN))
+    (script.folder / "gate").touch()
+    until(lambda: len(recorded(script, CHAIN)) > first, "the ledger grows")
+    kept = [run_dir, run_dir / "plan.msgpack", run_dir / "ledger.db", run_dir / "segments"]
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in kept]
+    _end(script, pid)
+
+    assert 0 < first < len(CHAIN.work)
+    assert recorded(script, CHAIN) == set(CHAIN.work.values())
+    assert modes == [0o700, 0o600, 0o600, 0o700]
+
+
+def test_nothing_is_left_when_it_is_over(tmp_path: Path, temp_dir: Path) -> None:
+    script = CHAIN.script(tmp_path / "run", TMPDIR=str(temp_dir))
+    (script.folder / "gate").touch()
+
+    assert script.run() == 0, script.output
+
+    assert living(script) == []
+    assert list(temp_dir.iterdir()) == []
+
+
+def test_a_dry_run_leaves_no_file_at_all(tmp_path: Path, temp_dir: Path) -> None:
+    script = CHAIN.script(tmp_path / "run", TMPDIR=str(temp_dir))
+    script.path.write_text(script.path.read_text().replace("pipeline.run()", "pipeline.dry_run()"))
+    (script.folder / "gate").touch()
+
+    assert script.run() == 0, script.output
+
+    assert living(script) == []
+    assert list(temp_dir.iterdir()) == []
+    assert not [path for path in script.cache.rglob("*") if path.is_file()]
+
+
+def test_a_routing_function_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", ROUTED)
+
+    assert script.run() == 0, script.output
+
+    assert "distilmq_broker.adapters.routing" in (script.folder / "route.txt").read_text()
+    assert living(script) == []
+
+
+def _halfway(folder: Path) -> tuple[Script, int]:
+    """A run whose second step waits at the gate, in both replicas."""
+    script = CHAIN.script(folder / "run")
+    process = script.start()
+    until(lambda: sum(_waits(entry) for entry in script.worked) == CHAIN.replicas, "both replicas wait", 60)
+    return script, process.pid
+
+
+def _waits(entry: dict[str, object]) -> bool:
+    return entry["step"] == "double" and entry["rows"][0] >= 20  # type: ignore[index]  # it is a list
+
+
+def _end(script: Script, pid: int) -> None:
+    (script.folder / "gate").touch()
+    assert psutil.Process(pid).wait(60) == 0, script.output
+    until(lambda: not living(script), "no process outlives the run")
