@@ -11,7 +11,16 @@ from distilmq.protocol.rows import decode_value
 
 def readable(letters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each with `step`, `input` (the row; of a join one per branch), `error`, `traceback`, and where it was."""
-    return [_readable(letter) for letter in letters]
+    return _explained([_readable(letter) for letter in letters])
+
+
+def _explained(letters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a batch that failed together, of which only the first was sent with its traceback: all have it."""
+    told: dict[tuple[Any, ...], str] = {}
+    for letter in letters:
+        together = (letter["step"], *letter.get("seq_no", ()), letter.get("part"), letter["error"])
+        letter["traceback"] = told.setdefault(together, letter["traceback"]) or letter["traceback"]
+    return letters
 
 
 def _readable(letter: Mapping[str, Any]) -> dict[str, Any]:
