@@ -86,7 +86,9 @@ def test_nobody_of_a_killed_group_is_left(output: Path) -> None:
     )
     launcher = _launcher(parent, output)
     launcher.start(1)
-    child = psutil.Process(int(_first_line(output).split()[0]))
+    # The child says "up", its parent the pid, whoever is first.
+    (pid,) = (line for line in _until_lines(output, 2) if line.isdecimal())
+    child = psutil.Process(int(pid))
 
     launcher.stop(now=True)
 
