@@ -21,7 +21,7 @@ CATALOGUE = Path(__file__).with_name("mutations.toml")
 PACKAGES = {"sdk": "sdk/distilmq", "broker": "broker/distilmq_broker", "workers": "workers/distilmq_workers"}
 TESTS_FAILED = 1
 """pytest's exit code; every higher one means that nothing was tested."""
-PATIENCE = 300
+PATIENCE = 600
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def run_tests(tree: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[s
     """The tests of a copy, on the packages of that copy, up to the first that fails."""
     packages = os.pathsep.join(str(tree / part) for part in PACKAGES)
     environment = {**os.environ, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
-    options = ["-q", "-x", "--timeout=60", "-p", "no:cacheprovider", "-p", "tests.mutations.no_shrinking"]
+    options = ["-q", "-x", "--timeout=120", "-p", "no:cacheprovider", "-p", "tests.mutations.no_shrinking"]
     command = [sys.executable, "-m", "pytest", *options, *tests]
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutations.run import Mutation, catalogue, copied_tree, run_tests, survives
+from tests.mutations.run import PATIENCE, Mutation, catalogue, copied_tree, run_tests, survives
 
-pytestmark = [pytest.mark.mutations, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.mutations, pytest.mark.timeout(PATIENCE + 60)]
 
 
 def test_without_a_mutation_all_tests_pass() -> None:
