@@ -142,3 +142,15 @@ def test_a_generator_that_missed_a_request_before_a_restart_starts_again() -> No
     joined = scene.join(step="load", ready=True, held=(third.lease,))
 
     assert only([each for each in joined if isinstance(each, KillWorker)]).session == "s1"
+
+
+def test_a_batch_that_was_not_asked_for_is_passed_over() -> None:
+    scene = Scene(plan_of(generator()))
+    first, second = batches(scene.staff())
+
+    strange = scene.tell(BatchDone(first.session, second.lease.model_copy(update={"seq_no": (2,)}), 10, []))
+    scene.done(first)
+    followed = scene.done(second)
+
+    assert strange == []
+    assert [fact.seq_no for fact in records(followed, BatchRecorded)] == [(1,)]
