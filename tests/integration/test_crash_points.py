@@ -9,17 +9,20 @@ import pytest
 from distilmq_broker.crash_points import POINTS
 from tests.integration.accounts import Chain, assert_the_rest_is_done_once, done, recorded
 
+CHAIN = Chain(batches=40, pause=0.005)
+"""Slow enough that results come one by one: records that come together share a commit."""
+LONG_CHAIN = Chain(batches=800, size=1, pause=0.002)
+"""A checkpoint is due after four hundred commits."""
 TIMES = {"rotation": 2, "checkpoint": 1}
 """At the how-maniest time it dies; at all other points in the middle of the run."""
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_coordinator_that_dies_there_loses_nothing(tmp_path: Path, point: str) -> None:
-    # A checkpoint is due after four hundred commits, and records that come together share one.
-    chain = Chain(batches=500, size=1) if point == "checkpoint" else Chain(batches=40)
+    chain = LONG_CHAIN if point == "checkpoint" else CHAIN
     script = chain.script(tmp_path / "run", DISTILMQ_ROTATE_AT="1000")
 
-    code = script.run(env={"DISTILMQ_CRASH_AT": f"{point}:{TIMES.get(point, 25)}"})
+    code = script.run(env={"DISTILMQ_CRASH_AT": f"{point}:{TIMES.get(point, 20)}"})
 
     assert code == 1
     assert "The coordinator of the run died (by signal 9)" in script.output

@@ -17,9 +17,10 @@ import pytest
 from distilmq_broker.adapters.repair import repair
 from tests.broker.recorded import journal_in
 from tests.integration.accounts import Chain, Work, done, living, recorded
-from tests.integration.runs import Script, until
+from tests.integration.runs import Script, kill_tree, until
 
-CHAIN = Chain(batches=40)
+HALF = 40
+CHAIN = Chain(batches=40, gate_at=HALF)
 
 
 def test_the_last_record_cut_at_any_byte_is_the_only_one_lost(tmp_path: Path) -> None:
@@ -80,6 +81,7 @@ def test_a_block_of_zeros_after_a_power_loss_costs_what_was_made_of_it(tmp_path:
 
 def test_damage_that_is_met_while_rows_are_read_is_named_and_gone_at_the_next_run(tmp_path: Path) -> None:
     script = CHAIN.script(tmp_path / "run")
+    (script.folder / "gate").touch()
     assert script.run() == 0
     (run_dir,) = script.run_dirs
     shutil.rmtree(run_dir / "data")  # else the finished dataset is given back, and nothing is read
@@ -131,10 +133,16 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(tmp_path: Path) -> None:
 
 
 def _killed(folder: Path) -> Script:
-    """A script whose coordinator was killed behind a commit, in the middle of the run."""
+    """A script that was killed, with all its processes, when the first half of its batches was recorded."""
     script = CHAIN.script(folder / "run")
-    assert script.run(env={"DISTILMQ_CRASH_AT": "before_ack:25"}) == 1
+    process = script.start()
+    half = {work for work in CHAIN.work.values() if work[1][0] < HALF}
+    until(lambda: any(work[1][0] >= HALF for work in done(script) if work[0] == "double"), "the gated batch", 60)
+    until(lambda: half <= recorded(script, CHAIN), "half of the batches are recorded", 60)
+    kill_tree(process.pid)
+    process.wait()
     until(lambda: not living(script), "no process outlives the run")
+    (script.folder / "gate").touch()
     return script
 
 
