@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from distilmq.pipeline.failure import run_error
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.local import LocalCoordinator
 from distilmq.pipeline.progress import failures, log_note, open_view
+from distilmq.pipeline.warm_up import WarmUp
 from distilmq.protocol.messages import Finished, Note, Progress
 from distilmq.protocol.plan import decode_plan, encode_plan
 
@@ -84,10 +83,9 @@ class LocalRun:
             KeyboardInterrupt: the run was stopped; how to resume has been said.
             RunError: a step could not be loaded, or ended the run, or the coordinator died.
         """
-        _warm_up()
         view = open_view(self._compiled.plan.pipeline)
         try:
-            with _coordinator(self._place, interrupts) as coordinator:
+            with WarmUp(), _coordinator(self._place, interrupts) as coordinator:
                 conversation = _Conversation(coordinator, view, interrupts, self._compiled.plan.settings.stop_timeout)
                 try:
                     with interrupts.held():
@@ -238,7 +236,3 @@ def _coordinator(place: Place, interrupts: Interrupts) -> Generator[LocalCoordin
         with interrupts.held():
             coordinator.close(patience=_KILL_AFTER if interrupts.count > 1 else 5.0)
 
-
-def _warm_up() -> None:
-    """Imports `datasets`, which takes seconds, while the workers start."""
-    threading.Thread(target=importlib.import_module, args=("datasets",), name="import-datasets", daemon=True).start()
