@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ os.environ.update(
 )
 for _secret in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MISTRAL_API_KEY", "HF_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS"):
     os.environ.pop(_secret, None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the tests in the background has them ignore Ctrl+C, and every process they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tests.leaks import leaks_since, take_snapshot  # noqa: E402  # the environment comes first
 

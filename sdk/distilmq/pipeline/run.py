@@ -235,4 +235,3 @@ def _coordinator(place: Place, interrupts: Interrupts) -> Generator[LocalCoordin
     finally:
         with interrupts.held():
             coordinator.close(patience=_KILL_AFTER if interrupts.count > 1 else 5.0)
-
