@@ -36,8 +36,10 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             if sender.hello.role == "supervisor":
                 return events.SupervisorBeat(session, children)
             return events.WorkerBeat(session, held)
-        case messages.Ready(session=session, step=step):
-            return events.WorkerReady(session, step)
+        case messages.Ready(session=session, step=step, at_once=at_once):
+            return events.WorkerReady(session, step, at_once)
+        case messages.Want(session=session, batches=batches):
+            return events.BatchesWanted(session, batches)
         case messages.LoadFailed(session=session, step=step, error=error):
             return events.LoadFailed(session, step, error)
         case messages.Failed(session=session, lease=lease, error=error):

@@ -18,7 +18,7 @@ CODE = """
 
     with Pipeline("answers") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": f"question {n}"} for n in range(40)], batch_size=40)
-        llm = OpenAILLM(model="gpt-4", max_concurrent_requests=8)
+        llm = OpenAILLM(model="gpt-4", max_concurrency=8)
         load >> TextGeneration(name="ask", llm=llm, input_batch_size=20)
 
     if __name__ == "__main__":

@@ -18,7 +18,7 @@ TWO_TASKS = """
 
     with Pipeline("models") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": f"row {n}"} for n in range(40)], batch_size=40)
-        ask = TextGeneration(name="ask", llm=OpenAILLM(model="m", max_concurrent_requests=8), input_batch_size=40)
+        ask = TextGeneration(name="ask", llm=OpenAILLM(model="m", max_concurrency=8), input_batch_size=40)
         again = TextGeneration(
             name="again",
             llm=OpenAILLM(model="n"),

@@ -56,6 +56,19 @@ class AnswerCame:
 
 
 @dataclass(frozen=True, slots=True)
+class DemandChanged:
+    """What the models of this process could take.
+
+    Attributes:
+        limit: requests that may be out at once.
+        unsent: requests that wait to be sent, with those that batches in hand will make at least.
+    """
+
+    limit: int
+    unsent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """The user's code logged something."""
 
@@ -72,4 +85,4 @@ class TimePassed:
     """`next_deadline()` may have been reached."""
 
 
-Event = Received | Loaded | LoadRaised | BatchEnded | AnswerCame | Noted | TerminateAsked | TimePassed
+Event = Received | Loaded | LoadRaised | BatchEnded | AnswerCame | DemandChanged | Noted | TerminateAsked | TimePassed

@@ -15,13 +15,14 @@ class Lanes:
     def __init__(self) -> None:
         self._main: SimpleQueue[Job | None] = SimpleQueue()
         self._beside: SimpleQueue[Job] = SimpleQueue()
-        self._count = 1
+        self._most = 1
+        self._started = 0
+        self._at_work = 0
+        self._counting = threading.Lock()
 
     def widen(self, count: int) -> None:
-        """Runs up to so many batches at once, each in a thread of its own."""
-        for number in range(count if self._count == 1 < count else 0):
-            threading.Thread(target=self._serve_beside, name=f"distilmq-lane-{number}", daemon=True).start()
-        self._count = max(self._count, count)
+        """Runs up to so many batches at once, each in a thread of its own; one is started when it is needed."""
+        self._most = max(self._most, count)
 
     def call(self, job: Job) -> None:
         """Has the main thread do something, after what it was given before."""
@@ -29,10 +30,16 @@ class Lanes:
 
     def run_batch(self, job: Job) -> None:
         """Has a lane do something."""
-        if self._count == 1:
+        if self._most == 1:
             self._main.put(job)
-        else:
-            self._beside.put(job)
+            return
+        with self._counting:
+            self._at_work += 1
+            if self._started < min(self._at_work, self._most):
+                self._started += 1
+                name = f"distilmq-lane-{self._started}"
+                threading.Thread(target=self._serve_beside, name=name, daemon=True).start()
+        self._beside.put(job)
 
     def quit(self) -> None:
         """Has `serve` return, after what the main thread was given before."""
@@ -45,4 +52,9 @@ class Lanes:
 
     def _serve_beside(self) -> None:
         while True:
-            self._beside.get()()
+            job = self._beside.get()
+            try:
+                job()
+            finally:
+                with self._counting:
+                    self._at_work -= 1

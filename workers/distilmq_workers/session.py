@@ -31,6 +31,7 @@ from distilmq.protocol.messages import (
     Result,
     Returned,
     Stop,
+    Want,
     Welcome,
     Who,
 )
@@ -44,6 +45,8 @@ OFFER_AGAIN = 2.0
 OFFER_RARELY = 60.0
 ACK_PATIENCE = 3.0
 """Seconds that a process which leaves waits for its last Acks."""
+MOST_ROWS = 4
+"""Rows in hand for each request that may be out at once: those of slow requests, and of tasks that make several."""
 MAX_STALL_REPORTS_APART = 3600.0
 
 Key = tuple[str, tuple[int, ...], int]
@@ -97,6 +100,10 @@ class Session:
     welcome: Welcome | None = None
     assign: Assign | None = None
     lanes: int = 1
+    demand: tuple[int, int] | None = None
+    """Requests that its models may have out at once, and those that wait; None while none was made."""
+    wanted: int = 0
+    """Batches that it last said it wants to hold; 0 while it said nothing."""
     queue: dict[Key, tuple[Batch, Sequence[bytes]]] = field(default_factory=dict[Key, tuple[Batch, Sequence[bytes]]])
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])
     kept: dict[Key, Kept] = field(default_factory=dict[Key, Kept])
@@ -124,6 +131,7 @@ class Session:
             return []
         commands = self._judge(event, now)
         commands += self._begin(now)
+        commands += self._ask_for_more()
         commands += self._maybe_leave(now)
         return commands
 
@@ -153,7 +161,7 @@ class Session:
             case events.Loaded(_, lanes):
                 self.lanes = lanes
                 self.phase = Phase.READY
-                return [] if self.assign is None else [self._say(Ready(session=self._id, step=self.assign.step))]
+                return [] if self.assign is None else [self._ready(self.assign)]
             case events.LoadRaised(step, error):
                 self.phase = Phase.FAILED
                 return [self._say(LoadFailed(session=self._id, step=step, error=error))]
@@ -161,6 +169,9 @@ class Session:
                 return self._ended(answer, payload, now)
             case events.AnswerCame():
                 return self._answered(event)
+            case events.DemandChanged(limit, unsent):
+                self.demand = (limit, unsent)
+                return []
             case events.Noted(note):
                 return [self._say(note)]
             case events.TerminateAsked():
@@ -199,6 +210,10 @@ class Session:
             self._beat_at = now + welcome.heartbeat
         self.welcome = welcome
         offers: list[Command] = [LimitMessages(welcome.max_message)]
+        if self.lanes > 1 and self.assign is not None:
+            # A coordinator that has begun anew knows neither.
+            offers.append(self._ready(self.assign))
+            self.wanted = 0
         for kept in self.kept.values():
             offers.append(self._offer(kept, now))
         return offers
@@ -207,7 +222,7 @@ class Session:
         if self.phase is not Phase.UNASSIGNED:
             # It was sent twice. A process has one step for life, so another one is not for us.
             if self.phase is Phase.READY and self.assign is not None and assign.step == self.assign.step:
-                return [self._say(Ready(session=self._id, step=assign.step))]
+                return [self._ready(assign)]
             return []
         self.assign = assign
         self.phase = Phase.LOADING
@@ -281,6 +296,9 @@ class Session:
         elif now >= self._beat_at:
             self._beat_at = now + self.welcome.heartbeat
             commands.append(self._say(Heartbeat(session=self._id, held=self.held)))
+            if self.wanted:
+                # The one before may be lost, and its loss would show in nothing but speed.
+                commands.append(self._say(Want(session=self._id, batches=self.wanted)))
         commands += [self._offer(kept, now, waited=True) for kept in self.kept.values() if now >= kept.again_at]
         commands += self._stalls(now)
         if self._drain_until is not None and now >= self._drain_until:
@@ -296,6 +314,9 @@ class Session:
 
     def _say(self, message: Message) -> Say:
         return Say(message)
+
+    def _ready(self, assign: Assign) -> Say:
+        return self._say(Ready(session=self._id, step=assign.step, at_once=self.lanes))
 
     def _say_hello(self, now: float) -> list[Command]:
         self._hello_at = now + HELLO_AGAIN
@@ -315,6 +336,22 @@ class Session:
             self.running[key] = Running(batch.lease, now, now + self.stall_after)
             commands.append(RunBatch(batch, payload))
         return commands
+
+    def _ask_for_more(self) -> list[Command]:
+        """Says how many batches it wants to hold, when its models could take more, or have enough."""
+        if self.demand is None or self.lanes == 1 or self.assign is None or self.draining or self.queue:
+            return []
+        wanted = self._wanted(self.assign.size, *self.demand)
+        if wanted == self.wanted:
+            return []
+        self.wanted = wanted
+        return [self._say(Want(session=self._id, batches=wanted))]
+
+    def _wanted(self, size: int, limit: int, unsent: int) -> int:
+        """Those in hand, and as many more as bring the requests that wait up to those that may be out at once."""
+        more = max(0, limit - unsent + size - 1) // size
+        most = max(2, MOST_ROWS * limit // size)
+        return max(1, min(len(self.running) + more, most, self.lanes))
 
     @property
     def stall_after(self) -> float:

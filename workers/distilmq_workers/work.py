@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from distilmq.models.requests.demand import Expected, demand, expected
 from distilmq.protocol.messages import Assign, Batch, Lease, Note
 from distilmq_workers import events
 from distilmq_workers.lanes import Lanes
@@ -18,8 +19,8 @@ from distilmq_workers.stalls import stack_of
 if TYPE_CHECKING:
     from distilmq_workers.runner import Runner
 
-MOST_LANES = 16
-"""Batches at once for a step that takes several; the coordinator's credit bounds them, too."""
+MOST_LANES = 256
+"""Batches at once for a step that takes several: of one row each, they ask for as much as a model is ever asked."""
 
 
 class Work:
@@ -44,7 +45,8 @@ class Work:
 
     def run(self, batch: Batch, payload: Sequence[bytes]) -> None:
         """Has a lane run a batch."""
-        self._lanes.run_batch(lambda: self._run(batch, payload))
+        rows = demand.expect(max(batch.rows, default=0))
+        self._lanes.run_batch(lambda: self._run(batch, payload, rows))
 
     def stop_asking(self) -> None:
         """Models send no new request from here on."""
@@ -80,8 +82,10 @@ class Work:
             return
         # What was imported lives as long as the process: no search for cycles looks through it again.
         gc.freeze()
-        lanes = MOST_LANES if getattr(self._step, "concurrent_batches", False) else 1
+        lanes = MOST_LANES if getattr(self._step, "takes_batches_at_once", False) else 1
         self._lanes.widen(lanes)
+        if lanes > 1:
+            demand.listen(self._demand_changed)
         self._outbox.put(events.Loaded(assign.step, lanes))
 
     def _make_runner(self, assign: Assign) -> Runner:
@@ -96,17 +100,23 @@ class Work:
             max_message=lambda: self.max_message,
         )
 
-    def _run(self, batch: Batch, payload: Sequence[bytes]) -> None:
+    def _run(self, batch: Batch, payload: Sequence[bytes], rows: Expected) -> None:
         if self._runner is None:
             raise RuntimeError(f"batch {batch.lease} before the step was loaded")
         self._threads[batch.lease] = threading.get_ident()
+        expected.set(rows)
         ended = self._runner.run(batch, payload)
+        rows.met()
         self._threads.pop(batch.lease, None)
         sys.stdout.flush()
+        self._demand_changed(*demand.now)
         self._outbox.put(events.BatchEnded(ended.answer, ended.payload))
 
     def _keep_answer(self, lease: Lease, row: int, key: bytes, occurrence: int, answer: bytes) -> None:
         self._outbox.put(events.AnswerCame(lease, row, key, occurrence, answer))
+
+    def _demand_changed(self, limit: int, unsent: int) -> None:
+        self._outbox.put(events.DemandChanged(limit, unsent))
 
     def _note(self, note: Note) -> None:
         self._outbox.put(events.Noted(note))

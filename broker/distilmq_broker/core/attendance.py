@@ -9,6 +9,7 @@ from distilmq_broker.core import policy
 from distilmq_broker.core.dispatch import Dispatch
 from distilmq_broker.core.ending import Ending
 from distilmq_broker.core.events import (
+    BatchesWanted,
     LoadFailed,
     SupervisorBeat,
     SupervisorExited,
@@ -104,7 +105,18 @@ class Attendance:
         if session is None or state is None or state.name != event.step or session.stopping:
             return
         state.load_deaths = 0
+        session.at_once = max(1, event.at_once)
         self._becomes_ready(session, state)
+
+    def wants(self, event: BatchesWanted, now: float) -> None:
+        """A step process said how many batches it wants to hold."""
+        session = self._known(event.session, now)
+        state = self._run.state_of(session) if session is not None else None
+        if session is None or state is None:
+            return
+        session.wanted = event.batches
+        session.credit = policy.credit(state.place.spec, session.quick, event.batches)
+        state.dirty = True
 
     def load_failed(self, event: LoadFailed, now: float) -> None:
         """`load()` of a step raised."""

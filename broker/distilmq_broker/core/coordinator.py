@@ -23,7 +23,7 @@ from distilmq_broker.core.replay import replay
 from distilmq_broker.core.results import Results
 from distilmq_broker.core.run import Mode, Run
 from distilmq_broker.core.steps import StepState
-from distilmq_broker.core.workers import Session
+from distilmq_broker.core.workers import Session, at_work, since
 
 
 class Coordinator:
@@ -52,6 +52,7 @@ class Coordinator:
             events.SupervisorExited: self._supervisor_exited,
             events.WorkerJoined: self._attendance.joined,
             events.WorkerReady: self._attendance.ready,
+            events.BatchesWanted: self._attendance.wants,
             events.WorkerBeat: self._attendance.beat,
             events.WorkerExited: lambda event, now: self._attendance.exited(event),
             events.LoadFailed: self._attendance.load_failed,
@@ -159,9 +160,11 @@ class Coordinator:
         for state in self._timed:
             for session in list(state.sessions):
                 expiry = self._expiry(state, session)
-                if expiry is not None and now >= expiry:
+                timeout = state.place.spec.batch_timeout
+                if timeout is not None and expiry is not None and now >= expiry:
                     why = f"a batch took longer than batch_timeout ({state.place.spec.batch_timeout} s)"
-                    self._losses.condemn(session, counted=True, why=why)
+                    guilty = [work for work in at_work(session) if now >= since(session, work) + timeout]
+                    self._losses.condemn(session, counted=True, why=why, guilty=guilty)
         # What begins after now expires later than now plus the shortest timeout.
         timeouts = [state.place.spec.batch_timeout or 0.0 for state in self._timed]
         later = [now + timeout for timeout in (*timeouts, self.run.plan.settings.liveness)]
@@ -172,7 +175,8 @@ class Coordinator:
     def _expiry(self, state: StepState, session: Session) -> float | None:
         """When the batch that a process is at takes too long."""
         timeout = state.place.spec.batch_timeout
-        return session.since + timeout if timeout is not None and session.held else None
+        began = min((since(session, work) for work in at_work(session)), default=None)
+        return None if timeout is None or began is None else began + timeout
 
     def _slots_lost(self) -> None:
         if self.run.mode is Mode.RUNNING and self._slots:

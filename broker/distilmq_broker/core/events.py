@@ -37,6 +37,16 @@ class WorkerReady:
 
     session: str
     step: str
+    at_once: int = 1
+    """Batches that it works on at the same time, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesWanted:
+    """A step process said how many batches it wants to hold."""
+
+    session: str
+    batches: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +199,7 @@ Event = (
     SupervisorJoined
     | WorkerJoined
     | WorkerReady
+    | BatchesWanted
     | LoadFailed
     | BatchDone
     | BatchFailed

@@ -27,6 +27,8 @@ class Work:
     """Which hand-out this is: the fencing number."""
     holder: str | None = None
     """Session that holds the lease."""
+    since: float = 0.0
+    """When it was handed out."""
     ticket: int = 0
     """The hand-out leaves once this ticket is committed."""
     missed: int = 0

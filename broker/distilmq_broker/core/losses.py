@@ -1,9 +1,11 @@
 """What is lost comes back: batches of dead workers, batches that never arrived, batches that kill.
 
-Only unexpected deaths count, and only for the batch that the worker was at; the others go back uncounted.
+Only unexpected deaths count, and only for the batches that the worker was at; the others go back uncounted.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from distilmq.protocol.messages import ErrorInfo
 from distilmq_broker.core import policy
@@ -27,8 +29,19 @@ class Losses:
         self._results = results
         self._ending = ending
 
-    def gone(self, session: Session, *, counted: bool, why: str, fate: Fate = Fate.EXITED) -> None:
-        """A process is gone; `counted` if it died unexpectedly, of which the batch it was at may be the cause."""
+    def gone(
+        self,
+        session: Session,
+        *,
+        counted: bool,
+        why: str,
+        fate: Fate = Fate.EXITED,
+        guilty: Sequence[Work] | None = None,
+    ) -> None:
+        """A process is gone; `counted` if it died unexpectedly, of which a batch it was at may be the cause.
+
+        `guilty` are the batches that were the cause, where that is known.
+        """
         self._run.workers.remove(session, fate)
         state = self._run.state_of(session)
         if state is None:
@@ -42,13 +55,14 @@ class Losses:
             self._give_back(state, work)
         if state.source is not None and state.source.session == session.id:
             state.source.lose()
-        if counted and works:
-            self._count(state, works[0], why)
+        for work in (works[: session.at_once] if guilty is None else guilty) if counted else ():
+            if self._run.mode is not Mode.OVER:
+                self._count(state, work, why)
 
-    def condemn(self, session: Session, *, counted: bool, why: str) -> None:
+    def condemn(self, session: Session, *, counted: bool, why: str, guilty: Sequence[Work] | None = None) -> None:
         """Ends a process that cannot go on; its supervisor replaces it."""
         self._run.outbox.urge(KillWorker(session.id, why))
-        self.gone(session, counted=counted, why=why, fate=Fate.CONDEMNED)
+        self.gone(session, counted=counted, why=why, fate=Fate.CONDEMNED, guilty=guilty)
 
     def returned(self, session: Session, work: Work, now: float) -> None:
         """A process does not hold a batch, which is nobody's fault."""

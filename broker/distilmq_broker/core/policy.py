@@ -16,6 +16,8 @@ CREDIT = 2
 """Batches that a process may hold: one in hand and one to go on with. What it hoards idles elsewhere."""
 QUICK_CREDIT = 8
 """The same for one that is done with each in a moment: what is to be saved then are the messages between."""
+MOST_CREDIT = 1024
+"""Whatever a process wants, it gets no more."""
 QUICK = 0.02
 """Seconds that a quick batch takes at most, from the one before it to its result."""
 QUICK_RUN = 16
@@ -33,10 +35,18 @@ QUIET_BEATS = 4
 that has done it sends its result again, any other passes over it."""
 
 
-def credit(spec: StepSpec, quick: int = 0) -> int:
-    """How many batches one process of the step may hold; its last `quick` ones took only a moment each."""
+def credit(spec: StepSpec, quick: int = 0, wanted: int = 0) -> int:
+    """How many batches one process of the step may hold.
+
+    Args:
+        spec: of the step.
+        quick: so many of its last ones took only a moment each.
+        wanted: so many it said it wants; 0 if it said nothing.
+    """
     if spec.kind == "global":
         return 1
+    if wanted > 0:
+        return min(wanted, MOST_CREDIT)
     return QUICK_CREDIT if quick >= QUICK_RUN else CREDIT
 
 

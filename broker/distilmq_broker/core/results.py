@@ -114,7 +114,8 @@ class Results:
             return
         if holder.id == giver:
             holder.quick = holder.quick + 1 if now - holder.since <= policy.QUICK else 0
-            holder.credit = policy.credit(self._run.flow.steps[work.step].place.spec, holder.quick)
+            spec = self._run.flow.steps[work.step].place.spec
+            holder.credit = policy.credit(spec, holder.quick, holder.wanted)
         self._run.let_go(holder, work, now)
         if holder.id != giver:
             self._run.send(holder.id, Cancel(lease=self._run.lease(work)))

@@ -60,6 +60,7 @@ class Run:
     def hold(self, session: Session, work: Work, now: float) -> None:
         """A process has a batch."""
         self.flow.steps[work.step].leases.lease(work, session.id)
+        work.since = now
         if not session.held:
             session.since = now
         session.held[work.key] = work

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from distilmq_broker.core.leases import Key, Work
 
@@ -33,6 +34,10 @@ class Session:
     ready: bool = False
     stopping: bool = False
     credit: int = 1
+    wanted: int = 0
+    """Batches it said it wants to hold; 0 if it said nothing."""
+    at_once: int = 1
+    """Batches it works on at the same time: any of them may be what it dies of."""
     held: dict[Key, Work] = field(default_factory=lambda: dict[Key, Work]())
     """In the order of hand-out: the first is the one it is at."""
     alone: bool = False
@@ -107,6 +112,16 @@ class Workers:
     def silent_until(self, liveness: float) -> float | None:
         """When the host that was silent longest will count as lost."""
         return min((host.seen + liveness for host in self.hosts.values()), default=None)
+
+
+def at_work(session: Session) -> list[Work]:
+    """The batches that a process works on; the others that it holds wait."""
+    return list(islice(session.held.values(), session.at_once))
+
+
+def since(session: Session, work: Work) -> float:
+    """When a process got to a batch that it works on."""
+    return session.since if session.at_once == 1 else work.since
 
 
 def roomiest(sessions: Iterable[Session]) -> Session | None:

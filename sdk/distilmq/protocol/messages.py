@@ -92,6 +92,16 @@ class Ready(Message):
     kind: Literal["ready"] = "ready"
     session: str
     step: str
+    at_once: int = 1
+    """Batches that it works on at the same time, at most."""
+
+
+class Want(Message):
+    """How many batches a step process wants to hold from here on: its models could take more, or have enough."""
+
+    kind: Literal["want"] = "want"
+    session: str
+    batches: int
 
 
 class LoadFailed(Message):
@@ -432,7 +442,7 @@ class Finished(Message):
 
 
 FromWorker = Annotated[
-    Hello | Ready | LoadFailed | Result | Failed | Returned | Answered | Heartbeat | Exited | Note | Bye,
+    Hello | Ready | Want | LoadFailed | Result | Failed | Returned | Answered | Heartbeat | Exited | Note | Bye,
     Field(discriminator="kind"),
 ]
 ToWorker = Annotated[
@@ -449,6 +459,7 @@ ToClient = Annotated[
 FromPeer = Annotated[
     Hello
     | Ready
+    | Want
     | LoadFailed
     | Result
     | Failed

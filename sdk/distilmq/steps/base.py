@@ -64,6 +64,8 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
     """Keeps state between batches: one that failed is not called again with its halves."""
     equal_inputs: ClassVar[bool] = False
     """A join of row by row: its lists must be equally long."""
+    concurrent_batches: ClassVar[bool] = False
+    """Whether `process` may be called for several batches at once, each in a thread of its own."""
 
     _logger: logging.Logger = PrivateAttr(default_factory=lambda: logging.getLogger("distilmq.step"))
     _artifacts_directory: Path | None = PrivateAttr(default=None)
@@ -95,6 +97,11 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
         """Gives back what `load` took."""
 
     # ------------------------------------------------------------ what it is
+
+    @property
+    def takes_batches_at_once(self) -> bool:
+        """Whether this step, as it is, may be at several batches at once."""
+        return self.concurrent_batches and self.is_normal and not self.stateful
 
     @property
     def is_generator(self) -> bool:

@@ -255,7 +255,7 @@ def until(condition: Any) -> None:
 
 
 def test_draining_awaits_what_is_out_and_sends_nothing_new(server: ProviderServer) -> None:
-    llm, book = OpenAILLM(model="m", max_concurrent_requests=2), Book()
+    llm, book = OpenAILLM(model="m", max_concurrency=2), Book()
     llm.load()
     raised: list[Exception] = []
 

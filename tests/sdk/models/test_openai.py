@@ -176,7 +176,7 @@ def test_a_refusal_is_no_text(llm: OpenAILLM, server: ProviderServer) -> None:
 
 def test_no_more_requests_are_out_than_it_may_have(server: ProviderServer) -> None:
     server.latency = 0.02
-    llm = OpenAILLM(model="m", max_concurrent_requests=2)
+    llm = OpenAILLM(model="m", max_concurrency=2)
     llm.load()
 
     llm.generate_outputs([chat(str(number)) for number in range(12)])

@@ -6,12 +6,12 @@ at a time (`agenerate`): its requests go out together, within a bound, and each 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -35,7 +35,11 @@ from distilmq.models.requests.answers import (
     request_key,
     row_of,
 )
+from distilmq.models.requests.concurrency import AdaptiveLimit
+from distilmq.models.requests.demand import demand
 from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.limiter import Limiter
+from distilmq.models.requests.rates import NOTHING, Cost, Limits, Pace
 from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
 from distilmq.typing import FormattedInput, GenerateOutput, HiddenState, RuntimeParameterInfo
 from distilmq.utils.docstring import described_parameters
@@ -43,6 +47,11 @@ from distilmq.utils.docstring import described_parameters
 MAX_NEW_TOKENS = "max_new_tokens"
 _OTHER_NAMES = ("max_output_tokens", "max_tokens", "max_completion_tokens", "num_predict")
 """Providers' own names for the bound on generated tokens."""
+
+CHARACTERS_PER_TOKEN = 4.0
+"""Of English text, roughly; an answer's own count corrects it."""
+USUAL_OUTPUT = 256.0
+"""Tokens of an answer whose bound is not known."""
 
 _making_channel = threading.Lock()
 
@@ -82,6 +91,8 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
     )
     process_bound: ClassVar[frozenset[str]] = frozenset()
     """Private attributes that belong to this process (clients, engines): pickling leaves them out."""
+    concurrent_batches: ClassVar[bool] = False
+    """Whether it may be asked from several threads at once, one for each batch in hand."""
 
     _logger: logging.Logger = PrivateAttr(default_factory=lambda: logging.getLogger("distilmq.llm"))
 
@@ -252,18 +263,40 @@ class AsyncLLM(LLM, ABC):
 
     Attributes:
         max_retries: how often a request is tried again that was rate limited or met a passing fault.
-        max_concurrent_requests: how many requests are out at once, over all batches in hand.
+        max_concurrency: how many requests are out at once at most, over all batches in hand. Where it is not given,
+            the limit is learnt: it begins at 32, grows to 256 at most, and shrinks when the provider refuses.
+        requests_per_minute: of the account. Where it is not given, it is learnt from the provider.
+        input_tokens_per_minute: of the account, in prompts.
+        output_tokens_per_minute: of the account, in answers.
     """
 
     max_retries: RuntimeParameter[int] = Field(
         default=MAX_RETRIES, ge=0, description="The maximum number of times to retry a request before failing."
     )
-    max_concurrent_requests: RuntimeParameter[PositiveInt] = Field(
-        default=64, description="The maximum number of requests that are sent at once."
+    max_concurrency: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The maximum number of requests that are sent at once; learnt when not given."
+    )
+    requests_per_minute: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The number of requests that the account may send in a minute."
+    )
+    input_tokens_per_minute: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The number of tokens in prompts that the account may send in a minute."
+    )
+    output_tokens_per_minute: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The number of tokens in answers that the account may get in a minute."
     )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"max_concurrent_requests", "max_retries"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset(
+        {
+            "max_concurrency",
+            "max_retries",
+            "requests_per_minute",
+            "input_tokens_per_minute",
+            "output_tokens_per_minute",
+        }
+    )
     process_bound: ClassVar[frozenset[str]] = frozenset({"_channel"})
+    concurrent_batches: ClassVar[bool] = True
 
     _num_generations_param_supported: bool = True
     """Whether `agenerate` takes `num_generations`; otherwise it is called as often."""
@@ -294,8 +327,9 @@ class AsyncLLM(LLM, ABC):
         asked = {**kwargs, "num_generations": per_request} if self._num_generations_param_supported else kwargs
         remembered = current_answers.get() is not None or failed_requests.get() is not None
         keys = self.keys_of(inputs, per_request, kwargs) if remembered else [b""] * len(inputs)
+        estimate = self._estimate(kwargs)
         requests = [
-            sending.Request(place, row_of(place), keys[place], partial(_ask, self, input, asked))
+            sending.Request(place, row_of(place), keys[place], partial(_ask, self, input, asked), estimate(input))
             for place, input in enumerate(inputs)
             for _ in range(times)
         ]
@@ -316,6 +350,7 @@ class AsyncLLM(LLM, ABC):
             try:
                 channel.loop.run(self.aclose())
             finally:
+                channel.limiter.close()
                 channel.loop.close()
         super().unload()
 
@@ -326,10 +361,32 @@ class AsyncLLM(LLM, ABC):
         with _making_channel:  # a worker calls `process` on one thread per batch
             if self._channel is None:
                 loop = EventLoopThread(f"llm-{self.model_name}"[:60])
-                bound = self.max_concurrent_requests or 1
                 policy = RetryPolicy(max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries)
-                self._channel = sending.Channel(loop, asyncio.Semaphore(bound), policy)
+                self._channel = sending.Channel(loop, self._make_limiter(), policy)
             return self._channel
+
+    def _make_limiter(self) -> Limiter:
+        told = self._told_concurrency()
+        limits = Limits(self.requests_per_minute, self.input_tokens_per_minute, self.output_tokens_per_minute)
+        return Limiter(
+            AdaptiveLimit() if told is None else AdaptiveLimit(told, told),
+            Pace(limits, time.monotonic()),
+            name=self.model_name,
+            log=self._logger,
+            demand=demand,
+        )
+
+    def _told_concurrency(self) -> int | None:
+        """The most requests at once; None where it is to be learnt."""
+        return self.max_concurrency
+
+    def _estimate(self, kwargs: Mapping[str, Any]) -> Callable[[Any], Cost]:
+        """What a request takes before its answer says so: counted only where tokens are limited."""
+        if self.input_tokens_per_minute is None and self.output_tokens_per_minute is None:
+            return lambda input: NOTHING
+        most = kwargs.get(self._own_max_new_tokens() or MAX_NEW_TOKENS)
+        output = float(most) if isinstance(most, int) else USUAL_OUTPUT
+        return lambda input: Cost(len(str(input)) / CHARACTERS_PER_TOKEN, output)
 
     def _generation_function(self) -> Any:
         return type(self).agenerate

@@ -79,7 +79,9 @@ class LlamaCppLLM(AsyncLLM):
         default=4, description="The number of requests that are worked on at once."
     )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"n_batch", "n_gpu_layers", "tokenizer_id", "verbose"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset(
+        {"max_concurrent_requests", "n_batch", "n_gpu_layers", "tokenizer_id", "verbose"}
+    )
     process_bound: ClassVar[frozenset[str]] = frozenset({"_server", "_threads"})
 
     _server: Any = PrivateAttr(default=None)
@@ -120,6 +122,9 @@ class LlamaCppLLM(AsyncLLM):
             threads.shutdown()
         self._server = None
         gc.collect()  # the engine's methods refer to it and it to them: it is not freed by counting
+
+    def _told_concurrency(self) -> int | None:
+        return self.max_concurrency or self.max_concurrent_requests
 
     @property
     def model_name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PrivateAttr, SecretStr, validate_call
+from pydantic import Field, PositiveInt, PrivateAttr, SecretStr, validate_call
 
 from distilmq.errors import DistilmqUserError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
@@ -58,12 +58,21 @@ class MistralLLM(AsyncLLM):
     structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
         default=None, description="The shape of the answers."
     )
+    max_concurrent_requests: RuntimeParameter[PositiveInt] = Field(
+        default=64,
+        description="The maximum number of requests that are sent at once, as `max_concurrency`.",
+    )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "endpoint", "timeout"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset(
+        {"api_key", "endpoint", "max_concurrent_requests", "timeout"}
+    )
     process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
 
     _num_generations_param_supported = False
     _aclient: Mistral | None = PrivateAttr(default=None)
+
+    def _told_concurrency(self) -> int | None:
+        return self.max_concurrency or self.max_concurrent_requests
 
     def load(self) -> None:
         """Makes the client.

@@ -13,6 +13,7 @@ from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.base import AsyncLLM
 from distilmq.models.llms.credentials import key_from, needed_key
 from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import error_for_status, retry_after
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs
@@ -183,8 +184,11 @@ class OpenAILLM(AsyncLLM):
             raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
         endpoint: Any = self._aclient.chat.completions if kind == "chat" else self._aclient.completions
         try:
-            return await endpoint.create(**options)
+            answer = await endpoint.with_raw_response.create(**options)
+            hear(answer.headers)
+            return answer.parse()
         except openai.APIStatusError as error:
+            hear(error.response.headers)
             raise self._translated(error) from error
         except openai.APIConnectionError as error:  # a timeout is one, too
             raise TransientError(f"'{self.model_name}' at {self.base_url}: {error.__cause__ or error}") from error

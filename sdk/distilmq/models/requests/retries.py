@@ -17,7 +17,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar, cast
 
 from distilmq.errors import (
-    DrainedError,
     InvalidRequestError,
     RateLimitedError,
     RefusedError,
@@ -25,6 +24,8 @@ from distilmq.errors import (
     StepFatalError,
     TransientError,
 )
+from distilmq.models.requests.limiter import Limiter, Turn, current_limiter
+from distilmq.models.requests.rates import Cost
 
 T = TypeVar("T")
 
@@ -65,16 +66,20 @@ async def with_retries(
     call: Callable[[], Awaitable[T]],
     *,
     policy: RetryPolicy,
-    slots: asyncio.Semaphore,
+    limiter: Limiter,
     draining: Callable[[], bool],
+    estimate: Cost,
+    actual: Callable[[T], Cost],
 ) -> T:
-    """Makes a call, again where that may help; a call that waits holds no slot.
+    """Makes a call, again where that may help; a call that waits holds no place.
 
     Args:
         call: sends the request.
         policy: how often and how fast.
-        slots: how many calls may be out at once.
+        limiter: lets it through, and is told what became of it.
         draining: whether no new request may be sent.
+        estimate: what it takes, for limits on tokens.
+        actual: what it took, by its answer.
 
     Raises:
         DrainedError: the call could not be made (again), since the worker drains.
@@ -82,17 +87,23 @@ async def with_retries(
     """
     retry = 0
     while True:
-        async with slots:
-            if draining():
-                raise DrainedError("the worker drains: this request was not sent")
-            try:
-                return await call()
-            except Exception as error:
-                seen = _seen_as(error)
-                if seen is None or retry >= policy.max_retries:
-                    raise
-                wait = policy.delay(retry, seen.retry_after)
+        turn = await limiter.enter(draining, estimate)
+        token = current_limiter.set(limiter)
+        try:
+            answer = await call()
+            limiter.succeeded(turn, actual(answer))
+            return answer
+        except Exception as error:
+            seen = _seen_as(error)
+            _tell(limiter, turn, seen)
+            if seen is None or retry >= policy.max_retries:
+                raise
+            wait = policy.delay(retry, seen.retry_after)
+        finally:
+            current_limiter.reset(token)
+            limiter.leave(turn)
         retry += 1
+        limiter.waits()
         await _wait(wait, draining)
 
 
@@ -143,6 +154,16 @@ def seconds(text: str) -> float | None:
     """Seconds in a duration such as `17s` or `0.5s`, as Google's APIs write it."""
     found = re.fullmatch(r"([0-9.]+)s", text)
     return _number(found[1]) if found else None
+
+
+def _tell(limiter: Limiter, turn: Turn, error: RateLimitedError | TransientError | None) -> None:
+    match error:
+        case RateLimitedError(retry_after=after):
+            limiter.refused(turn, after)
+        case TransientError():
+            limiter.disturbed(turn)
+        case None:
+            return
 
 
 def _seen_as(error: Exception) -> RateLimitedError | TransientError | None:

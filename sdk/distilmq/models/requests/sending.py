@@ -7,13 +7,12 @@ request does not touch its neighbours: they are awaited and their answers kept b
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from distilmq.errors import DrainedError, StepFatalError
 from distilmq.models.requests.answers import (
@@ -23,7 +22,10 @@ from distilmq.models.requests.answers import (
     encode_answer,
     failed_requests,
 )
+from distilmq.models.requests.demand import expected
 from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.limiter import Limiter
+from distilmq.models.requests.rates import NOTHING, Cost
 from distilmq.models.requests.retries import RetryPolicy, with_retries
 
 Output = Mapping[str, Any]
@@ -39,14 +41,16 @@ class Request:
     """Of the list given to `process`."""
     key: bytes
     call: Callable[[], Coroutine[Any, Any, Output]]
+    estimate: Cost = NOTHING
+    """What it takes, for limits on tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The way to one model: an event loop, and how many requests may be out on it at once."""
+    """The way to one model: an event loop, and the gate in front of it."""
 
     loop: EventLoopThread
-    slots: asyncio.Semaphore
+    limiter: Limiter
     policy: RetryPolicy
 
 
@@ -81,6 +85,12 @@ def send(requests: Sequence[Request], channel: Channel) -> list[Outcome]:
     return [outcomes[number] for number in range(len(requests))]
 
 
+def cost_of(output: Output) -> Cost:
+    """The tokens that an answer took, as the model says."""
+    statistics = cast("Mapping[str, Sequence[float]]", output.get("statistics") or {})
+    return Cost(sum(statistics.get("input_tokens") or ()), sum(statistics.get("output_tokens") or ()))
+
+
 def _known(request: Request, book: AnswerBook | None, failed: dict[bytes, Exception] | None) -> Outcome | None:
     """The outcome that a request already has, or None."""
     if book is not None and (answer := book.find(request.row, request.key)) is not None:
@@ -99,8 +109,18 @@ def _sent(requests: Mapping[int, Request], channel: Channel, book: AnswerBook | 
 
     done: SimpleQueue[tuple[int, Future[Output]]] = SimpleQueue()
     futures: list[Future[Output]] = []
+    channel.limiter.waits(len(requests))
+    if (rows := expected.get()) is not None:
+        rows.met()
     for number, request in requests.items():
-        coroutine = with_retries(request.call, policy=channel.policy, slots=channel.slots, draining=draining)
+        coroutine = with_retries(
+            request.call,
+            policy=channel.policy,
+            limiter=channel.limiter,
+            draining=draining,
+            estimate=request.estimate,
+            actual=cost_of,
+        )
         future = channel.loop.submit(coroutine)
         future.add_done_callback(lambda ready, number=number: done.put((number, ready)))
         futures.append(future)

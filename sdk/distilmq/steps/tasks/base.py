@@ -38,7 +38,12 @@ class _Task(_Step, ABC):
         add_raw_input: keep what the model was asked in the metadata.
         num_generations: how many answers per row.
         use_default_structured_output: ask the model for answers of the task's own schema, where it has one.
+
+    A task is at several batches at once, each in a thread of its own, where its model can be asked so; a class whose
+    methods keep something between rows says `concurrent_batches = False`.
     """
+
+    concurrent_batches: ClassVar[bool] = True
 
     llm: LLM
     group_generations: bool = False
@@ -71,6 +76,11 @@ class _Task(_Step, ABC):
         super().unload()
 
     # ------------------------------------------------------------ what a task says about itself
+
+    @property
+    def takes_batches_at_once(self) -> bool:
+        """Whether this task and its model may be at several batches at once."""
+        return super().takes_batches_at_once and self.llm.concurrent_batches
 
     @abstractmethod
     def format_output(self, output: str | None, input: dict[str, Any] | None = None) -> dict[str, Any]:

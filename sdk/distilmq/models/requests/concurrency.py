@@ -1,0 +1,150 @@
+"""How many requests may be out at once: learnt from what comes back, without asking anybody.
+
+Additive increase, multiplicative decrease, as TCP does it (Jacobson, "Congestion Avoidance and Control", 1988): the
+limit grows by one for each answer until the provider refuses for the first time, or until more requests at once bring
+no more answers in the same time, which is how servers that queue instead of refusing (vLLM, SGLang) say that they are
+full. From there on it grows by one for as many answers as it is wide.
+
+Pure: what happened goes in with the time, and `value` is the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+START = 32
+CEILING = 256
+CUT = 0.7
+"""What is left of the limit after a refusal."""
+PAUSE = 5.0
+"""Seconds without growth after a fault of the provider's own."""
+GAIN = 1.1
+"""Less than this many times the answers, for `WIDER` times the requests at once, is no gain."""
+WIDER = 1.5
+STEADY_ROOM = 1.25
+"""What is kept of the narrowest limit that gave as much as any wider one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that went out; `burst` names the cuts that had been made by then."""
+
+    burst: int
+    full: bool
+    """Whether it took the last free place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The limit is another one."""
+
+    before: int
+    after: int
+    reason: str
+
+
+class AdaptiveLimit:
+    """The limit of one model.
+
+    Invariants: `1 <= value <= ceiling`; a burst of refusals cuts once; the limit grows only while it is used.
+
+    Args:
+        start: the limit before anything is known.
+        ceiling: it never grows beyond this.
+    """
+
+    def __init__(self, start: int = START, ceiling: int = CEILING) -> None:
+        self.ceiling = max(1, ceiling)
+        self.value = max(1, min(start, self.ceiling))
+        self._fast = True
+        self._burst = 0
+        self._no_growth_until = 0.0
+        self._answers = 0
+        """Since the limit last grew, while it grows slowly."""
+        self._window = Window()
+        self._best: Window | None = None
+
+    @property
+    def growing_fast(self) -> bool:
+        """Whether neither a refusal nor a full server was seen yet."""
+        return self._fast
+
+    def admit(self, in_flight: int) -> Admission:
+        """A request goes out, beside `in_flight` others."""
+        return Admission(self._burst, full=in_flight + 1 >= self.value)
+
+    def succeeded(self, admission: Admission, now: float) -> Change | None:
+        """An answer came."""
+        if not admission.full:
+            # What is not used says nothing about what could be.
+            self._window = Window()
+            return None
+        self._window.count(now, self.value)
+        if self._fast and self._window.complete(self.value) and (change := self._compared()) is not None:
+            return change
+        if now < self._no_growth_until or self.value >= self.ceiling:
+            return None
+        self._answers += 1
+        if not self._fast and self._answers < self.value:
+            return None
+        self._answers = 0
+        return self._set(self.value + 1, "answers come while all places are taken")
+
+    def refused(self, admission: Admission, now: float) -> Change | None:
+        """The provider refused because of too many requests; those admitted before the last cut say nothing new."""
+        if admission.burst != self._burst:
+            return None
+        self._burst += 1
+        self._fast = False
+        self._answers = 0
+        return self._set(max(1, int(self.value * CUT)), "the provider refused requests: too many")
+
+    def disturbed(self, now: float) -> None:
+        """A fault of the provider's own, or no answer in time: no growth for a while."""
+        self._no_growth_until = now + PAUSE
+        self._window = Window()
+
+    def _compared(self) -> Change | None:
+        """Compares the answers per second of this window with those of the best narrower one."""
+        window, self._window = self._window, Window()
+        best = self._best
+        if best is None or window.rate > best.rate * GAIN:
+            self._best = window
+            return None
+        if window.limit < best.limit * WIDER:
+            return None
+        self._fast = False
+        room = max(self.value if best.limit > self.value else 1, int(best.limit * STEADY_ROOM))
+        return self._set(min(self.value, room), "more requests at once bring no more answers")
+
+    def _set(self, value: int, reason: str) -> Change | None:
+        before, self.value = self.value, max(1, min(value, self.ceiling))
+        return None if self.value == before else Change(before, self.value, reason)
+
+
+class Window:
+    """The answers of a stretch of time in which all places were taken."""
+
+    def __init__(self) -> None:
+        self.limit = 0
+        """The widest in it."""
+        self._began = 0.0
+        self._now = 0.0
+        self._answers = 0
+
+    def count(self, now: float, limit: int) -> None:
+        """An answer came under a limit."""
+        if not self._answers:
+            self._began = now
+        self._now = now
+        self._answers += 1
+        self.limit = max(self.limit, limit)
+
+    def complete(self, limit: int) -> bool:
+        """Whether it holds enough to compare: twice the limit, so that one slow answer weighs little."""
+        return self._answers >= 2 * limit and self._now > self._began
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return (self._answers - 1) / max(1e-9, self._now - self._began)

@@ -1,0 +1,212 @@
+"""The gate in front of one model: requests wait here, and nowhere else, until they may go out.
+
+A request that waits for another try holds no place. Those that wait are let through in the order in which they
+came, as far as the places (`AdaptiveLimit`) and the pace (`Pace`) allow. It belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from distilmq.errors import DrainedError
+from distilmq.models.requests.concurrency import AdaptiveLimit, Admission, Change
+from distilmq.models.requests.demand import Demand
+from distilmq.models.requests.rates import Cost, Limits, Pace
+
+GLANCE = 0.1
+"""Seconds between two looks at whether those that wait still want to go."""
+DRAINS = "the worker drains: this request was not sent"
+LOUD = 1.5
+"""A limit that grew by this since it was last told is told again."""
+
+current_limiter: ContextVar[Limiter | None] = ContextVar("current_limiter", default=None)
+"""Of the request that is being sent."""
+
+Clock = Callable[[], float]
+Draining = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A request that was let through."""
+
+    admission: Admission
+    estimate: Cost
+    sent_at: float
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    ready: asyncio.Future[Turn]
+    draining: Draining
+    estimate: Cost
+
+
+class Limiter:
+    """Lets requests through, and learns from what becomes of them.
+
+    Args:
+        limit: how many may be out at once.
+        pace: how fast they may go.
+        name: of the model and its address, for the log.
+        log: told each change of the limit, with its reason.
+        demand: told what waits.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        limit: AdaptiveLimit,
+        pace: Pace,
+        *,
+        name: str,
+        log: logging.Logger,
+        demand: Demand,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.in_flight = 0
+        self._limit = limit
+        self._pace = pace
+        self._name = name
+        self._log = log
+        self._demand = demand
+        self._clock = clock
+        self._waiting: deque[_Waiting] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = limit.value
+        demand.widen(limit.value)
+
+    def waits(self, requests: int = 1) -> None:
+        """So many requests are on their way to `enter`."""
+        self._demand.wait_for(requests)
+
+    async def enter(self, draining: Draining, estimate: Cost) -> Turn:
+        """Waits until a request that was announced by `waits` may go out.
+
+        Raises:
+            DrainedError: the worker drains, so it may not.
+        """
+        if draining():
+            self._demand.wait_for(-1)
+            raise DrainedError(DRAINS)
+        entry = _Waiting(asyncio.get_running_loop().create_future(), draining, estimate)
+        self._waiting.append(entry)
+        self._pump()
+        try:
+            return await entry.ready
+        except asyncio.CancelledError:
+            if entry.ready.done() and not entry.ready.cancelled() and entry.ready.exception() is None:
+                self.leave(entry.ready.result())
+            else:
+                self._pump()  # which passes it over
+            raise
+
+    def leave(self, turn: Turn) -> None:
+        """The request is over; what it says was told before."""
+        self.in_flight -= 1
+        self._pump()
+
+    def succeeded(self, turn: Turn, actual: Cost) -> None:
+        """An answer came."""
+        self._pace.answered(turn.estimate, actual)
+        self._changed(self._limit.succeeded(turn.admission, self._clock()))
+
+    def refused(self, turn: Turn, retry_after: float | None) -> None:
+        """The provider refused because of a limit of its own."""
+        now = self._clock()
+        self._pace.answered(turn.estimate, Cost())
+        learnt = self._pace.refused(retry_after, turn.sent_at, now)
+        if learnt is not None:
+            self._log.info("'%s' takes about %.0f requests per minute, as its refusals show.", self._name, learnt)
+        self._changed(self._limit.refused(turn.admission, now))
+
+    def disturbed(self, turn: Turn) -> None:
+        """The provider failed, or gave no answer in time."""
+        self._limit.disturbed(self._clock())
+
+    def heard(self, headers: Mapping[str, str]) -> None:
+        """What the headers of an answer say about limits."""
+        news = self._pace.heard(headers, self._clock())
+        if news is not None:
+            self._log.info("'%s' takes %.0f requests per minute, as its headers say.", self._name, news.requests)
+
+    def lend(self, limits: Limits, places: int | None) -> None:
+        """What this process may take of the account's limits from here on."""
+        self._pace.set_limits(limits, self._clock())
+        if places is not None and places != self._limit.ceiling:
+            before, self._limit.ceiling = self._limit.value, places
+            self._limit.value = min(self._limit.value, places) or places
+            self._demand.widen(self._limit.value - before)
+        self._pump()
+
+    def close(self) -> None:
+        """Nothing goes out any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._demand.widen(-self._limit.value)
+
+    def _pump(self) -> None:
+        """Lets through what may go, and comes back for the rest."""
+        while self._waiting and self.in_flight < self._limit.value:
+            now = self._clock()
+            if (wait := self._pace.wait(now)) > 0:
+                self._come_back(wait)
+                return
+            entry = self._waiting.popleft()
+            if entry.ready.done() or entry.draining():
+                self._turn_away(entry)
+                continue
+            turn = Turn(self._limit.admit(self.in_flight), entry.estimate, now)
+            self.in_flight += 1
+            self._pace.sent(entry.estimate, now)
+            entry.ready.set_result(turn)
+            self._demand.sent()
+        if self._waiting:
+            self._come_back(GLANCE)
+
+    def _come_back(self, wait: float) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(wait, GLANCE), self._glance)
+
+    def _glance(self) -> None:
+        self._timer = None
+        leaving = [entry for entry in self._waiting if entry.draining()]
+        if leaving:
+            self._waiting = deque(entry for entry in self._waiting if entry not in leaving)
+        for entry in leaving:
+            self._turn_away(entry)
+        self._pump()
+
+    def _turn_away(self, entry: _Waiting) -> None:
+        self._demand.wait_for(-1)
+        if not entry.ready.done():
+            entry.ready.set_exception(DrainedError(DRAINS))
+
+    def _changed(self, change: Change | None) -> None:
+        if change is None:
+            return
+        self._demand.widen(change.after - change.before)
+        if change.after < change.before or change.after >= self._told * LOUD or change.after == self._limit.ceiling:
+            self._log.info(
+                "'%s' may be asked %d times at once, before %d: %s.",
+                self._name,
+                change.after,
+                self._told,
+                change.reason,
+            )
+            self._told = change.after
+
+
+def hear(headers: Mapping[str, str] | None) -> None:
+    """Tells the limiter of the request at hand what the provider's headers say; header names are lower case."""
+    limiter = current_limiter.get()
+    if limiter is not None and headers is not None:
+        limiter.heard(headers)
