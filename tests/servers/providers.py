@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ class Asked:
     prompt: str
     body: dict[str, Any]
     headers: dict[str, str]
+    at: float = field(default_factory=time.monotonic)
+    """When it came."""
 
 
 @dataclass(slots=True)
@@ -110,6 +113,11 @@ class ProviderServer:
     def prompts(self) -> list[str]:
         """The texts of all requests."""
         return [asked.prompt for asked in self.asked]
+
+    @property
+    def times(self) -> list[float]:
+        """When each request came, in seconds."""
+        return [asked.at for asked in self.asked]
 
     def of(self, provider: str) -> list[Asked]:
         """The requests to one provider."""

@@ -375,3 +375,53 @@ def test_every_batch_is_recorded_in_the_end(happenings: list[tuple[str, int]]) -
 
     assert world.recorded == set(world.attempts)
     assert world.session.held == ()
+
+
+def wanted(commands: Iterable[Command]) -> list[int]:
+    return [message.batches for message in said(commands) if isinstance(message, m.Want)]
+
+
+def test_it_asks_for_more_batches_while_its_models_could_take_more() -> None:
+    session = ready_session(lanes=64)
+    session.handle(batch(1), 0.0)
+    session.handle(batch(2), 0.0)
+
+    enough = session.handle(events.DemandChanged(limit=64, unsent=80), 0.0)
+    hungry = session.handle(events.DemandChanged(limit=64, unsent=10), 0.1)
+    same = session.handle(events.DemandChanged(limit=64, unsent=9), 0.2)
+    session.handle(batch(3), 0.3)
+    fed = session.handle(events.DemandChanged(limit=64, unsent=70), 0.4)
+
+    assert wanted(enough) == [2]
+    assert wanted(hungry) == [4], "two of fifty rows bring a hundred requests, and 54 could go"
+    assert wanted(same) == []
+    assert wanted(fed) == [3]
+
+
+def test_it_holds_no_more_rows_than_a_few_for_each_request_that_may_be_out() -> None:
+    session = ready_session(lanes=256)
+    for number in range(6):
+        session.handle(batch(number), 0.0)
+
+    commands = session.handle(events.DemandChanged(limit=64, unsent=0), 0.0)
+
+    assert wanted(commands) == [4 * 64 // 50]
+
+
+def test_a_step_that_is_at_one_batch_at_a_time_never_asks_for_more() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+
+    assert wanted(session.handle(events.DemandChanged(limit=64, unsent=0), 0.0)) == []
+
+
+def test_what_it_wants_is_said_again_with_each_beat_and_to_a_new_coordinator() -> None:
+    session = ready_session(lanes=64)
+    session.handle(batch(1), 0.0)
+    session.handle(events.DemandChanged(limit=64, unsent=0), 0.0)
+
+    beat = session.handle(events.TimePassed(), session.next_deadline())
+    again = session.handle(events.Received(WELCOME.model_copy(update={"epoch": 2})), 2.0)
+
+    assert wanted(beat) == wanted(again) == [3]
+    assert m.Ready(session="me", step="s", at_once=64) in said(again)

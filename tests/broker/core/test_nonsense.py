@@ -20,7 +20,8 @@ LEASES = st.builds(Lease, step=STEPS, seq_no=NUMBERS, part=st.integers(-1, 5), a
 HELD = st.lists(LEASES, max_size=3).map(tuple)
 HARMLESS = st.one_of(
     st.builds(events.SupervisorJoined, SESSIONS, st.sampled_from(["host", "other"]), st.integers(0, 3)),
-    st.builds(events.WorkerReady, SESSIONS, STEPS),
+    st.builds(events.WorkerReady, SESSIONS, STEPS, st.integers(-1, 70)),
+    st.builds(events.BatchesWanted, SESSIONS, st.integers(-1, 2000)),
     st.builds(events.BatchReturned, SESSIONS, LEASES),
     st.builds(
         events.AnswerCame, SESSIONS, LEASES, st.integers(-1, 9), st.binary(max_size=2), st.integers(0, 2), st.none()

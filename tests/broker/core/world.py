@@ -246,7 +246,7 @@ class World:
         self.now += self.plan.settings.heartbeat
         self.to_core.setdefault("supervisor", deque()).append(events.SupervisorBeat("supervisor", tuple(self.workers)))
         for worker in self.workers.values():
-            self._post(worker, [worker.beat()])
+            self._post(worker, [worker.beat(), events.BatchesWanted(worker.session, self.random.randint(-1, 6))])
         deadline = self.coordinator.next_deadline()
         if deadline is not None and deadline <= self.now:
             self.say(events.DeadlineReached())

@@ -22,7 +22,7 @@ GAIN = 1.1
 """Less than this many times the answers, for `WIDER` times the requests at once, is no gain."""
 WIDER = 1.5
 STEADY_ROOM = 1.25
-"""What is kept of the narrowest limit that gave as much as any wider one."""
+"""What is kept of the limit up to which there was a gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Admission:
 
     burst: int
     full: bool
-    """Whether it took the last free place."""
+    """Whether it took the last free place, or others waited behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class AdaptiveLimit:
         """Whether neither a refusal nor a full server was seen yet."""
         return self._fast
 
-    def admit(self, in_flight: int) -> Admission:
-        """A request goes out, beside `in_flight` others."""
-        return Admission(self._burst, full=in_flight + 1 >= self.value)
+    def admit(self, in_flight: int, *, waiting: bool = False) -> Admission:
+        """A request goes out, beside `in_flight` others; `waiting` tells whether more wait behind it."""
+        return Admission(self._burst, full=waiting or in_flight + 1 >= self.value)
 
     def succeeded(self, admission: Admission, now: float) -> Change | None:
         """An answer came."""
@@ -80,7 +80,7 @@ class AdaptiveLimit:
             self._window = Window()
             return None
         self._window.count(now, self.value)
-        if self._fast and self._window.complete(self.value) and (change := self._compared()) is not None:
+        if self._fast and self._window.complete and (change := self._compared()) is not None:
             return change
         if now < self._no_growth_until or self.value >= self.ceiling:
             return None
@@ -111,11 +111,10 @@ class AdaptiveLimit:
         if best is None or window.rate > best.rate * GAIN:
             self._best = window
             return None
-        if window.limit < best.limit * WIDER:
+        if window.narrowest < best.narrowest * WIDER:
             return None
         self._fast = False
-        room = max(self.value if best.limit > self.value else 1, int(best.limit * STEADY_ROOM))
-        return self._set(min(self.value, room), "more requests at once bring no more answers")
+        return self._set(min(self.value, int(best.widest * STEADY_ROOM)), "more requests at once bring no more answers")
 
     def _set(self, value: int, reason: str) -> Change | None:
         before, self.value = self.value, max(1, min(value, self.ceiling))
@@ -126,8 +125,10 @@ class Window:
     """The answers of a stretch of time in which all places were taken."""
 
     def __init__(self) -> None:
-        self.limit = 0
-        """The widest in it."""
+        self.narrowest = 0
+        """The limit at its beginning."""
+        self.widest = 0
+        """The limit at its end."""
         self._began = 0.0
         self._now = 0.0
         self._answers = 0
@@ -136,13 +137,15 @@ class Window:
         """An answer came under a limit."""
         if not self._answers:
             self._began = now
+            self.narrowest = limit
         self._now = now
         self._answers += 1
-        self.limit = max(self.limit, limit)
+        self.widest = max(self.widest, limit)
 
-    def complete(self, limit: int) -> bool:
+    @property
+    def complete(self) -> bool:
         """Whether it holds enough to compare: twice the limit, so that one slow answer weighs little."""
-        return self._answers >= 2 * limit and self._now > self._began
+        return self._answers >= 2 * self.narrowest and self._now > self._began
 
     @property
     def rate(self) -> float:

@@ -163,7 +163,7 @@ class Limiter:
             if entry.ready.done() or entry.draining():
                 self._turn_away(entry)
                 continue
-            turn = Turn(self._limit.admit(self.in_flight), entry.estimate, now)
+            turn = Turn(self._limit.admit(self.in_flight, waiting=bool(self._waiting)), entry.estimate, now)
             self.in_flight += 1
             self._pace.sent(entry.estimate, now)
             entry.ready.set_result(turn)

@@ -1,0 +1,136 @@
+"""Models are kept busy: no batch waits for the slowest row of another, and the limits of the account hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.runs import Script, of_kind, until
+from tests.servers.providers import ProviderServer
+
+ONE_TASK = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    with Pipeline("busy") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}"} for n in range(200)])
+        load >> TextGeneration(name="ask", llm=OpenAILLM(model="m", LIMITS))
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+WRITTEN_BY_A_USER = """
+    import openai
+    from typing import Any
+    from pydantic import PrivateAttr
+    from distilmq.models import AsyncLLM
+    from distilmq.steps.tasks import Task
+
+    class MyLLM(AsyncLLM):
+        _client: Any = PrivateAttr(None)
+
+        @property
+        def model_name(self): return "mine"
+
+        def load(self):
+            super().load()
+            self._client = openai.AsyncOpenAI(max_retries=0)
+
+        async def aclose(self):
+            await self._client.close()
+
+        async def agenerate(self, input, num_generations=1):
+            answer = await self._client.chat.completions.create(model="mine", messages=input)
+            return {"generations": [answer.choices[0].message.content]}
+
+    class Twice(Task):
+        "Asks about the row, then about the answer."
+
+        @property
+        def inputs(self): return ["instruction"]
+        @property
+        def outputs(self): return ["answer", "model_name"]
+        def format_input(self, input): return [{"role": "user", "content": input["instruction"]}]
+        def format_output(self, output, input=None): return {"answer": output}
+
+        def process(self, inputs: StepInput):
+            for rows in super().process(inputs):
+                again = self.llm.generate_outputs([self.format_input({"instruction": row["answer"]}) for row in rows])
+                yield [{**row, "answer": each["generations"][0]} for row, each in zip(rows, again, strict=True)]
+
+    with Pipeline("mine") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}"} for n in range(200)])
+        load >> Twice(name="ask", llm=MyLLM(max_concurrency=64))
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    with ProviderServer() as running:
+        running.says = lambda prompt: prompt.upper()
+        running.latency = 0.5
+        yield running
+
+
+def script_of(code: str, tmp_path: Path, server: ProviderServer) -> Script:
+    (tmp_path / "keys").mkdir()
+    return Script(tmp_path / "run", code, env=server.env(tmp_path / "keys"))
+
+
+@pytest.mark.parametrize("limit", [64, 100])
+def test_requests_of_several_batches_are_out_at_once(tmp_path: Path, server: ProviderServer, limit: int) -> None:
+    script = script_of(ONE_TASK.replace("LIMITS", f"max_concurrency={limit}"), tmp_path, server)
+
+    assert script.run() == 0, script.output
+
+    assert server.most_at_once == limit, "batches of fifty rows, one replica"
+    assert sorted(server.prompts) == sorted(f"row {n}" for n in range(200))
+    assert [row["generation"] for row in script.rows["default"]] == [f"ROW {n}" for n in range(200)]
+
+
+def test_a_users_own_model_and_task_gain_from_it_unchanged(tmp_path: Path, server: ProviderServer) -> None:
+    script = script_of(WRITTEN_BY_A_USER, tmp_path, server)
+
+    assert script.run() == 0, script.output
+
+    assert server.most_at_once == 64
+    assert len(server.asked) == 400
+    assert [row["answer"] for row in script.rows["default"]] == [f"ROW {n}" for n in range(200)]
+
+
+def test_a_limit_of_requests_per_minute_is_kept(tmp_path: Path, server: ProviderServer) -> None:
+    code = ONE_TASK.replace("range(200)", "range(40)").replace("LIMITS", "requests_per_minute=600")
+    script = script_of(code, tmp_path, server)
+
+    assert script.run() == 0, script.output
+
+    times = server.times
+    assert len(times) == 40
+    assert max(sum(1 for other in times if time <= other < time + 1) for time in times) <= 21
+    assert times[-1] - times[0] > 2.5, "thirty requests beyond the first second's ten, at ten a second"
+
+
+def test_a_worker_that_dies_with_many_batches_in_hand_loses_none(tmp_path: Path, server: ProviderServer) -> None:
+    code = ONE_TASK.replace("LIMITS", "max_concurrency=100")
+    script = script_of(code, tmp_path, server)
+    server.hold(after=30)
+    process = script.start()
+    try:
+        until(lambda: len(server.asked) >= 130, "a hundred requests are out", 60)
+        # The one that asks has a thread for each batch; the generator's has left, or is about to.
+        max(of_kind(process.pid, "worker"), key=lambda one: one.num_threads()).kill()
+        server.release()
+        assert process.wait(90) == 0, script.output
+    finally:
+        server.release()
+        process.kill()
+        process.wait()
+
+    assert [row["generation"] for row in script.rows["default"]] == [f"ROW {n}" for n in range(200)]
+    assert len(server.asked) <= 200 + 101, "what was out may be asked again, what was answered may not"

@@ -1,0 +1,148 @@
+"""The gate in front of a model: in order, within the limit, and nobody waits in it for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from distilmq.errors import DrainedError
+from distilmq.models.requests.concurrency import AdaptiveLimit
+from distilmq.models.requests.demand import Demand
+from distilmq.models.requests.limiter import Limiter, Turn
+from distilmq.models.requests.rates import NOTHING, Limits, Pace
+from distilmq.testing import ManualClock
+
+
+class Gate:
+    """A limiter with a clock of its own, and what was told."""
+
+    def __init__(self, places: int = 2, limits: Limits | None = None) -> None:
+        self.clock = ManualClock()
+        self.demand = Demand()
+        self.drains = False
+        self.limiter = Limiter(
+            AdaptiveLimit(places, places),
+            Pace(limits or Limits(), self.clock.monotonic()),
+            name="m",
+            log=logging.getLogger("distilmq.tests.limiter"),
+            demand=self.demand,
+            clock=self.clock.monotonic,
+        )
+
+    def request(self) -> asyncio.Task[Turn]:
+        """One more that waits."""
+        self.limiter.waits()
+        return asyncio.ensure_future(self.limiter.enter(lambda: self.drains, NOTHING))
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_no_more_are_out_than_there_are_places_and_they_go_in_order() -> None:
+    async def run() -> None:
+        gate = Gate(places=2)
+        tasks = [gate.request() for _ in range(4)]
+        await settled()
+        assert [task.done() for task in tasks] == [True, True, False, False]
+
+        gate.limiter.leave(tasks[1].result())
+        await settled()
+        assert [task.done() for task in tasks] == [True, True, True, False]
+
+        gate.limiter.leave(tasks[0].result())
+        await settled()
+        assert gate.limiter.in_flight == 2
+        assert gate.demand.now == (2, 0)
+        gate.limiter.close()
+
+    asyncio.run(run())
+
+
+def test_one_that_is_cancelled_takes_no_place() -> None:
+    async def run() -> None:
+        gate = Gate(places=1)
+        first, second, third = gate.request(), gate.request(), gate.request()
+        await settled()
+
+        second.cancel()
+        await settled()
+        gate.limiter.leave(first.result())
+        await settled()
+
+        assert third.done()
+        assert gate.limiter.in_flight == 1
+        assert gate.demand.now == (1, 0)
+        gate.limiter.close()
+
+    asyncio.run(run())
+
+
+def test_those_that_wait_are_turned_away_when_the_worker_drains() -> None:
+    async def run() -> None:
+        gate = Gate(places=1)
+        first, second = gate.request(), gate.request()
+        await settled()
+
+        gate.drains = True
+        with pytest.raises(DrainedError):
+            await asyncio.wait_for(second, 5)
+
+        assert first.done()
+        assert gate.demand.now == (1, 0)
+        gate.limiter.close()
+
+    asyncio.run(run())
+
+
+def test_a_retry_after_holds_back_all_of_them() -> None:
+    async def run() -> None:
+        gate = Gate(places=2)
+        first = await gate.request()
+        gate.limiter.refused(first, 30.0)
+        gate.limiter.leave(first)
+        second = gate.request()
+        await settled()
+        assert not second.done()
+
+        gate.clock.advance(30.0)
+        await asyncio.wait_for(second, 5)
+        gate.limiter.close()
+
+    asyncio.run(run())
+
+
+def test_it_says_when_there_is_room_for_more(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        gate = Gate(places=4)
+        told: list[tuple[int, int]] = []
+        gate.demand.listen(lambda limit, unsent: told.append((limit, unsent)))
+        rows = gate.demand.expect(10)
+        gate.limiter.waits(6)
+        rows.met()
+        tasks = [asyncio.ensure_future(gate.limiter.enter(lambda: False, NOTHING)) for _ in range(6)]
+        await settled()
+
+        assert told == [(4, 3), (4, 2)], "not before fewer wait than may be out"
+        for task in tasks:
+            task.cancel()
+        await settled()
+        gate.limiter.close()
+
+    asyncio.run(run())
+
+
+def test_every_cut_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        gate = Gate(places=10)
+        turn = await gate.request()
+        gate.limiter.refused(turn, None)
+        gate.limiter.close()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+
+    assert "'m' may be asked 7 times at once, before 10: the provider refused requests: too many." in caplog.messages

@@ -1,0 +1,148 @@
+"""The pace of requests: no minute sees more than the limit, and what nobody told is learnt from refusals."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distilmq.models.requests.rates import MINUTE, NOTHING, QUIET, Cost, Limits, Pace, duration
+
+
+def send_for(pace: Pace, seconds: float, cost: Cost = NOTHING, *, at: float = 0.0) -> list[float]:
+    """When requests go out if there is always one that waits."""
+    sent: list[float] = []
+    now = at
+    while now < at + seconds:
+        if (wait := pace.wait(now)) > 0:
+            now += max(wait, 1e-6)
+            continue
+        pace.sent(cost, now)
+        sent.append(now)
+    return sent
+
+
+def busiest_minute(times: list[float]) -> int:
+    return max(sum(1 for other in times if time <= other < time + MINUTE) for time in times)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 600))
+def test_no_minute_sees_more_requests_than_told_and_a_busy_one_nearly_as_many(limit: int) -> None:
+    sent = send_for(Pace(Limits(requests=limit), 0.0), 180.0)
+
+    assert busiest_minute(sent) <= limit
+    assert len([time for time in sent if time >= 60]) >= 2 * limit * 0.9 - 2
+
+
+def test_tokens_are_paced_by_what_requests_take() -> None:
+    sent = send_for(Pace(Limits(input_tokens=60_000), 0.0), 120.0, Cost(input_tokens=1000.0))
+
+    assert 55 <= busiest_minute(sent) <= 61
+
+
+def test_what_an_answer_took_corrects_what_was_thought() -> None:
+    pace = Pace(Limits(output_tokens=600), 0.0)
+    thought = Cost(output_tokens=300.0)
+
+    pace.sent(thought, 0.0)
+    before = pace.wait(0.0)
+    pace.answered(thought, Cost(output_tokens=5.0))
+
+    assert before > 20
+    assert pace.wait(0.0) == 0.0
+
+
+def test_nobody_goes_before_the_provider_says() -> None:
+    pace = Pace(Limits(), 0.0)
+
+    pace.sent(NOTHING, 0.0)
+    pace.refused(7.5, 0.0, 1.0)
+
+    assert pace.wait(2.0) == 6.5
+    assert pace.wait(8.5) == 0.0
+
+
+def refusing(per_second: float, seconds: float) -> tuple[Pace, list[bool]]:
+    """A provider whose bucket holds a second's worth; whether each request was taken."""
+    pace, level, filled, taken, now = Pace(Limits(), 0.0), per_second, 0.0, [], 0.0
+    while now < seconds:
+        if (wait := pace.wait(now)) > 0:
+            now += max(wait, 1e-3)
+            continue
+        level = min(per_second, level + (now - filled) * per_second)
+        filled = now
+        pace.sent(NOTHING, now)
+        taken.append(level >= 1)
+        if level >= 1:
+            level -= 1
+        else:
+            pace.refused((1 - level) / per_second, now, now)
+        now += 0.01
+    return pace, taken
+
+
+@pytest.mark.parametrize("per_second", [2.0, 5.0, 10.0, 40.0])
+def test_a_rate_is_learnt_from_refusals(per_second: float) -> None:
+    pace, taken = refusing(per_second, 120.0)
+
+    assert pace.requests_per_minute == pytest.approx(per_second * 60, rel=0.15)
+    assert sum(taken) >= per_second * 120 * 0.9
+    assert taken[len(taken) // 2 :].count(False) < 0.1 * len(taken)
+
+
+def test_a_learnt_rate_grows_while_nothing_is_refused() -> None:
+    pace, _ = refusing(5.0, 30.0)
+    learnt = pace.requests_per_minute
+    assert learnt is not None
+
+    for step in range(1, 4):
+        pace.wait(60.0 + step * QUIET)
+
+    assert pace.requests_per_minute is not None
+    assert pace.requests_per_minute > learnt
+
+
+def test_a_told_rate_is_not_learnt_away() -> None:
+    pace = Pace(Limits(requests=300), 0.0)
+
+    for now in range(10):
+        pace.sent(NOTHING, float(now))
+        pace.refused(None, float(now), float(now))
+
+    assert pace.requests_per_minute == 300
+
+
+def test_headers_tell_the_limit_and_when_it_is_used_up() -> None:
+    pace = Pace(Limits(), 0.0)
+    headers = {
+        "x-ratelimit-limit-requests": "600",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1.5s",
+    }
+
+    news = pace.heard(headers, 10.0)
+    again = pace.heard(headers, 10.0)
+
+    assert news == Limits(requests=600)
+    assert again is None
+    assert pace.requests_per_minute == 600
+    assert pace.wait(10.0) == 1.5
+
+
+def test_headers_that_say_nothing_change_nothing() -> None:
+    pace = Pace(Limits(), 0.0)
+
+    for headers in ({}, {"x-ratelimit-limit-requests": "many"}, {"x-ratelimit-limit-requests": "0"}):
+        assert pace.heard(headers, 0.0) is None
+
+    assert pace.requests_per_minute is None
+    assert pace.wait(0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("12", 12.0), ("1.5s", 1.5), ("6m0s", 360.0), ("20ms", 0.02), ("1h2m3s", 3723.0), ("", None), ("soon", None)],
+)
+def test_durations_are_read_as_headers_write_them(text: str, seconds: float | None) -> None:
+    assert duration(text) == seconds
