@@ -60,7 +60,7 @@ class Adoption:
                 names = adoptable(plan, wanted, best)
                 if not _worth(best, names):
                     break
-                self._import(best, names)
+                self._import(best, names, plan)
                 adopted.extend(names.values())
                 for name in names.values():
                     del wanted[name]
@@ -69,10 +69,11 @@ class Adoption:
                 source.close()
         return adopted
 
-    def _import(self, source: RecordedRun, names: Mapping[str, str]) -> None:
+    def _import(self, source: RecordedRun, names: Mapping[str, str], plan: Plan) -> None:
         rows = {there: source.rows.get(here, 0) for here, there in names.items()}
+        rerouted = [here for here, there in names.items() if not _same_choices(there, here, plan, source)]
         try:
-            source.import_steps(names, self._journal)
+            source.import_steps(names, self._journal, rerouted=rerouted)
         except JournalError as error:
             self._log.warning("adoption_failed", source=str(source.folder), reason=str(error))
         else:
@@ -156,7 +157,7 @@ def adoptable(plan: Plan, wanted: Mapping[str, StepSpec], source: RecordedRun) -
     """The steps that can be taken over from a run: their names there, and here.
 
     A step can be when it has the same signature, all its predecessors are taken over too, and those that are
-    routed had the same choices.
+    routed were routed alike. A routed step itself can be in any case: it is only routed anew.
     """
     by_signature: dict[str, list[str]] = {}
     for name, signature in source.signatures.items():
@@ -184,7 +185,7 @@ def _matching(
 ) -> str | None:
     if any(name not in there for name in step.predecessors):
         return None
-    if any(not _same_choices(name, there, plan, source) for name in step.predecessors):
+    if any(not _same_choices(name, there[name], plan, source) for name in step.predecessors):
         return None
     predecessors = tuple(there[name] for name in step.predecessors)
     # Two steps may have one signature; the one of the same name is taken first.
@@ -194,11 +195,18 @@ def _matching(
     return None
 
 
-def _same_choices(name: str, there: Mapping[str, str], plan: Plan, source: RecordedRun) -> bool:
-    if all(route.step != name for route in plan.routes):
-        return True
+def _same_choices(ours: str, theirs: str, plan: Plan, source: RecordedRun) -> bool:
+    """Whether the choices that were made behind a step are those that would be made here."""
+    route = _route(ours, plan)
+    if route != _route(theirs, source.plan):
+        return False
     # A choice is kept by name: the function was asked about these names.
-    return plan.successors(name) == source.plan.successors(there[name])
+    return route is None or plan.successors(ours) == source.plan.successors(theirs)
+
+
+def _route(step: str, plan: Plan) -> tuple[int | None, str] | None:
+    """What chooses behind a step; None where nothing does."""
+    return next(((route.sample, route.signature) for route in plan.routes if route.step == step), None)
 
 
 def _worth(source: RecordedRun, names: Mapping[str, str]) -> int:

@@ -145,6 +145,23 @@ def test_choices_of_a_routing_function_are_taken_over_while_it_chooses_among_the
         assert places_of(fewer.journal, "ask") == []
 
 
+def test_rows_taken_over_from_behind_another_routing_function_are_routed_anew(tmp_path: Path) -> None:
+    side = STEPS[2].model_copy(update={"name": "side", "signature": "sig-side", "predecessors": ("load",)})
+    with _Opened(tmp_path, "first", _plan(*STEPS[:2], side, routes=(RouteSpec(step="load", sample=1),))) as first:
+        first.journal.append(recorded("load", 0), payload_of("load", 0))
+        first.journal.append(RouteRecorded("load", (), ("ask",)))
+    others = {
+        "another function": _plan(*STEPS[:2], side, routes=(RouteSpec(step="load", signature="sig-function"),)),
+        "another number": _plan(*STEPS[:2], side, routes=(RouteSpec(step="load", sample=2),)),
+        "other steps": _plan(STEPS[0], side, routes=(RouteSpec(step="load", sample=1),)),
+    }
+
+    for name, plan in others.items():
+        with _Opened(tmp_path, name, plan) as other:
+            assert places_of(other.journal, "load") == [0], name
+            assert [fact for fact in other.journal.facts() if isinstance(fact, RouteRecorded)] == [], name
+
+
 def test_a_step_without_cache_and_what_follows_start_anew(tmp_path: Path) -> None:
     plan = _plan(STEPS[0], STEPS[1].model_copy(update={"use_cache": False}), STEPS[2])
     with _Opened(tmp_path, "first", _plan()) as first:

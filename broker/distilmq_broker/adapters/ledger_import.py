@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ class RecordedRun:
         """Lets go of the snapshot."""
         self._connection.close()
 
-    def import_steps(self, names: Mapping[str, str], journal: SqliteJournal) -> None:
+    def import_steps(self, names: Mapping[str, str], journal: SqliteJournal, *, rerouted: Collection[str] = ()) -> None:
         """Writes what is recorded of some steps into a journal that has nothing of them.
 
         Args:
             names: name of a step here to the name that the same step has there.
             journal: where to.
+            rerouted: steps here whose batches come without the choices of their routing function: they are
+                chosen there anew.
 
         Raises:
             JournalError: something cannot be read or written; then the journal is as it was.
@@ -63,6 +65,8 @@ class RecordedRun:
             rename = _renaming(names) if any(here != there for here, there in names.items()) else None
             for here, there in names.items():
                 self._import_batches(here, there, target, segments, rename)
+                if here in rerouted:
+                    target.execute("UPDATE batch SET routes = NULL WHERE step = ?", (there,))
                 self._import_others(here, there, target, segments)
                 target.execute("UPDATE step SET adopted_from = ? WHERE name = ?", (str(self.folder), there))
         journal.count_answers()

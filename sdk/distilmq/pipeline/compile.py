@@ -13,7 +13,7 @@ from typing import Literal
 from distilmq.mixins.secrets import secret_values
 from distilmq.pipeline.dag import Dag, route_name
 from distilmq.pipeline.pickling import pickled_function, pickled_step
-from distilmq.pipeline.signatures import StepSignature
+from distilmq.pipeline.signatures import StepSignature, route_signature
 from distilmq.pipeline.validation import batch_size
 from distilmq.protocol.plan import Plan, ResourceSpec, RouteSpec, RunSettings, StepSpec
 from distilmq.steps.base import GeneratorStep, _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
@@ -124,7 +124,8 @@ def _route_spec(dag: Dag, step: str) -> RouteSpec:
     if route.sample is not None:
         return RouteSpec(step=step, sample=route.sample)
     what = f"The routing function '{route_name(route)}' behind step '{step}'"
-    return RouteSpec(step=step, function=pickled_function(route.routing_function, what))
+    code = pickled_function(route.routing_function, what)
+    return RouteSpec(step=step, function=code, signature=route_signature(route))
 
 
 def _import_path() -> list[str]:

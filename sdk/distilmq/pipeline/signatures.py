@@ -49,6 +49,11 @@ def aggregated_signature(signatures: Mapping[str, StepSignature]) -> str:
     return _digest({name: signature.digest for name, signature in signatures.items()})
 
 
+def route_signature(route: RoutingBatchFunction) -> str:
+    """What identifies the choices of a routing function."""
+    return f"sample {route.sample}" if route.sample is not None else code_digest(route.routing_function)[:_SHOWN]
+
+
 def _fields(dag: Dag, name: str, upstream: Mapping[str, StepSignature]) -> dict[str, str]:
     step = dag.steps[name]
     fields = {"name": name, **step.signature_fields()}
@@ -57,12 +62,8 @@ def _fields(dag: Dag, name: str, upstream: Mapping[str, StepSignature]) -> dict[
     for place, source in enumerate(dag.graph.predecessors(name)):
         fields[f"upstream {place} {source}"] = upstream[source].digest
         if source in dag.routes:
-            fields[f"route {source}"] = _route(dag.routes[source])
+            fields[f"route {source}"] = route_signature(dag.routes[source])
     return fields
-
-
-def _route(route: RoutingBatchFunction) -> str:
-    return f"sample {route.sample}" if route.sample is not None else code_digest(route.routing_function)[:_SHOWN]
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -73,6 +73,8 @@ class RouteSpec(PlanPart):
     """`sample_n_steps(n)`, as data."""
     function: bytes = Field(default=b"", repr=False)
     """Any other function, bare, by cloudpickle."""
+    signature: str = ""
+    """Of that function's code: while it stays, so do the choices that were recorded."""
 
 
 class RunSettings(PlanPart):
