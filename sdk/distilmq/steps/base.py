@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
@@ -188,6 +188,15 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
         """The function whose parameters are those of `process`."""
         return cast("Callable[..., Any]", getattr(type(self), "process"))  # noqa: B009  # each kind of step declares its own
 
+    def _output(self, output: Any) -> Iterator[Any]:
+        """What `process` gives, when there is something that could yield."""
+        if output is None:
+            raise DistilmqTypeError(
+                f"`process` of the step '{self.name}' has to yield lists of dicts, it returned None: is its `yield`"
+                " missing?"
+            )
+        return output
+
     def _checked(self, rows: Any) -> list[Row]:
         """Rows that `process` yielded, when they are rows."""
         if isinstance(rows, list) and all(isinstance(row, dict) for row in cast("list[Any]", rows)):
@@ -264,11 +273,11 @@ class Step(_Step, ABC):
     def process_applying_mappings(self, *inputs: list[Row]) -> StepOutput:
         """`process`, with the columns renamed as the mappings say; gives all that it yields."""
         if not (self.input_mappings or self.output_mappings):
-            for rows in self.process(*inputs):
+            for rows in self._output(self.process(*inputs)):
                 yield self._checked(rows)
             return
         mappings = Mappings(self.input_mappings, self.output_mappings, as_requirements(self.outputs))
-        for rows in self.process(*([mappings.before(row) for row in rows] for rows in inputs)):
+        for rows in self._output(self.process(*([mappings.before(row) for row in rows] for rows in inputs))):
             yield [mappings.after(row) for row in self._checked(rows)]
 
 
@@ -302,7 +311,7 @@ class GeneratorStep(_Step, ABC):
         """`process`, with the columns renamed as `output_mappings` says."""
         produced = as_requirements(self.outputs) if self.output_mappings else {}
         mappings = Mappings({}, self.output_mappings, produced)
-        for given in self.process(offset=offset):
+        for given in self._output(self.process(offset=offset)):
             rows, last = self._checked_pair(given)
             yield ([mappings.after(row) for row in rows] if mappings else rows), last
 
@@ -342,6 +351,8 @@ def _described(value: Any) -> str:
         for item in cast("list[Any]", value):
             if not isinstance(item, dict):
                 return f"a list with a '{type(item).__name__}' in it"
+    if isinstance(value, dict):
+        return "a 'dict' where a list of them was expected: write `yield [row]` or, of all rows, `yield rows`"
     return f"a '{type(cast('object', value)).__name__}'"
 
 

@@ -114,7 +114,8 @@ class _FromFunction(Signed):
         """Calls the function with rows (or an offset) and with the step's runtime parameters."""
         values = {name: getattr(self, name) for name in self.runtime_parameters_of_function}
         values.update({name: value for name, value in options.items() if name in self.takes})
-        yield from type(self).function_of_step(*inputs, **values)
+        # Not `yield from`: what the function returns by mistake is for `process_applying_mappings` to name.
+        return type(self).function_of_step(*inputs, **values)
 
     def _process_function(self) -> Callable[..., Any]:
         return type(self).function_of_step
