@@ -42,6 +42,9 @@ FLAT: frozenset[type] = frozenset({str, int, float, bool, bytes, type(None)})
 MAX_DEPTH = 200
 """Containers within containers: deeper is taken for a cycle."""
 
+_SHOWN_DEPTH = 8
+"""Names of a path that are shown of a value that stands deep."""
+
 _PNG_MODES = frozenset({"L", "LA", "RGB", "RGBA"})
 
 _INSTEAD: dict[str, str] = {
@@ -105,7 +108,10 @@ def _refused(value: Any, path: Path, instead: str = "") -> RowTypeError:
     while path:
         key, path = path
         names.append(str(key))
-    column = ".".join(reversed(names))
+    names = names[::-1]
+    if len(names) > _SHOWN_DEPTH:
+        names = [*names[:_SHOWN_DEPTH], "…"]
+    column = ".".join(names)
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # of any value
     type_name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if not instead:
