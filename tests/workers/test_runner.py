@@ -179,6 +179,56 @@ def test_what_is_no_list_of_dicts_fails_the_rows_with_the_reason() -> None:
     assert "list" in answer.failures[0].error.message
 
 
+def test_a_process_without_a_yield_is_named_as_that() -> None:
+    class Returning(samples.Double):
+        def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+            return None  # type: ignore[return-value]
+
+    answer, _ = result(run(Returning(name="returning"), numbers([1])))
+
+    assert "'returning' has to yield lists of dicts, it returned None" in answer.failures[0].error.message
+
+
+def test_an_error_whose_text_no_terminal_can_show_is_spelled_out() -> None:
+    class Cut(samples.Double):
+        def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+            raise ValueError("half of an emoji: \ud83d")
+            yield inputs
+
+    answer, rows = result(run(Cut(name="cut"), numbers([1])))
+
+    assert answer.failures[0].error.message == "half of an emoji: \\ud83d"
+    assert rows[0]["distilmq_metadata"] == {"error_cut": "ValueError: half of an emoji: \\ud83d"}
+
+
+def test_of_a_traceback_that_is_too_long_both_ends_are_kept() -> None:
+    class Loud(samples.Double):
+        def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+            raise ValueError("x" * 1_000_000 + "the end")
+            yield inputs
+
+    answer, _ = result(run(Loud(name="loud"), numbers([1])))
+
+    traceback = answer.failures[0].error.traceback
+    assert traceback.startswith("Traceback (most recent call last):")
+    assert traceback.endswith("the end\n")
+    assert len(traceback) < 101_000
+
+
+def test_a_class_of_exceptions_goes_by_its_name_wherever_it_was_defined() -> None:
+    class Refused(Exception):
+        """Defined in a function."""
+
+    class Refusing(samples.Double):
+        def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+            raise Refused
+            yield inputs
+
+    _, rows = result(run(Refusing(name="refusing"), numbers([1])))
+
+    assert rows[0]["distilmq_metadata"] == {"error_refusing": "Refused"}
+
+
 def test_the_input_of_a_failed_row_can_be_read_again() -> None:
     answer, _ = result(run(samples.Double(name="double", bad=(1,)), numbers([1], t=(1, 2))))
 

@@ -31,8 +31,8 @@ def describe(error: BaseException) -> ErrorInfo:
     """An exception as text, with itself pickled where that is possible."""
     return ErrorInfo(
         type=_type_name(error),
-        message=_message(error)[:MAX_MESSAGE],
-        traceback=_traceback(error)[-MAX_TRACEBACK:],
+        message=_readable(_message(error)[:MAX_MESSAGE]),
+        traceback=_readable(_abridged(_traceback(error))),
         pickled=_pickled(error),
     )
 
@@ -88,7 +88,20 @@ def _size(failure: RowFailure) -> int:
 
 def _type_name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__name__ if hasattr(builtins, kind.__name__) else kind.__qualname__.removeprefix("<locals>.")
+    return kind.__name__ if hasattr(builtins, kind.__name__) else kind.__qualname__.rpartition("<locals>.")[2]
+
+
+def _readable(text: str) -> str:
+    """Text with half surrogate pairs spelled out: it stands in rows, logs and terminals, which are UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _abridged(text: str) -> str:
+    """A traceback without its middle if it is long: where it begins and what was raised are at its ends."""
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    end = MAX_TRACEBACK // 2
+    return f"{text[:end]}\n… {len(text) - 2 * end:,} characters …\n{text[-end:]}"
 
 
 def _message(error: BaseException) -> str:

@@ -24,8 +24,8 @@ TO_CLIENT: TypeAdapter[messages.ToClient] = TypeAdapter(messages.ToClient)
 
 
 def encode(message: messages.Message, payload: Sequence[bytes] = ()) -> list[bytes]:
-    """The frames of a message."""
-    return [VERSION, pack(message.model_dump()), *payload]
+    """The frames of a message, whatever is in its texts: a log line or an exception must not end the one who tells."""
+    return [VERSION, pack(message.model_dump(), broken_text="backslashreplace"), *payload]
 
 
 def decode(frames: Sequence[bytes], adapter: TypeAdapter[Any]) -> tuple[Any, list[bytes]]:
