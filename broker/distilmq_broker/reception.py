@@ -69,6 +69,8 @@ class Reception:
     def _take_from_worker(self, run: Run, message: messages.Message, payload: Sequence[bytes], sender: Member) -> None:
         if isinstance(message, messages.Note):
             self._note(message)
+            if (stalled := translation.stalled(message)) is not None:
+                self._handle(run, stalled)
             return
         event = translation.to_event(message, payload, sender, self._sessions)
         if event is not None:

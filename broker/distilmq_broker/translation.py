@@ -29,6 +29,13 @@ def result(message: messages.Result, payload: Sequence[bytes]) -> Event:
     return events.BatchFailed(message.session, message.lease, ErrorInfo(type="RemoteProtocolError", message=text))
 
 
+def stalled(note: messages.Note) -> Event | None:
+    """The event in a note; None in one that is only for the user."""
+    if note.event != "stalled":
+        return None
+    return events.WorkerStalled(note.child or note.session, note.text, note.lease)
+
+
 def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member, sessions: Sessions) -> Event | None:
     """The event in any other message of a worker; None for one that only the service deals with."""
     match message:

@@ -22,6 +22,8 @@ HANGS = """
 
     if __name__ == "__main__":
         dump(pipeline.run())
+        for failure in pipeline.last_run.failures:
+            print("dead letter:", repr(failure["traceback"]))
 """
 
 
@@ -33,6 +35,8 @@ def test_a_row_whose_step_never_returns_is_ended_by_batch_timeout_and_its_neighb
     rows = script.rows["default"]
     assert [row["seen"] for row in rows] == [True, True, None, True]
     assert "longer than batch_timeout (1.0 s)" in rows[2]["distilmq_metadata"]["error_hangs"]  # type: ignore[index]
+    (letter,) = [line for line in script.output.splitlines() if line.startswith("dead letter:")]
+    assert "in wait_for" in letter, "it says where the step was"
 
 
 def test_batch_timeout_can_be_set_when_the_pipeline_runs(tmp_path: Path) -> None:

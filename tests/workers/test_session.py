@@ -34,11 +34,12 @@ def new_session() -> Session:
     return Session(m.Hello(role="worker", worker="w", session="me"), 0.0)
 
 
-def ready_session(lanes: int = 1) -> Session:
+def ready_session(lanes: int = 1, *, batch_timeout: float | None = None) -> Session:
     session = new_session()
     session.start(0.0)
     session.handle(events.Received(WELCOME), 0.0)
-    session.handle(events.Received(m.Assign(step="s", replica=0, stall_after=5.0), [b"step"]), 0.0)
+    assign = m.Assign(step="s", replica=0, stall_after=5.0, batch_timeout=batch_timeout)
+    session.handle(events.Received(assign, [b"step"]), 0.0)
     session.handle(events.Loaded("s", lanes), 0.0)
     return session
 
@@ -225,6 +226,18 @@ def test_a_stall_is_reported_twice_as_late_each_time() -> None:
         reports += [now for command in session.handle(events.TimePassed(), now) if isinstance(command, ReportStall)]
 
     assert reports == [5.0, 10.0, 20.0, 40.0]
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [(3.0, [2.7]), (30.0, [5.0, 10.0, 20.0, 27.0])])
+def test_where_it_is_is_told_for_the_last_time_before_its_time_is_over(timeout: float, expected: list[float]) -> None:
+    session = ready_session(batch_timeout=timeout)
+    session.handle(batch(1), 0.0)
+    reports: list[float] = []
+
+    while (now := session.next_deadline()) < timeout:
+        reports += [now for command in session.handle(events.TimePassed(), now) if isinstance(command, ReportStall)]
+
+    assert reports == pytest.approx(expected)
 
 
 def test_a_load_that_raises_is_told_and_leaves_on_demand() -> None:

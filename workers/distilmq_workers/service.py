@@ -111,7 +111,10 @@ class Service:
         beat = 1.0 if welcome is None else welcome.heartbeat
         self._press_at = now + 1.0
         # This thread wakes at least once a beat, so only one that cannot run lets the time pass.
-        self._switch.press(self._session.stall_after + beat + 2.0)
+        patience = self._session.stall_after + beat + 2.0
+        if (last_look := self._session.last_look_after) is not None:
+            patience = min(patience, max(last_look, beat + 1.5))
+        self._switch.press(patience)
 
     def _handle(self, event: events.Event) -> None:
         self._perform(self._session.handle(event, time.monotonic()))

@@ -48,6 +48,9 @@ ACK_PATIENCE = 3.0
 MOST_ROWS = 4
 """Rows in hand for each request that may be out at once: those of slow requests, and of tasks that make several."""
 MAX_STALL_REPORTS_APART = 3600.0
+LAST_LOOK = 0.9
+"""Share of `batch_timeout` after which it is told where the user's code is: when the time is over, the process is
+killed and cannot tell any more."""
 
 Key = tuple[str, tuple[int, ...], int]
 
@@ -333,7 +336,7 @@ class Session:
         while self.phase is Phase.READY and not self.draining and self.queue and len(self.running) < self.lanes:
             key = next(iter(self.queue))
             batch, payload = self.queue.pop(key)
-            self.running[key] = Running(batch.lease, now, now + self.stall_after)
+            self.running[key] = Running(batch.lease, now, self._look_at(now, now))
             commands.append(RunBatch(batch, payload))
         return commands
 
@@ -358,13 +361,26 @@ class Session:
         """Seconds at a batch after which it is told where the user's code is."""
         return MAX_STALL_REPORTS_APART if self.assign is None else max(0.1, self.assign.stall_after)
 
+    @property
+    def last_look_after(self) -> float | None:
+        """Seconds at a batch after which it is told for the last time, since its process is going to be killed."""
+        timeout = None if self.assign is None else self.assign.batch_timeout
+        return None if timeout is None else timeout * LAST_LOOK
+
     def _stalls(self, now: float) -> Iterable[Command]:
         for running in self.running.values():
             if now >= running.report_at:
-                seconds = now - running.began
-                # Each report twice as late as the one before: a stall is said, not repeated all day.
-                running.report_at = now + min(max(seconds, self.stall_after), MAX_STALL_REPORTS_APART)
-                yield ReportStall(running.lease, seconds)
+                running.report_at = self._look_at(running.began, now)
+                yield ReportStall(running.lease, now - running.began)
+
+    def _look_at(self, began: float, now: float) -> float:
+        """When to tell next where the user's code is with a batch."""
+        # Each report twice as late as the one before: a stall is said, not repeated all day.
+        later = now + min(max(now - began, self.stall_after), MAX_STALL_REPORTS_APART)
+        if self.last_look_after is None:
+            return later
+        last = began + self.last_look_after
+        return last if now < last < later else later
 
     def _offer(self, kept: Kept, now: float, *, waited: bool = False) -> Say:
         if waited:

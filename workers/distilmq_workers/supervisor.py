@@ -204,7 +204,7 @@ class Supervisor:
     def _report_stalls(self, now: float) -> None:
         for child, stacks in self._children.stalled(now):
             text = f"process {child} lets nothing else in it run; its threads are at:\n{stacks}"
-            self._say(Note(session=self._session, level="warning", event="stalled", text=text))
+            self._say(Note(session=self._session, level="warning", event="stalled", text=text, child=child))
 
     def _report_ends(self, now: float) -> None:
         for ended in self._children.reap(now):

@@ -18,6 +18,7 @@ from distilmq_broker.core.events import (
     WorkerExited,
     WorkerJoined,
     WorkerReady,
+    WorkerStalled,
 )
 from distilmq_broker.core.losses import Losses
 from distilmq_broker.core.run import Mode, Run
@@ -143,6 +144,15 @@ class Attendance:
             self._run.send(session.id, Drain(timeout=max(0.0, self._ending.deadline - now)))
         self._reconcile(session, event.held, now)
         self._remind(session)
+
+    def stalled(self, event: WorkerStalled) -> None:
+        """A step process has been at a batch for long: where it is will be the last that is known if it is killed."""
+        session = self._run.workers.sessions.get(event.session)
+        if session is None or not session.held:
+            return
+        key = next(iter(session.held)) if event.lease is None else (event.lease.seq_no, event.lease.part)
+        if key in session.held:
+            session.stacks[key] = event.stack
 
     def exited(self, event: WorkerExited) -> None:
         """A step process ended, as its supervisor says."""

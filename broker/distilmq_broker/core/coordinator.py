@@ -54,6 +54,7 @@ class Coordinator:
             events.WorkerReady: self._attendance.ready,
             events.BatchesWanted: self._attendance.wants,
             events.WorkerBeat: self._attendance.beat,
+            events.WorkerStalled: lambda event, now: self._attendance.stalled(event),
             events.WorkerExited: lambda event, now: self._attendance.exited(event),
             events.LoadFailed: self._attendance.load_failed,
             events.BatchDone: self._batch_done,

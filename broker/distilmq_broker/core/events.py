@@ -109,6 +109,16 @@ class WorkerBeat:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStalled:
+    """A step process, or its supervisor, said where the user's code is with a batch that takes long."""
+
+    session: str
+    stack: str
+    lease: Lease | None = None
+    """None from a supervisor, which knows of no batches: the one that the process is at."""
+
+
+@dataclass(frozen=True, slots=True)
 class SupervisorBeat:
     """A supervisor proved its host alive, and named its living step processes."""
 
@@ -206,6 +216,7 @@ Event = (
     | BatchReturned
     | AnswerCame
     | WorkerBeat
+    | WorkerStalled
     | SupervisorBeat
     | WorkerExited
     | SupervisorExited

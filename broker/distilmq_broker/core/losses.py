@@ -57,7 +57,7 @@ class Losses:
             state.source.lose()
         for work in (works[: session.at_once] if guilty is None else guilty) if counted else ():
             if self._run.mode is not Mode.OVER:
-                self._count(state, work, why)
+                self._count(state, work, why, session.stacks.get(work.key, ""))
 
     def condemn(self, session: Session, *, counted: bool, why: str, guilty: Sequence[Work] | None = None) -> None:
         """Ends a process that cannot go on; its supervisor replaces it."""
@@ -83,13 +83,14 @@ class Losses:
             state.leases.close(work)
             state.source.asked -= 1
 
-    def _count(self, state: StepState, work: Work, why: str) -> None:
+    def _count(self, state: StepState, work: Work, why: str, stack: str) -> None:
         deaths = self._died(state, work)
         seq_no = work.cut.seq_no
         self._run.outbox.record(DeathCounted(state.name, seq_no, work.part, deaths, work.attempt))
         if deaths < policy.deaths_allowed(work.part):
             return
-        error = ErrorInfo(type="WorkerDied", message=f"{deaths} worker(s) died of this batch; the last one: {why}")
+        text = f"{deaths} worker(s) died of this batch; the last one: {why}"
+        error = ErrorInfo(type="WorkerDied", message=text, traceback=stack)
         if state.place.spec.kind != "normal":
             self._ending.fail(state.name, error)
         elif work.cut.rows == 1:

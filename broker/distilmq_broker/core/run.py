@@ -70,6 +70,7 @@ class Run:
     def let_go(self, session: Session, work: Work, now: float) -> None:
         """A process does not have a batch any more; the caller gives it back or closes it."""
         session.held.pop(work.key, None)
+        session.stacks.pop(work.key, None)
         session.since = now
         session.alone = session.alone and any(other.suspect for other in session.held.values())
         session.quiet = 0

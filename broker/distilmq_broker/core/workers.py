@@ -42,6 +42,8 @@ class Session:
     """In the order of hand-out: the first is the one it is at."""
     alone: bool = False
     """It holds a batch that no other may share it with."""
+    stacks: dict[Key, str] = field(default_factory=lambda: dict[Key, str]())
+    """Of those that take long: where the user's code is, as it was last told."""
     since: float = 0.0
     """When it got to the first."""
     quick: int = 0

@@ -189,6 +189,8 @@ class Note(Message):
     event: str
     text: str = ""
     lease: Lease | None = None
+    child: str = ""
+    """Of a supervisor: the step process that it speaks of."""
 
 
 class Bye(Message):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from distilmq.protocol.messages import Ack, Cancel
+import pytest
+
+from distilmq.protocol.messages import Ack, Cancel, Lease
 from distilmq_broker.core.commands import EndRun, KillWorker
 from distilmq_broker.core.events import (
     BatchDone,
@@ -11,6 +13,7 @@ from distilmq_broker.core.events import (
     SupervisorExited,
     SupervisorJoined,
     WorkerExited,
+    WorkerStalled,
 )
 from distilmq_broker.core.facts import BatchHalved, BatchRecorded, DeathCounted, RowsBuried
 from tests.broker.core.scene import HOST, Scene, batches, generator, messages, only, plan_of, records, step
@@ -236,6 +239,30 @@ def test_a_batch_that_takes_longer_than_its_timeout_ends_its_worker_and_counts()
     assert deadline == 5.0
     assert [command.session for command in followed if isinstance(command, KillWorker)] == [given[0].session]
     assert records(followed) == [DeathCounted("a", (), 0, 1, 1)]
+
+
+@pytest.mark.parametrize("lease", [None, Lease(step="a", seq_no=())])
+def test_a_row_whose_time_was_over_is_buried_with_where_its_step_was(lease: Lease | None) -> None:
+    scene = Scene(plan_of(generator(), step("a", "load", batch_timeout=5.0)))
+    (first, *_) = batches(scene.staff())
+    scene.done(first, 1, last=True)
+    for _ in range(3):
+        scene.tell(WorkerStalled(scene.of("a"), "at line 3", lease), after=4.5)
+        scene.tell(SupervisorJoined("sup", HOST, 2))
+        followed = scene.tell(DeadlineReached(), after=1.0)
+        scene.load(scene.join())
+
+    (buried,) = records(followed, RowsBuried)
+    assert buried.error.traceback == "at line 3"
+
+
+def test_what_was_said_of_a_batch_is_forgotten_with_it() -> None:
+    scene, given = scene_with_work(batch_timeout=5.0)
+    scene.tell(WorkerStalled(scene.of("a"), "at line 3", given[0].lease))
+
+    scene.done(given[0])
+
+    assert scene.core.run.workers.sessions[scene.of("a")].stacks == {}
 
 
 def test_the_timeout_of_a_waiting_batch_begins_when_it_is_its_turn() -> None:

@@ -27,6 +27,7 @@ HARMLESS = st.one_of(
         events.AnswerCame, SESSIONS, LEASES, st.integers(-1, 9), st.binary(max_size=2), st.integers(0, 2), st.none()
     ),
     st.builds(events.WorkerBeat, SESSIONS, HELD),
+    st.builds(events.WorkerStalled, SESSIONS, st.just("at work"), st.none() | LEASES),
     st.builds(events.SupervisorBeat, SESSIONS, st.lists(SESSIONS, max_size=3).map(tuple)),
     st.builds(events.Routed, STEPS, NUMBERS, st.just(("nobody", "a"))),
     st.builds(events.Committed, st.integers(-1, 0)),
