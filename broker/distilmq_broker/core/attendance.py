@@ -249,7 +249,7 @@ class Attendance:
         session.ready = True
         state.dirty = True
         if state.source is not None and state.source.session is None:
-            state.source.session = session.id
+            state.source.begin(session.id)
         if self._run.mode is Mode.DRAINING:
             self._run.send(session.id, Stop(now=True))
 

@@ -16,7 +16,7 @@ from distilmq_broker.core.leases import Work
 from distilmq_broker.core.parts import halve
 from distilmq_broker.core.results import Results
 from distilmq_broker.core.run import Mode, Run
-from distilmq_broker.core.sources import Source, ordinal
+from distilmq_broker.core.sources import ordinal
 from distilmq_broker.core.steps import StepState
 from distilmq_broker.core.workers import Fate, Session
 
@@ -87,6 +87,9 @@ class Losses:
         deaths = self._died(state, work)
         seq_no = work.cut.seq_no
         self._run.outbox.record(DeathCounted(state.name, seq_no, work.part, deaths, work.attempt))
+        if state.source is not None and state.source.repeats >= policy.REPEATS:
+            self._ending.fail(state.name, _repeats_itself(state.source.offset, why, stack))
+            return
         if deaths < policy.deaths_allowed(work.part):
             return
         text = f"{deaths} worker(s) died of this batch; the last one: {why}"
@@ -102,11 +105,7 @@ class Losses:
         if state.source is None:
             work.deaths += 1
             return work.deaths
-        return self._generator_died(state.source, ordinal(work.cut.seq_no) or 0)
-
-    def _generator_died(self, source: Source, which: int) -> int:
-        source.deaths[which] = source.deaths.get(which, 0) + 1
-        return source.deaths[which]
+        return state.source.die(ordinal(work.cut.seq_no) or 0)
 
     def _halve(self, state: StepState, work: Work) -> bool:
         pair = halve(work.cut)
@@ -119,3 +118,11 @@ class Losses:
             state.leases.open(Work(work.step, 2 * work.part + 1 + side, half))
         state.leases.close(work)
         return True
+
+
+def _repeats_itself(offset: int, why: str, stack: str) -> ErrorInfo:
+    text = (
+        f"its processes die one after the other, and each began with the same rows as the one before, although"
+        f" {offset} rows are recorded: `process` has to go on behind the first `offset` rows. The last one died: {why}"
+    )
+    return ErrorInfo(type="WorkerDied", message=text, traceback=stack)

@@ -6,6 +6,9 @@ from distilmq.protocol.plan import StepSpec
 
 DEATHS = 3
 """A batch that so many workers died of is halved; a half of it after one more."""
+REPEATS = 1
+"""So many processes of a generator that died, having begun with the same rows as the one that died before, end the
+run: with the first of all, which is not looked at, that is the third to die."""
 SUSPECT = 2
 """A batch that so many workers died of is handed out alone: with two in hand, either may have been the cause."""
 LOAD_DEATHS = 3

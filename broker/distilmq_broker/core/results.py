@@ -92,7 +92,7 @@ class Results:
             self._release(work, event.session, now)
         else:
             state.leases.open(work)
-        source.record(event.rows, last=event.last)
+        source.record(event.rows, last=event.last, payload=event.payload)
         self._record(state, work, event)
         self._acknowledge(event)
         if source.done:

@@ -43,6 +43,14 @@ class Source:
     """The session that was lost last: a result of it may still be on its way."""
     early: dict[int, BatchDone] = field(default_factory=lambda: dict[int, BatchDone]())
     deaths: dict[int, int] = field(default_factory=lambda: dict[int, int]())
+    restarted: bool = False
+    """Whether a process of it has died."""
+    first: object = None
+    """Of one that was restarted: the first rows that its present process gave."""
+    repeats: int = 0
+    """Processes, one after the other, that died having begun with the rows that the one before had begun with."""
+    _opening: object = None
+    """`first` of the process that died last."""
 
     @property
     def done(self) -> bool:
@@ -70,8 +78,15 @@ class Source:
             return self.recorded <= which < self.asked
         return self.session is None and session == self.previous and which == self.recorded
 
-    def record(self, rows: int, *, last: bool) -> None:
+    def begin(self, session: str) -> None:
+        """A process stands ready to go on behind what is recorded."""
+        self.session = session
+        self.first = None
+
+    def record(self, rows: int, *, last: bool, payload: object = None) -> None:
         """Batch `recorded` came."""
+        if self.restarted and rows and self.first is None:
+            self.first = payload
         self.early.pop(self.recorded, None)
         self.deaths.pop(self.recorded, None)
         self.recorded += 1
@@ -84,6 +99,18 @@ class Source:
         self.previous, self.session = self.session, None
         self.asked = self.recorded
         self.early.clear()
+
+    def die(self, which: int) -> int:
+        """Its process died of a batch; tells how many have died of it by now.
+
+        One that begins with the same rows each time, although it was told how many are recorded, would go on for
+        ever: each of its processes records something before it dies.
+        """
+        repeats = self.first is not None and self.first == self._opening
+        self.repeats = self.repeats + 1 if repeats else 0
+        self.restarted, self._opening, self.first = True, self.first, None
+        self.deaths[which] = self.deaths.get(which, 0) + 1
+        return self.deaths[which]
 
     def continues(self, held: list[int]) -> bool:
         """Whether a process that holds these batches, and no others, stands where the records end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distilmq.protocol.messages import Ack, Cancel
-from distilmq_broker.core.commands import KillWorker
+from distilmq_broker.core.commands import Command, EndRun, KillWorker
 from distilmq_broker.core.events import BatchDone
 from distilmq_broker.core.facts import BatchRecorded
 from tests.broker.core.scene import Scene, batches, generator, messages, only, plan_of, records, step
@@ -97,6 +97,37 @@ def test_a_dead_generator_is_started_again_behind_its_recorded_rows() -> None:
     again = batches(scene.load(scene.join()))
 
     assert numbers(again) == [((1,), 10), ((2,), 10)]
+
+
+def lives_and_dies(scene: Scene, *payloads: list[str]) -> list[Command]:
+    """A process of the generator gives these batches and dies of the next."""
+    todo = batches(scene.load(scene.join()))
+    for payload in payloads:
+        order = todo.pop(0)
+        todo += batches(scene.tell(BatchDone(order.session, order.lease, len(payload), payload)))
+    return scene.dies(todo[0].session)
+
+
+def test_a_generator_that_dies_and_begins_anew_each_time_ends_the_run_the_third_time() -> None:
+    scene = Scene(plan_of(generator()))
+
+    first = lives_and_dies(scene, ["a", "b"], ["c"])
+    second = lives_and_dies(scene, [], ["a", "b"], ["c"])
+    third = lives_and_dies(scene, [], ["a", "b"], ["c"])
+
+    assert [any(isinstance(each, EndRun) for each in life) for life in (first, second, third)] == [False, False, True]
+    end = only([each for each in third if isinstance(each, EndRun)])
+    assert "has to go on behind the first `offset` rows" in end.error.message
+    assert "9 rows are recorded" in end.error.message
+
+
+def test_a_generator_that_dies_again_and_again_may_come_to_its_end() -> None:
+    scene = Scene(plan_of(generator()))
+
+    for place in range(10):
+        lives_and_dies(scene, [f"row {place}"])
+
+    assert scene.core.outcome is None
 
 
 def test_the_last_word_of_a_dead_generator_counts_if_nobody_was_asked_since() -> None:
