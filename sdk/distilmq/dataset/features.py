@@ -94,6 +94,8 @@ def fits(shape: Shape, feature: Any) -> bool:
         return isinstance(shape, Picture) or fits_type(shape, feature())
     if isinstance(feature, datasets.ClassLabel):
         return isinstance(shape, Whole) and shape.low >= -1 and shape.high < feature.num_classes
+    if isinstance(feature, datasets.Translation):
+        return fits(shape, dict.fromkeys(feature.languages, datasets.Value("string")))
     if isinstance(feature, Mapping):
         fields = cast("Mapping[str, Any]", feature)
         return isinstance(shape, Record) and all(

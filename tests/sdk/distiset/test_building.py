@@ -218,6 +218,7 @@ KEPT: dict[str, tuple[list[Any], Any]] = {
     "nothing": ([None], datasets.Value("string")),
     "json": ([{"a": 1}, [1], "x"], datasets.Json()),
     "undecoded images": ([{"bytes": b"x", "path": None}], datasets.Image(decode=False)),
+    "translations": ([{"de": "ja", "en": "yes"}, None], datasets.Translation(languages=["en", "de"])),
 }
 
 
