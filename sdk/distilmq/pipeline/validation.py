@@ -172,6 +172,9 @@ def _check_routed(dag: Dag, source: str, target: str) -> None:
             f" '{source}' are, by '{route_name(dag.routes[source])}', and it takes rows of {', '.join(others)} as well."
             f" Put a step between '{source}' and '{target}'."
         )
+    if dag.steps[target].is_global:
+        # It takes all rows at once, whatever came in which batch.
+        return
     size, upstream = batch_size(dag.steps[target]), batch_size(dag.steps[source])
     if size > upstream:
         _log.warning(
@@ -194,6 +197,8 @@ def _check_convergence(dag: Dag, name: str, sources: Sequence[str]) -> None:
             f" previous step and `routing_batch_function`. Those in front of it are routed behind"
             f" {', '.join(unique(sources))}: join each of them on its own first."
         )
+    if dag.steps[name].is_global:
+        return
     size = batch_size(dag.steps[name])
     for predecessor in dag.graph.predecessors(name):
         upstream = batch_size(dag.steps[predecessor])

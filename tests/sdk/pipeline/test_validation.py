@@ -189,6 +189,16 @@ def test_sizes_that_do_not_divide_are_warnings(caplog: pytest.LogCaptureFixture)
     assert "should have an `input_batch_size` that is a multiple of" in said[0]
 
 
+def test_a_global_step_behind_a_routing_function_takes_all_rows_whatever_its_size(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def build() -> None:
+        load = LoadDataFromDicts(name="load", data=[{"n": 1}], batch_size=10)
+        load >> sample_n_steps(1) >> [Total(name="one"), Total(name="two")]
+
+    assert warnings_of(build, caplog) == []
+
+
 def test_a_large_convergence_step_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     def build() -> None:
         group = GroupColumns(name="group", columns=["double"], input_batch_size=50)
