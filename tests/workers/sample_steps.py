@@ -109,6 +109,14 @@ class Dying(Double):
         yield inputs
 
 
+class Mute(Double):
+    """Closes standard output."""
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        sys.stdout.close()
+        yield from super().process(inputs)
+
+
 class Hogging(Double):
     """Holds the interpreter's lock, as C code may."""
 

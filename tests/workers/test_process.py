@@ -363,6 +363,16 @@ def test_what_a_step_logs_becomes_notes_and_what_it_prints_is_output(coordinator
     assert "printed by the step" in coordinator.output.read_text()
 
 
+def test_a_step_that_closes_its_output_is_done_all_the_same(coordinator: ScriptedCoordinator) -> None:
+    coordinator.start_process()
+    worker = coordinator.slot(samples.Mute(name="mute"))
+
+    result, rows = worker.run(0, [1])
+
+    assert result.failures == ()
+    assert [row["doubled"] for row in rows] == [2]
+
+
 def test_a_batch_that_is_not_wanted_any_more_is_forgotten(coordinator: ScriptedCoordinator, tmp_path: Path) -> None:
     gate, begun = tmp_path / "gate", tmp_path / "begun"
     coordinator.start_process()

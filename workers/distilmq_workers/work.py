@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import sys
@@ -108,7 +109,9 @@ class Work:
         ended = self._runner.run(batch, payload)
         rows.met()
         self._threads.pop(batch.lease, None)
-        sys.stdout.flush()
+        # A step may have closed it, or put something of its own in its place: that is no reason to lose its result.
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
         self._demand_changed(*demand.now)
         self._outbox.put(events.BatchEnded(ended.answer, ended.payload))
 
