@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from distilmq.dataset.inference import infer
+import numpy as np
+
+from distilmq.dataset.inference import infer, plain_array
 from distilmq.dataset.shapes import ITEM, Mixed, Nothing, describe
 
 _SHOWN = 3
@@ -52,6 +54,8 @@ def _kinds(value: Any, path: Sequence[str]) -> list[str]:
 
 
 def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    if isinstance(value, np.ndarray):
+        value = plain_array(value)
     if not path:
         yield value
     elif path[0] == ITEM and isinstance(value, (list, tuple)):

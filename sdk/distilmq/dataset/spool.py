@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from distilmq.protocol.packing import pack, unpack
+from distilmq.protocol.row_decoding import restore_with_none
 from distilmq.protocol.rows import decode_rows
 
 Rows: TypeAlias = list[dict[str, Any]]
@@ -82,5 +83,5 @@ def _cut(payloads: Iterable[bytes]) -> Iterator[bytes]:
 def _decoded(payloads: Sequence[bytes]) -> Rows:
     rows: Rows = []
     for payload in payloads:
-        rows.extend(decode_rows(payload))
+        rows.extend(decode_rows(payload, hook=restore_with_none))
     return rows

@@ -17,6 +17,9 @@ from distilmq.protocol import row_types
 
 _msgpack: Any = msgpack
 
+ExtensionHook = Callable[[int, bytes], Any]
+"""Gives the value of an extension type by its number and its data."""
+
 
 def restore(code: int, data: bytes) -> Any:
     """The value of an extension type; msgpack's `ext_hook`.
@@ -30,12 +33,25 @@ def restore(code: int, data: bytes) -> Any:
     return decode(data)
 
 
-def _unpack(data: bytes) -> Any:
-    return _msgpack.unpackb(data, ext_hook=restore, strict_map_key=False, unicode_errors="surrogatepass")
+def restore_with_none(code: int, data: bytes) -> Any:
+    """As `restore`, but with None for what pandas says is missing: a dataset has one word for it."""
+    match code:
+        case row_types.PANDAS_MISSING:
+            return None
+        case row_types.TUPLE:
+            return _tuple(data, restore_with_none)
+        case row_types.OBJECT_ARRAY:
+            return _object_array(data, restore_with_none)
+        case _:
+            return restore(code, data)
 
 
-def _tuple(data: bytes) -> tuple[Any, ...]:
-    return tuple(_unpack(data))
+def _unpack(data: bytes, hook: ExtensionHook = restore) -> Any:
+    return _msgpack.unpackb(data, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
+
+
+def _tuple(data: bytes, hook: ExtensionHook = restore) -> tuple[Any, ...]:
+    return tuple(_unpack(data, hook))
 
 
 def _big_int(data: bytes) -> int:
@@ -98,9 +114,9 @@ def _from_bytes(numpy: Any, dtype: Any, shape: list[int], content: bytes) -> Any
     return numpy.frombuffer(bytearray(content), dtype=dtype).reshape(shape)
 
 
-def _object_array(data: bytes) -> Any:
+def _object_array(data: bytes, hook: ExtensionHook = restore) -> Any:
     numpy: Any = importlib.import_module("numpy")
-    shape, items = _unpack(data)
+    shape, items = _unpack(data, hook)
     flat = numpy.empty(len(items), dtype=object)
     for place, item in enumerate(items):
         flat[place] = item

@@ -13,7 +13,7 @@ from typing import Any
 import msgpack  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
 
 from distilmq.errors import RemoteProtocolError
-from distilmq.protocol.row_decoding import restore
+from distilmq.protocol.row_decoding import ExtensionHook, restore
 from distilmq.protocol.row_types import FLAT, MAX_DEPTH, prepare, row_is_no_dict
 
 Row = dict[str, Any]
@@ -44,9 +44,9 @@ def encode_row(row: Row) -> bytes:
     return _encode(row, _msgpack.packb)
 
 
-def decode_row(data: bytes) -> Row:
+def decode_row(data: bytes, *, hook: ExtensionHook = restore) -> Row:
     """The row that `encode_row` packed."""
-    row = decode_value(data)
+    row = decode_value(data, hook=hook)
     if not isinstance(row, dict):
         raise RemoteProtocolError(f"a {type(row).__name__} where a row was expected")
     return row  # pyright: ignore[reportUnknownVariableType]
@@ -57,16 +57,16 @@ def encode_value(value: Any) -> bytes:
     return _encode(value, _msgpack.packb)
 
 
-def decode_value(data: bytes) -> Any:
+def decode_value(data: bytes, *, hook: ExtensionHook = restore) -> Any:
     """The value that `encode_value` packed.
 
     Raises:
         RemoteProtocolError: the data is no such value.
     """
     try:
-        return _msgpack.unpackb(data, ext_hook=restore, strict_map_key=False)
+        return _msgpack.unpackb(data, ext_hook=hook, strict_map_key=False)
     except UnicodeDecodeError:
-        return _decode_broken_text(data)
+        return _decode_broken_text(data, hook)
     except _MALFORMED as error:
         raise _not_a_row(error) from error
 
@@ -99,19 +99,24 @@ def encode_each(rows: Iterable[Row]) -> list[bytes]:
     return encoded
 
 
-def decode_rows(payload: bytes) -> list[Row]:
-    """The rows of a payload."""
-    return decode_each(split_payload(payload))
+def decode_rows(payload: bytes, *, hook: ExtensionHook = restore) -> list[Row]:
+    """The rows of a payload.
+
+    Args:
+        payload: as `encode_rows` gives it.
+        hook: builds values from their extension types.
+    """
+    return decode_each(split_payload(payload), hook=hook)
 
 
-def decode_each(encoded: Sequence[bytes]) -> list[Row]:
+def decode_each(encoded: Sequence[bytes], *, hook: ExtensionHook = restore) -> list[Row]:
     """What `decode_row` gives for each, faster for many."""
     unpack = _msgpack.unpackb
     try:
         # What `decode_row` does, without the calls around it.
-        rows = [unpack(row, ext_hook=restore, strict_map_key=False) for row in encoded]
+        rows = [unpack(row, ext_hook=hook, strict_map_key=False) for row in encoded]
     except _MALFORMED:
-        return [decode_row(row) for row in encoded]
+        return [decode_row(row, hook=hook) for row in encoded]
     if not set(map(type, rows)) <= {dict}:
         raise RemoteProtocolError("a payload holds something that is no row")
     return rows
@@ -137,10 +142,10 @@ def join_rows(rows: Sequence[bytes]) -> bytes:
     return _msgpack.packb(rows if type(rows) is list else list(rows))
 
 
-def _decode_broken_text(data: bytes) -> Any:
+def _decode_broken_text(data: bytes, hook: ExtensionHook) -> Any:
     """Text with half of a surrogate pair in it: rare, and slower for all if it were always looked for."""
     try:
-        return _msgpack.unpackb(data, ext_hook=restore, strict_map_key=False, unicode_errors="surrogatepass")
+        return _msgpack.unpackb(data, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
     except _MALFORMED as error:
         raise _not_a_row(error) from error
 

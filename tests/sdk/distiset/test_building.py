@@ -75,6 +75,13 @@ WIDENED: dict[str, tuple[list[Any], list[Any]]] = {
         [dt.datetime(2026, 1, 1, tzinfo=BERLIN), dt.datetime(2026, 1, 1, tzinfo=dt.UTC)],
         [dt.datetime(2026, 1, 1, tzinfo=BERLIN), dt.datetime(2026, 1, 1, tzinfo=dt.UTC)],
     ),
+    "what pandas says is missing": (
+        [pd.Timestamp("2026-01-01"), pd.NaT, pd.NA, None],
+        [pd.Timestamp("2026-01-01"), None, None, None],
+    ),
+    "missing values within others": ([{"a": (pd.NA, 1)}, {"a": [pd.NaT]}], [{"a": [None, 1]}, {"a": [None]}]),
+    "missing values in an array": ([np.array([1, pd.NA], dtype=object)], [[1, None]]),
+    "nothing but missing values": ([pd.NaT, pd.NA], [None, None]),
     "nanoseconds": ([pd.Timestamp("2026-01-01 00:00:00.000000001")], [pd.Timestamp("2026-01-01 00:00:00.000000001")]),
 }
 
@@ -96,6 +103,7 @@ def test_uuids_are_text(tmp_path: Path) -> None:
 MIXED: dict[str, tuple[list[Any], list[Any], str]] = {
     "int and text": ([1, "1", None], [1, "1", None], "int (row 0), str (row 1)"),
     "bool and int": ([True, 1], [True, 1], "bool (row 0), int (row 1)"),
+    "complex numbers in arrays": ([np.array([1 + 2j])], [["(1+2j)"]], "complex (row 0)"),
     "beyond 64 bits": ([2**64, 1], [2**64, 1], "int beyond 64 bits (row 0), int (row 1)"),
     "an int no float holds": (
         [2**53 + 1, 0.5],
