@@ -219,9 +219,7 @@ def test_a_row_that_holds_itself_is_refused() -> None:
     row: dict[str, object] = {"a": 1}
     row["self"] = [row]
 
-    with pytest.raises(
-        RowTypeError, match=r"column '(self\.0\.)+…' .* return a structure that is less deep"
-    ) as caught:
+    with pytest.raises(RowTypeError, match=r"column '(self\.0\.)+…' .* return a structure that is less deep") as caught:
         rows.encode_row(row)
 
     assert len(str(caught.value)) < 200
