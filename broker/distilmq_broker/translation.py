@@ -47,6 +47,16 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             return events.WorkerReady(session, step, at_once)
         case messages.Want(session=session, batches=batches):
             return events.BatchesWanted(session, batches)
+        case messages.Borrow():
+            return events.LoanAsked(
+                message.session,
+                message.account,
+                message.told,
+                message.wanted,
+                message.out,
+                message.held,
+                message.asked,
+            )
         case messages.LoadFailed(session=session, step=step, error=error):
             return events.LoadFailed(session, step, error)
         case messages.Failed(session=session, lease=lease, error=error):

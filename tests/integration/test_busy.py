@@ -70,6 +70,25 @@ WRITTEN_BY_A_USER = """
 """
 
 
+ONE_ACCOUNT = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    with Pipeline("account") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}"} for n in range(ROWS)], batch_size=10)
+        tasks = [
+            TextGeneration(
+                name=name, llm=OpenAILLM(model="m", LIMITS), input_batch_size=10, resources=StepResources(replicas=2)
+            )
+            for name in ("one", "two")
+        ]
+        load >> tasks >> GroupColumns(columns=["generation"], output_columns=["generations"])
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
 @pytest.fixture
 def server() -> Iterator[ProviderServer]:
     with ProviderServer() as running:
@@ -134,3 +153,32 @@ def test_a_worker_that_dies_with_many_batches_in_hand_loses_none(tmp_path: Path,
 
     assert [row["generation"] for row in script.rows["default"]] == [f"ROW {n}" for n in range(200)]
     assert len(server.asked) <= 200 + 101, "what was out may be asked again, what was answered may not"
+
+
+def test_tasks_and_replicas_together_keep_within_the_accounts_places(tmp_path: Path, server: ProviderServer) -> None:
+    code = ONE_ACCOUNT.replace("ROWS", "100").replace("LIMITS", "max_concurrency=16")
+    script = script_of(code, tmp_path, server)
+
+    assert script.run() == 0, script.output
+
+    assert 13 <= server.most_at_once <= 16
+    assert [row["generations"] for row in script.rows["default"]] == [[f"ROW {n}"] * 2 for n in range(100)]
+
+
+def test_the_accounts_rate_holds_also_when_a_worker_dies(tmp_path: Path, server: ProviderServer) -> None:
+    code = ONE_ACCOUNT.replace("ROWS", "60").replace("LIMITS", "requests_per_minute=600")
+    server.latency = 0.1
+    script = script_of(code, tmp_path, server)
+    process = script.start()
+    try:
+        until(lambda: len(server.asked) >= 20, "some requests were sent", 60)
+        max(of_kind(process.pid, "worker"), key=lambda one: one.num_threads()).kill()
+        assert process.wait(90) == 0, script.output
+    finally:
+        process.kill()
+        process.wait()
+
+    times = server.times
+    for seconds, most in ((1.0, 25), (5.0, 62), (10.0, 112)):
+        assert max(sum(1 for other in times if time <= other < time + seconds) for time in times) <= most
+    assert [row["generations"] for row in script.rows["default"]] == [[f"ROW {n}"] * 2 for n in range(60)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import Assign, Batch, Lease, Message
+from distilmq.protocol.messages import Assign, Batch, Lease, Lend, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,13 @@ class RunBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeLoan:
+    """Give a share of an account's limits to the models that use it."""
+
+    lend: Lend
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsking:
     """Models send no new request."""
 
@@ -59,4 +66,4 @@ class Leave:
     unload: bool
 
 
-Command = Say | LimitMessages | LoadStep | RunBatch | StopAsking | ReportStall | Leave
+Command = Say | LimitMessages | LoadStep | RunBatch | TakeLoan | StopAsking | ReportStall | Leave

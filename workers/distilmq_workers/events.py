@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import ErrorInfo, Failed, Lease, Message, Note, Result, Returned
+from distilmq.protocol.messages import Borrow, ErrorInfo, Failed, Lease, Message, Note, Result, Returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,13 @@ class DemandChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LoanWanted:
+    """A model asks for its share of an account's limits."""
+
+    borrow: Borrow
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """The user's code logged something."""
 
@@ -85,4 +92,15 @@ class TimePassed:
     """`next_deadline()` may have been reached."""
 
 
-Event = Received | Loaded | LoadRaised | BatchEnded | AnswerCame | DemandChanged | Noted | TerminateAsked | TimePassed
+Event = (
+    Received
+    | Loaded
+    | LoadRaised
+    | BatchEnded
+    | AnswerCame
+    | DemandChanged
+    | LoanWanted
+    | Noted
+    | TerminateAsked
+    | TimePassed
+)

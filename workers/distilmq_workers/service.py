@@ -16,7 +16,17 @@ from distilmq.protocol.codec import TO_WORKER, decode, encode
 from distilmq.protocol.messages import Message, Note, Refused
 from distilmq.transport.ports import Connection, MessageTooLargeError
 from distilmq_workers import events
-from distilmq_workers.commands import Command, Leave, LimitMessages, LoadStep, ReportStall, RunBatch, Say, StopAsking
+from distilmq_workers.commands import (
+    Command,
+    Leave,
+    LimitMessages,
+    LoadStep,
+    ReportStall,
+    RunBatch,
+    Say,
+    StopAsking,
+    TakeLoan,
+)
 from distilmq_workers.outbox import Outbox
 from distilmq_workers.session import Session
 from distilmq_workers.stalls import DeadManSwitch
@@ -133,6 +143,8 @@ class Service:
                     self._limit(size)
                 case LoadStep(assign, definition):
                     self._work.load(assign, definition)
+                case TakeLoan(lend):
+                    self._work.take_loan(lend)
                 case StopAsking():
                     self._work.stop_asking()
                 case ReportStall():

@@ -24,6 +24,7 @@ from distilmq.protocol.messages import (
     Heartbeat,
     Hello,
     Lease,
+    Lend,
     LoadFailed,
     Message,
     Ready,
@@ -36,7 +37,17 @@ from distilmq.protocol.messages import (
     Who,
 )
 from distilmq_workers import events
-from distilmq_workers.commands import Command, Leave, LimitMessages, LoadStep, ReportStall, RunBatch, Say, StopAsking
+from distilmq_workers.commands import (
+    Command,
+    Leave,
+    LimitMessages,
+    LoadStep,
+    ReportStall,
+    RunBatch,
+    Say,
+    StopAsking,
+    TakeLoan,
+)
 
 HELLO_AGAIN = 5.0
 """Seconds without a Welcome after which Hello is said again."""
@@ -175,6 +186,8 @@ class Session:
             case events.DemandChanged(limit, unsent):
                 self.demand = (limit, unsent)
                 return []
+            case events.LoanWanted(borrow):
+                return [self._say(borrow)]
             case events.Noted(note):
                 return [self._say(note)]
             case events.TerminateAsked():
@@ -196,6 +209,8 @@ class Session:
                 return self._handed(message, payload, now)
             case Ack(lease=lease):
                 self.kept.pop(_key(lease), None)
+            case Lend():
+                return [TakeLoan(message)]
             case Cancel(lease=lease):
                 self._cancel(lease)
             case Drain(timeout=timeout):

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from distilmq.models.requests.demand import Expected, demand, expected
-from distilmq.protocol.messages import Assign, Batch, Lease, Note
+from distilmq.protocol.messages import Assign, Batch, Lease, Lend, Note
 from distilmq_workers import events
 from distilmq_workers.lanes import Lanes
 from distilmq_workers.outbox import Outbox
 from distilmq_workers.stalls import stack_of
 
 if TYPE_CHECKING:
+    from distilmq_workers.loans import LoanOffice
     from distilmq_workers.runner import Runner
 
 MOST_LANES = 256
@@ -37,6 +38,8 @@ class Work:
         self._threads: dict[Lease, int] = {}
         self._step: Any = None
         self._runner: Runner | None = None
+        self._loans: LoanOffice | None = None
+        self._at_once = False
 
     # ---------------------------------------------------------------- asked for by the socket's thread
 
@@ -52,6 +55,11 @@ class Work:
     def stop_asking(self) -> None:
         """Models send no new request from here on."""
         self._draining.set()
+
+    def take_loan(self, lend: Lend) -> None:
+        """A share of an account's limits came in."""
+        if self._loans is not None:
+            self._loans.lend(lend)
 
     def stack_of(self, lease: Lease) -> str:
         """Where the user's code is with a batch."""
@@ -85,9 +93,18 @@ class Work:
         gc.freeze()
         lanes = MOST_LANES if getattr(self._step, "takes_batches_at_once", False) else 1
         self._lanes.widen(lanes)
-        if lanes > 1:
+        self._at_once = lanes > 1
+        if self._at_once:
             demand.listen(self._demand_changed)
+        if "distilmq.models.requests.lending" in sys.modules:  # else the step has no model that borrows
+            self._open_loan_office()
         self._outbox.put(events.Loaded(assign.step, lanes))
+
+    def _open_loan_office(self) -> None:
+        from distilmq.models.requests.lending import desk
+        from distilmq_workers.loans import LoanOffice
+
+        self._loans = LoanOffice(self._session, desk, lambda borrow: self._outbox.put(events.LoanWanted(borrow)))
 
     def _make_runner(self, assign: Assign) -> Runner:
         from distilmq_workers.runner import Runner
@@ -112,7 +129,8 @@ class Work:
         # A step may have closed it, or put something of its own in its place: that is no reason to lose its result.
         with contextlib.suppress(Exception):
             sys.stdout.flush()
-        self._demand_changed(*demand.now)
+        if self._at_once:
+            self._demand_changed(*demand.now)
         self._outbox.put(events.BatchEnded(ended.answer, ended.payload))
 
     def _keep_answer(self, lease: Lease, row: int, key: bytes, occurrence: int, answer: bytes) -> None:

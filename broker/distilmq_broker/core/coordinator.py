@@ -13,6 +13,7 @@ from distilmq.protocol import messages
 from distilmq.protocol.messages import Ack, Stop
 from distilmq.protocol.plan import Plan
 from distilmq_broker.core import events, report
+from distilmq_broker.core.accounts import Accounts
 from distilmq_broker.core.attendance import Attendance
 from distilmq_broker.core.commands import Command, KeepSlots
 from distilmq_broker.core.dispatch import Dispatch
@@ -42,6 +43,7 @@ class Coordinator:
         self._losses = Losses(self.run, self._results, self._ending)
         self._dispatch = Dispatch(self.run)
         self._attendance = Attendance(self.run, self._dispatch, self._losses, self._ending)
+        self._accounts = Accounts(self.run, cautious=epoch > 1)
         self._slots = 0
         self._nothing_before = 0.0
         # No host and no batch can expire before this time.
@@ -53,6 +55,7 @@ class Coordinator:
             events.WorkerJoined: self._attendance.joined,
             events.WorkerReady: self._attendance.ready,
             events.BatchesWanted: self._attendance.wants,
+            events.LoanAsked: self._loan_asked,
             events.WorkerBeat: self._attendance.beat,
             events.WorkerStalled: lambda event, now: self._attendance.stalled(event),
             events.WorkerExited: lambda event, now: self._attendance.exited(event),
@@ -83,6 +86,7 @@ class Coordinator:
 
     def start(self, now: float) -> list[Command]:
         """Begins, or goes on where the facts end."""
+        self._accounts.start(now)
         for state in self.run.flow.steps:
             for seq_no in list(state.unrouted.chunks):
                 self._results.ask_route(state, seq_no)
@@ -222,6 +226,10 @@ class Coordinator:
         work = None if session is None else session.held.get((event.lease.seq_no, event.lease.part))
         if session is not None and work is not None and work.attempt == event.lease.attempt:
             self._losses.returned(session, work, now)
+
+    def _loan_asked(self, event: events.LoanAsked, now: float) -> None:
+        if event.session in self.run.workers.sessions:
+            self._accounts.asked(event, now)
 
     def _routed(self, event: events.Routed, now: float) -> None:
         self._results.routed(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import ErrorInfo, Lease, RowFailure
+from distilmq.protocol.messages import ErrorInfo, Lease, Loan, RowFailure
 from distilmq.protocol.seq_no import SeqNo
 
 
@@ -47,6 +47,19 @@ class BatchesWanted:
 
     session: str
     batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoanAsked:
+    """A step process asked for its share of an account's limits."""
+
+    session: str
+    account: bytes
+    told: Loan
+    wanted: int
+    out: int
+    held: Loan | None
+    asked: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +223,7 @@ Event = (
     | WorkerJoined
     | WorkerReady
     | BatchesWanted
+    | LoanAsked
     | LoadFailed
     | BatchDone
     | BatchFailed

@@ -157,6 +157,33 @@ class Answered(Message):
     """Which of several equal requests of the row this was, from 0."""
 
 
+class Loan(Value):
+    """Limits of an account, or a share of them: requests at once, and what may be sent in a minute. None: no limit."""
+
+    places: int | None = None
+    requests: float | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+
+
+class Borrow(Message):
+    """A step process asks for its share of an account's limits."""
+
+    kind: Literal["borrow"] = "borrow"
+    session: str
+    account: bytes
+    """Hash of provider, address, key and model."""
+    told: Loan
+    """The limits of the whole account, as the user told them."""
+    wanted: int = 0
+    """Requests that are out or wait."""
+    out: int = 0
+    held: Loan | None = None
+    """What it still has of an earlier loan."""
+    asked: float = 0.0
+    """When, by the clock of who asks; it comes back in `Lend`."""
+
+
 class Heartbeat(Message):
     """A supervisor's beat proves the host; a step process's beat lists what it holds."""
 
@@ -268,6 +295,16 @@ class Ack(Message):
 
     kind: Literal["ack"] = "ack"
     lease: Lease
+
+
+class Lend(Message):
+    """A share of an account's limits: it may be used for so many seconds from when it was asked for."""
+
+    kind: Literal["lend"] = "lend"
+    account: bytes
+    loan: Loan
+    seconds: float
+    asked: float
 
 
 class Cancel(Message):
@@ -444,11 +481,23 @@ class Finished(Message):
 
 
 FromWorker = Annotated[
-    Hello | Ready | Want | LoadFailed | Result | Failed | Returned | Answered | Heartbeat | Exited | Note | Bye,
+    Hello
+    | Ready
+    | Want
+    | Borrow
+    | LoadFailed
+    | Result
+    | Failed
+    | Returned
+    | Answered
+    | Heartbeat
+    | Exited
+    | Note
+    | Bye,
     Field(discriminator="kind"),
 ]
 ToWorker = Annotated[
-    Welcome | Refused | Assign | Batch | Ack | Cancel | Who | Drain | Stop | Slots | Kill,
+    Welcome | Refused | Assign | Batch | Ack | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
     Field(discriminator="kind"),
 ]
 FromClient = Annotated[
@@ -462,6 +511,7 @@ FromPeer = Annotated[
     Hello
     | Ready
     | Want
+    | Borrow
     | LoadFailed
     | Result
     | Failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilmq.protocol.messages import ErrorInfo, Lease
+from distilmq.protocol.messages import ErrorInfo, Lease, Loan
 from distilmq_broker.core import events
 from tests.broker.core.behaviour import Behaviour
 from tests.broker.core.scene import generator, plan_of, step
@@ -22,6 +22,16 @@ HARMLESS = st.one_of(
     st.builds(events.SupervisorJoined, SESSIONS, st.sampled_from(["host", "other"]), st.integers(0, 3)),
     st.builds(events.WorkerReady, SESSIONS, STEPS, st.integers(-1, 70)),
     st.builds(events.BatchesWanted, SESSIONS, st.integers(-1, 2000)),
+    st.builds(
+        events.LoanAsked,
+        SESSIONS,
+        st.just(b"a"),
+        st.just(Loan(places=4)),
+        st.integers(-1, 9),
+        st.integers(-1, 9),
+        st.none(),
+        st.just(0.0),
+    ),
     st.builds(events.BatchReturned, SESSIONS, LEASES),
     st.builds(
         events.AnswerCame, SESSIONS, LEASES, st.integers(-1, 9), st.binary(max_size=2), st.integers(0, 2), st.none()

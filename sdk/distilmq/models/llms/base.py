@@ -6,6 +6,7 @@ at a time (`agenerate`): its requests go out together, within a bound, and each 
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import logging
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from pydantic import ConfigDict, Field, PositiveInt, PrivateAttr
+from pydantic import ConfigDict, Field, PositiveInt, PrivateAttr, SecretStr
 
 from distilmq.errors import (
     DistilmqNotImplementedError,
@@ -38,6 +39,7 @@ from distilmq.models.requests.answers import (
 from distilmq.models.requests.concurrency import AdaptiveLimit
 from distilmq.models.requests.demand import demand
 from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.lending import Borrower, Loan, desk
 from distilmq.models.requests.limiter import Limiter
 from distilmq.models.requests.rates import NOTHING, Cost, Limits, Pace
 from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
@@ -350,6 +352,8 @@ class AsyncLLM(LLM, ABC):
             try:
                 channel.loop.run(self.aclose())
             finally:
+                if channel.borrower is not None:
+                    channel.borrower.close()
                 channel.limiter.close()
                 channel.loop.close()
         super().unload()
@@ -362,19 +366,38 @@ class AsyncLLM(LLM, ABC):
             if self._channel is None:
                 loop = EventLoopThread(f"llm-{self.model_name}"[:60])
                 policy = RetryPolicy(max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries)
-                self._channel = sending.Channel(loop, self._make_limiter(), policy)
+                limiter = self._make_limiter()
+                self._channel = sending.Channel(loop, limiter, policy, self._make_borrower(limiter, loop))
             return self._channel
 
     def _make_limiter(self) -> Limiter:
         told = self._told_concurrency()
-        limits = Limits(self.requests_per_minute, self.input_tokens_per_minute, self.output_tokens_per_minute)
         return Limiter(
             AdaptiveLimit() if told is None else AdaptiveLimit(told, told),
-            Pace(limits, time.monotonic()),
+            Pace(self._told_limits(), time.monotonic()),
             name=self.model_name,
             log=self._logger,
             demand=demand,
         )
+
+    def _make_borrower(self, limiter: Limiter, loop: EventLoopThread) -> Borrower | None:
+        """Who sees to our share where others use the account, too; None where nothing was told or nobody lends."""
+        told = Loan(self._told_concurrency(), self._told_limits())
+        account = self.account()
+        if not desk.lends or account is None or told == Loan():
+            return None
+        return Borrower(account, told, limiter, desk, loop.loop)
+
+    def account(self) -> bytes | None:
+        """What names the account whose limits hold: provider, address, key and model; None for an engine of our own."""
+        key: Any = getattr(self, "api_key", None)
+        secret = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
+        address = getattr(self, "base_url", None) or getattr(self, "endpoint", None) or ""
+        parts = (type(self).__name__, str(address), secret, self.model_name)
+        return hashlib.sha256(repr(parts).encode()).digest()
+
+    def _told_limits(self) -> Limits:
+        return Limits(self.requests_per_minute, self.input_tokens_per_minute, self.output_tokens_per_minute)
 
     def _told_concurrency(self) -> int | None:
         """The most requests at once; None where it is to be learnt."""

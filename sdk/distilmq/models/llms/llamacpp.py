@@ -123,6 +123,10 @@ class LlamaCppLLM(AsyncLLM):
         self._server = None
         gc.collect()  # the engine's methods refer to it and it to them: it is not freed by counting
 
+    def account(self) -> bytes | None:
+        """None: the engine is this process's own."""
+        return None
+
     def _told_concurrency(self) -> int | None:
         return self.max_concurrency or self.max_concurrent_requests
 

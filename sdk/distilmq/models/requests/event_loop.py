@@ -19,6 +19,11 @@ class EventLoopThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop itself."""
+        return self._loop
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Starts a coroutine."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -78,9 +78,22 @@ class Limiter:
         self._demand = demand
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
+        self._lent: int | None = None
+        """Places of the account's that are ours; None for all."""
         self._timer: asyncio.TimerHandle | None = None
         self._told = limit.value
-        demand.widen(limit.value)
+        self._width = 0
+        self._widen()
+
+    @property
+    def places(self) -> int:
+        """How many may be out at once."""
+        return self._limit.value if self._lent is None else min(self._limit.value, self._lent)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     def waits(self, requests: int = 1) -> None:
         """So many requests are on their way to `enter`."""
@@ -137,12 +150,11 @@ class Limiter:
             self._log.info("'%s' takes %.0f requests per minute, as its headers say.", self._name, news.requests)
 
     def lend(self, limits: Limits, places: int | None) -> None:
-        """What this process may take of the account's limits from here on."""
-        self._pace.set_limits(limits, self._clock())
-        if places is not None and places != self._limit.ceiling:
-            before, self._limit.ceiling = self._limit.value, places
-            self._limit.value = min(self._limit.value, places) or places
-            self._demand.widen(self._limit.value - before)
+        """What this process may take of the account's limits from here on; no place at all stops it."""
+        if places != 0:
+            self._pace.set_limits(limits, self._clock())
+        self._lent = places
+        self._widen()
         self._pump()
 
     def close(self) -> None:
@@ -150,11 +162,15 @@ class Limiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._demand.widen(-self._limit.value)
+        self._demand.widen(-self._width)
+
+    def _widen(self) -> None:
+        before, self._width = self._width, self.places
+        self._demand.widen(self._width - before)
 
     def _pump(self) -> None:
         """Lets through what may go, and comes back for the rest."""
-        while self._waiting and self.in_flight < self._limit.value:
+        while self._waiting and self.in_flight < self.places:
             now = self._clock()
             if (wait := self._pace.wait(now)) > 0:
                 self._come_back(wait)
@@ -193,7 +209,7 @@ class Limiter:
     def _changed(self, change: Change | None) -> None:
         if change is None:
             return
-        self._demand.widen(change.after - change.before)
+        self._widen()
         if change.after < change.before or change.after >= self._told * LOUD or change.after == self._limit.ceiling:
             self._log.info(
                 "'%s' may be asked %d times at once, before %d: %s.",

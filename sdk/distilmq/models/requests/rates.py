@@ -39,6 +39,7 @@ class Cost:
 
 
 NOTHING = Cost()
+UNLIMITED = Limits()
 
 
 class Bucket:

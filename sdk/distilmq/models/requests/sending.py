@@ -24,6 +24,7 @@ from distilmq.models.requests.answers import (
 )
 from distilmq.models.requests.demand import expected
 from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.lending import Borrower
 from distilmq.models.requests.limiter import Limiter
 from distilmq.models.requests.rates import NOTHING, Cost
 from distilmq.models.requests.retries import RetryPolicy, with_retries
@@ -52,6 +53,8 @@ class Channel:
     loop: EventLoopThread
     limiter: Limiter
     policy: RetryPolicy
+    borrower: Borrower | None = None
+    """Sees to our share where the limits are lent."""
 
 
 Outcome = Output | Exception

@@ -1,0 +1,122 @@
+"""What is lent of an account's limits is never more than there is, whoever asks, dies or forgets."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distilmq.protocol.messages import Lend, Loan
+from distilmq_broker.core.accounts import LENT_FOR, Accounts
+from distilmq_broker.core.commands import Send
+from distilmq_broker.core.events import LoanAsked
+from distilmq_broker.core.run import Run
+from tests.broker.core.scene import generator, plan_of, step
+
+ACCOUNT = b"account"
+TOLD = Loan(places=64, requests=600.0)
+
+
+class Holder:
+    """The accounts of a run, and what each process was lent."""
+
+    def __init__(self, *, cautious: bool = False, now: float = 0.0) -> None:
+        self.run = Run(plan_of(generator(), step("a", "load")))
+        self.accounts = Accounts(self.run, cautious=cautious)
+        self.accounts.start(now)
+
+    def ask(
+        self, session: str, now: float, *, wanted: int = 1000, out: int = 0, told: Loan = TOLD, held: Loan | None = None
+    ) -> Loan:
+        self.accounts.asked(LoanAsked(session, ACCOUNT, told, wanted, out, held, now), now)
+        (command,) = self.run.outbox.take()
+        assert isinstance(command, Send)
+        assert isinstance(command.message, Lend)
+        assert command.session == session
+        return command.message.loan
+
+
+def test_one_process_alone_gets_all_of_it() -> None:
+    assert Holder().ask("a", 0.0) == Loan(places=64, requests=600.0)
+
+
+def test_a_second_one_gets_its_share_when_the_first_has_given_it_back() -> None:
+    holder = Holder()
+    holder.ask("a", 0.0)
+
+    early = holder.ask("b", 0.5)
+    first = holder.ask("a", 1.0)
+    second = holder.ask("b", 1.5)
+
+    assert early == Loan(places=0, requests=0.0)
+    assert first == second == Loan(places=32, requests=300.0)
+
+
+def test_shares_follow_what_is_wanted() -> None:
+    holder = Holder()
+    for now in (0.0, 1.0, 2.0):
+        much = holder.ask("a", now, wanted=300)
+        little = holder.ask("b", now, wanted=100)
+
+    assert (much.places, little.places) == (48, 16)
+    assert (much.requests, little.requests) == (450.0, 150.0)
+
+
+def test_what_a_dead_process_had_comes_back_when_its_time_is_over() -> None:
+    holder = Holder()
+    holder.ask("dead", 0.0)
+
+    before = holder.ask("a", LENT_FOR - 0.1)
+    after = holder.ask("a", LENT_FOR)
+
+    assert (before.places, after.places) == (0, 64)
+
+
+def test_a_place_is_taken_until_its_request_is_over() -> None:
+    holder = Holder()
+    holder.ask("a", 0.0)
+    holder.ask("b", 0.0)
+    holder.ask("a", 1.0, out=60)
+
+    assert holder.ask("b", 1.0).places == 4
+
+
+def test_the_least_that_was_told_holds_for_all() -> None:
+    holder = Holder()
+    holder.ask("a", 0.0, told=Loan(requests=100.0))
+
+    assert holder.ask("b", LENT_FOR - 1, told=Loan(requests=900.0)).requests == 0.0
+    assert holder.ask("b", LENT_FOR, told=Loan(requests=900.0)).requests == 900.0
+
+
+def test_a_restarted_holder_lends_no_more_than_processes_still_have() -> None:
+    holder = Holder(cautious=True, now=100.0)
+
+    unknown = holder.ask("a", 100.5)
+    known = holder.ask("b", 100.5, held=Loan(places=20, requests=200.0))
+    later = holder.ask("a", 100.0 + LENT_FOR)
+
+    assert (unknown.places, unknown.requests) == (0, 0.0)
+    assert (known.places, known.requests) == (20, 200.0)
+    assert (later.places, later.requests) == (32, 300.0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.floats(0.0, 3.0), st.integers(-5, 500), st.integers(-5, 80)), max_size=60
+    ),
+    st.integers(1, 100),
+    st.floats(1.0, 1000.0),
+)
+def test_what_is_lent_and_not_over_is_never_more_than_the_limit(
+    asked: list[tuple[str, float, int, int]], places: int, requests: float
+) -> None:
+    holder, now = Holder(), 0.0
+    told = Loan(places=places, requests=requests)
+    lent: dict[str, tuple[Loan, float]] = {}
+
+    for session, after, wanted, out in asked:
+        now += after
+        lent[session] = (holder.ask(session, now, wanted=wanted, out=out, told=told), now + LENT_FOR)
+        alive = [loan for loan, until in lent.values() if until > now]
+        assert sum(loan.places or 0 for loan in alive) <= places
+        assert sum(loan.requests or 0 for loan in alive) <= requests * (1 + 1e-9)
