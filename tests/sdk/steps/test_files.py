@@ -126,6 +126,54 @@ def test_a_split_may_have_any_name_and_be_cut(folder: Path) -> None:
     assert rows_of(LoadDataFromFileSystem(data_files={"test": str(path)}, split="test")) == ROWS
 
 
+@pytest.mark.parametrize("split", ["train[2:4]", "train[:50%]", "train+test", "all"])
+def test_the_columns_of_a_part_of_the_splits_are_known_before(folder: Path, split: str) -> None:
+    files = {"train": str(write_lines(folder / "1.jsonl")), "test": str(write_lines(folder / "2.jsonl"))}
+
+    assert LoadDataFromFileSystem(data_files=files, split=split).outputs == ["n", "text"]
+
+
+def test_a_part_of_a_split_that_is_to_be_streamed_is_refused_before_the_run(folder: Path) -> None:
+    step = LoadDataFromFileSystem(
+        name="load", data_files=write_lines(folder / "rows.jsonl"), split="train[:4]", streaming=True
+    )
+
+    with pytest.raises(DistilmqUserError, match=r"Step 'load' cannot stream 'train\[:4\]'.*Use `num_examples`"):
+        _ = step.outputs
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(("name", "text"), [("none.jsonl", ""), ("none.csv", "n,text\n")])
+def test_a_file_without_rows_gives_none(folder: Path, streaming: bool, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+    step = LoadDataFromFileSystem(data_files=folder / name, streaming=streaming)
+
+    assert (step.num_rows(), rows_of(step)) == (0, [])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_name_that_reads_as_a_pattern_is_the_file_of_that_name(folder: Path, streaming: bool) -> None:
+    write_lines(folder / "1.jsonl", ROWS[:1])
+
+    assert rows_of(LoadDataFromFileSystem(data_files=write_lines(folder / "[1].jsonl"), streaming=streaming)) == ROWS
+
+
+@pytest.mark.parametrize("filetype", ["json", "jsonl", ".jsonl", "JSONL"])
+def test_a_type_may_be_named_by_its_suffix(folder: Path, filetype: str) -> None:
+    assert rows_of(LoadDataFromFileSystem(data_files=write_lines(folder / "rows.data"), filetype=filetype)) == ROWS
+
+
+def test_tabs_separate_files_of_the_type_tsv(folder: Path) -> None:
+    (folder / "rows.data").write_text("a\tb\n1\t2\n")
+
+    assert rows_of(LoadDataFromFileSystem(data_files=folder / "rows.data", filetype="tsv")) == [{"a": 1, "b": 2}]
+
+
+def test_a_type_that_cannot_be_read_is_not_looked_for_on_the_hub(folder: Path) -> None:
+    with pytest.raises(DistilmqUserError, match="Files of the `filetype` 'jsn' cannot be read: give one of"):
+        rows_of(LoadDataFromFileSystem(data_files=write_lines(folder / "rows.data"), filetype="jsn"))
+
+
 def test_a_suffix_that_tells_nothing_needs_the_type(folder: Path) -> None:
     path = write_lines(folder / "rows.data")
 
@@ -154,6 +202,33 @@ def test_changed_files_have_another_fingerprint(folder: Path) -> None:
     touched = step.input_fingerprint()
     write_lines(folder / "more.jsonl")
     assert len({before, touched, step.input_fingerprint()}) == 3
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "*.jsonl", ""])
+def test_changed_files_of_other_file_systems_have_another_fingerprint(folder: Path, name: str) -> None:
+    path = write_lines(folder / "rows.jsonl")
+    step = LoadDataFromFileSystem(data_files=f"file://{folder}/{name}".rstrip("/"))
+    before = step.input_fingerprint()
+
+    assert step.input_fingerprint() == before
+    write_lines(path, ROWS[:3])
+    os.utime(path, (1, 1))
+    assert step.input_fingerprint() != before
+
+
+def test_a_changed_dataset_on_another_file_system_has_another_fingerprint(folder: Path) -> None:
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(folder / "saved"))
+    step = LoadDataFromDisk(dataset_path=f"file://{folder}/saved")
+    before = step.input_fingerprint()
+
+    datasets.Dataset.from_list(ROWS[:3]).save_to_disk(str(folder / "saved"))
+
+    assert step.input_fingerprint() != before
+
+
+def test_a_file_system_that_tells_nothing_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert "remote" not in LoadDataFromFileSystem(data_files="memory://nowhere.csv").input_fingerprint()
+    assert "The state of 'memory://nowhere.csv' is not known, changes of it go unnoticed" in caplog.text
 
 
 def test_files_are_not_opened_by_pickling(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from distilmq.errors import DistilmqUserError
+from distilmq.utils.untyped import untyped
 
 FILETYPES: Mapping[str, str] = {
     ".arrow": "arrow",
@@ -57,10 +59,35 @@ def filetype_of(files: Mapping[str, Iterable[str]]) -> str:
     )
 
 
-def reading_options(files: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """What `datasets` needs to be told to read the files: that `.tsv` files are separated by tabs."""
+def known_filetype(filetype: str) -> str:
+    """What `datasets` calls files of a type that someone named by it, or by a suffix (`jsonl`).
+
+    Raises:
+        DistilmqUserError: it reads no such files. (Left alone, it would look for a dataset of that name on the Hub.)
+    """
+    name = FILETYPES.get("." + filetype.lower().lstrip("."), filetype)
+    readers = getattr(untyped("datasets.packaged_modules"), "_PACKAGED_DATASETS_MODULES", {name: None})
+    if name in readers:
+        return name
+    raise DistilmqUserError(
+        f"Files of the `filetype` '{filetype}' cannot be read: give one of {sorted(set(FILETYPES.values()))}, or"
+        " another that `datasets` reads."
+    )
+
+
+def reading_options(files: Mapping[str, Iterable[str]], filetype: str | None) -> dict[str, str]:
+    """What `datasets` needs to be told to read the files: that TSV files are separated by tabs."""
     paths = [path for given in files.values() for path in given]
-    return {"sep": "\t"} if paths and all(_suffix(path) == ".tsv" for path in paths) else {}
+    tabs = filetype == "tsv" or (filetype in (None, "csv") and all(_suffix(path) == ".tsv" for path in paths))
+    return {"sep": "\t"} if paths and tabs else {}
+
+
+def patterns_of(files: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The files as `datasets` takes them, which reads each name as a pattern: `[1].csv` would mean `1.csv`."""
+    return {
+        split: [glob.escape(path) if "://" not in path and Path(path).exists() else path for path in given]
+        for split, given in files.items()
+    }
 
 
 def local_files(files: Mapping[str, Iterable[str]]) -> Iterator[str]:
@@ -72,6 +99,11 @@ def local_files(files: Mapping[str, Iterable[str]]) -> Iterator[str]:
             yield from (str(found) for found in _globbed(path))
         else:
             yield path
+
+
+def remote_files(files: Mapping[str, Iterable[str]]) -> list[str]:
+    """Those of the files that lie on other file systems, patterns as they are."""
+    return [path for given in files.values() for path in given if "://" in path]
 
 
 def _opened(path: str, filetype: str | None, storage_options: Mapping[str, Any]) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from distilmq.errors import DistilmqUserError
 from distilmq.steps.generators.data import in_batches
 from distilmq.typing import GeneratorStepOutput, Row
+from distilmq.utils.untyped import untyped
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,10 @@ class Known:
         """What an open dataset tells; of a stream without features the first row is read."""
         rows = len(dataset) if hasattr(dataset, "__len__") else None
         features = dataset.features
-        columns = list(next(iter(dataset), cast("Row", {})) if features is None else features)
-        return cls(columns, features, rows)
+        if features is not None:
+            return cls(list(features), features, rows)
+        first = next(iter(dataset), cast("Row | None", None))
+        return cls([], None, 0) if first is None else cls(list(first), None, rows)
 
 
 def batches_of(dataset: Any, size: int, offset: int = 0, limit: int | None = None) -> GeneratorStepOutput:
@@ -72,3 +77,24 @@ def one_split(dataset: Any, split: str | None, source: str) -> Any:
         wanted = "give one of them as `split`" if split is None else f"'{split}' is none of them"
         raise DistilmqUserError(f"'{source}' has the splits {list(splits)}: {wanted}.")
     return splits[split]
+
+
+def first_of_split(split: str | None, known: Sequence[str]) -> str | None:
+    """A split that has the columns of what `train[:10]`, `train+test` or `all` selects, and can be streamed."""
+    if split == "all" and known:
+        return known[0]
+    return None if split is None else re.split(r"[\[+]", split)[0].strip()
+
+
+def check_streaming(step: str, split: str | None, streaming: bool) -> None:
+    """Raises DistilmqUserError when a part of a split is to be streamed, which `datasets` does not offer."""
+    if streaming and split is not None and "[" in split:
+        raise DistilmqUserError(
+            f"Step '{step}' cannot stream '{split}': parts of a split are not streamed. Use `num_examples` for its"
+            " first rows, or `streaming=False`."
+        )
+
+
+def no_rows(features: Mapping[str, Any] | None = None) -> Any:
+    """A dataset without rows, and without columns where nothing tells them."""
+    return untyped("datasets").Dataset.from_dict({name: [] for name in features or {}}, features=features)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,13 @@ from distilmq.utils.untyped import untyped
 _ROWS_AT_ONCE = 1000
 _LARGE = 2 * 1024**3
 """Datasets on disk beyond this many bytes go by the state of their files: reading them takes minutes."""
+_STATE = (
+    *("size", "mtime", "modified", "last_modified", "lastmodified", "updated"),
+    *("etag", "md5", "md5hash", "content_md5", "digest", "checksum", "blob_id"),
+)
+"""What file systems tell of a file that changes with its content, by the names that each of them has for it."""
+
+_log = logging.getLogger("distilmq.steps.generators")
 
 
 def of_rows(rows: Iterable[Row]) -> str:
@@ -36,6 +44,39 @@ def of_files(paths: Iterable[Path | str]) -> str:
                 states.append(f"{file.resolve()}\0{state.st_size}\0{state.st_mtime_ns}")
     content = "\n".join(states).encode("utf-8", "surrogateescape")
     return f"files {hashlib.blake2b(content, digest_size=16).hexdigest()}"
+
+
+def of_remote_files(urls: Iterable[str], storage_options: Mapping[str, Any] | None = None) -> str:
+    """A hash of what other file systems tell of the state of files, those within folders and patterns included.
+
+    Empty, with a warning, when one cannot be asked or tells nothing but the name.
+    """
+    states: list[str] = []
+    for url in urls:
+        try:
+            found = [*_remote_states(url, storage_options or {})]
+        except Exception as error:  # noqa: BLE001  # whatever keeps a file system from answering
+            _log.warning("The state of '%s' is not known, changes of it go unnoticed: %s", url, error)
+            return ""
+        if not found:
+            _log.warning("The state of '%s' is not known: changes of it go unnoticed", url)
+            return ""
+        states += found
+    return f"remote files {hashlib.blake2b(chr(10).join(states).encode(), digest_size=16).hexdigest()}"
+
+
+def _remote_states(url: str, storage_options: Mapping[str, Any]) -> Iterator[str]:
+    core = untyped("fsspec.core")
+    system, path = core.url_to_fs(url, **storage_options)
+    if any(sign in path for sign in "*?["):
+        found = system.glob(path, detail=True)
+    else:
+        info = system.info(path)
+        found = system.find(path, detail=True) if info.get("type") == "directory" else {path: info}
+    for name, told in sorted(found.items()):
+        state = {key: str(value) for key, value in told.items() if key.lower().replace("-", "_") in _STATE}
+        if state:
+            yield f"{name} {sorted(state.items())}"
 
 
 def of_dataset(dataset: Any) -> str:

@@ -11,9 +11,17 @@ from pydantic import Field
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.steps.generators import fingerprints
-from distilmq.steps.generators.data_files import files_of, filetype_of, local_files, reading_options
+from distilmq.steps.generators.data_files import (
+    files_of,
+    filetype_of,
+    known_filetype,
+    local_files,
+    patterns_of,
+    reading_options,
+    remote_files,
+)
 from distilmq.steps.generators.dataset_loader import DatasetLoader
-from distilmq.steps.generators.dataset_rows import Known, one_split
+from distilmq.steps.generators.dataset_rows import Known, check_streaming, first_of_split, no_rows, one_split
 from distilmq.steps.generators.hub_commit import commit_of
 from distilmq.utils.untyped import untyped
 
@@ -67,10 +75,12 @@ class LoadDataFromHub(DatasetLoader):
     operational_fields: ClassVar[frozenset[str]] = frozenset({"streaming"})
 
     def _open(self) -> Any:
-        return self._loaded(streaming=bool(self.streaming))
+        check_streaming(self.name, self.split, bool(self.streaming))
+        return self._loaded(self.split, streaming=bool(self.streaming))
 
     def _peek(self) -> Known:
         """Reads the dataset's description; where that says nothing of columns, the first row of a stream."""
+        check_streaming(self.name, self.split, bool(self.streaming))
         hub = untyped("datasets")
         builder = hub.load_dataset_builder(
             self._source, name=self.config, revision=self.revision, storage_options=self.storage_options
@@ -79,7 +89,7 @@ class LoadDataFromHub(DatasetLoader):
         rows: int | None = splits[self.split].num_examples if self.split in splits else None
         if builder.info.features is not None:
             return Known(list(builder.info.features), builder.info.features, rows or None)
-        known = Known.of(self._loaded(streaming=True))
+        known = Known.of(self._loaded(first_of_split(self.split, list(splits)), streaming=True))
         return Known(known.columns, known.features, known.rows or rows or None)
 
     def input_fingerprint(self) -> str:
@@ -98,17 +108,17 @@ class LoadDataFromHub(DatasetLoader):
             raise DistilmqUserError(f"Step '{self.name}' needs `repo_id`: the name of a dataset on the Hub.")
         return self.repo_id
 
-    def _loaded(self, *, streaming: bool) -> Any:
+    def _loaded(self, split: str | None, *, streaming: bool) -> Any:
         hub = untyped("datasets")
         dataset = hub.load_dataset(
             self._source,
             self.config,
-            split=self.split,
+            split=split,
             revision=self.revision,
             streaming=streaming,
             storage_options=self.storage_options,
         )
-        return one_split(dataset, self.split, self._source)
+        return one_split(dataset, split, self._source)
 
 
 class LoadDataFromFileSystem(DatasetLoader):
@@ -156,37 +166,49 @@ class LoadDataFromFileSystem(DatasetLoader):
     operational_fields: ClassVar[frozenset[str]] = frozenset({"streaming"})
 
     def _open(self) -> Any:
-        return self._loaded(streaming=bool(self.streaming))
+        check_streaming(self.name, self.split, bool(self.streaming))
+        return self._loaded(self._files(), self.split, streaming=bool(self.streaming))
 
     def _peek(self) -> Known:
         """Reads the first rows."""
-        return Known.of(self._loaded(streaming=True))
+        check_streaming(self.name, self.split, bool(self.streaming))
+        files = self._files()
+        return Known.of(self._loaded(files, first_of_split(self.split, list(files)), streaming=True))
 
     def input_fingerprint(self) -> str:
-        """The state of the files; nothing is known of those on other file systems."""
-        return fingerprints.of_files(local_files(self._files()))
+        """The state of the files, wherever they lie."""
+        files = self._files()
+        remote = remote_files(files)
+        told = [fingerprints.of_remote_files(remote, self.storage_options)] if remote else []
+        return " ".join([fingerprints.of_files(local_files(files)), *told])
 
     def _files(self) -> dict[str, list[str]]:
         if self.data_files is None:
             raise DistilmqUserError(f"Step '{self.name}' needs `data_files`: files, or a folder of files.")
-        return files_of(self.data_files, self.filetype, self._base_split, self.storage_options)
+        base_split = (self.split or "train").partition("[")[0]
+        return files_of(self.data_files, self._known_filetype, base_split, self.storage_options)
 
     @property
-    def _base_split(self) -> str:
-        return (self.split or "train").partition("[")[0]
+    def _known_filetype(self) -> str | None:
+        return None if self.filetype is None else known_filetype(self.filetype)
 
-    def _loaded(self, *, streaming: bool) -> Any:
+    def _loaded(self, files: dict[str, list[str]], split: str | None, *, streaming: bool) -> Any:
         hub = untyped("datasets")
-        files = self._files()
-        dataset = hub.load_dataset(
-            self.filetype or filetype_of(files),
-            data_files=files,
-            split=self.split,
-            streaming=streaming,
-            storage_options=self.storage_options,
-            **(reading_options(files) if self.filetype in (None, "csv") else {}),
-        )
-        return one_split(dataset, self.split, str(self.data_files))
+        options: dict[str, Any] = {
+            "path": self._known_filetype or filetype_of(files),
+            "data_files": patterns_of(files),
+            "storage_options": self.storage_options,
+            **reading_options(files, self.filetype),
+        }
+        try:
+            dataset = hub.load_dataset(**options, split=split, streaming=streaming)
+        except StopIteration:  # it looked for a first row that tells the columns
+            return no_rows()
+        except ValueError as error:
+            if "corresponds to no data" not in str(error):
+                raise
+            return no_rows(hub.load_dataset_builder(**options).info.features)
+        return one_split(dataset, split, str(self.data_files))
 
 
 class LoadDataFromDisk(DatasetLoader):
@@ -240,8 +262,11 @@ class LoadDataFromDisk(DatasetLoader):
         return one_split(dataset, self.split, folder)
 
     def input_fingerprint(self) -> str:
-        """The state of the files; nothing is known of those on other file systems."""
-        return fingerprints.of_files([] if "://" in self._folder() else [self._folder()])
+        """The state of the files, wherever they lie."""
+        folder = self._folder()
+        if "://" in folder:
+            return fingerprints.of_remote_files([folder], self.storage_options)
+        return fingerprints.of_files([folder])
 
     def _folder(self) -> str:
         if self.dataset_path is None:
