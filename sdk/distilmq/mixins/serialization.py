@@ -35,6 +35,8 @@ class Serializable(BaseModel):
 
     dump_excluded: ClassVar[frozenset[str]] = frozenset()
     """Fields that are part of no dump; those of the bases are added."""
+    load_ignored: ClassVar[frozenset[str]] = frozenset()
+    """Fields that distilabel's class of that name dumps and this one has no use for; the bases' are added."""
 
     def dump(self, **options: Any) -> dict[str, Any]:
         """The model as plain data, without secrets."""
@@ -155,10 +157,11 @@ def load_model(
     if model is None or not issubclass(model, BaseModel):
         raise DistilmqUserError(f"the dump names no model: {info!r}")
     fields = model.model_fields
+    ignored = {TYPE_INFO_KEY, "runtime_parameters_info", *_gathered(model, "load_ignored")}
     values = {
         name: load_value(value, fields.get(name), trust_remote_code=trust_remote_code)
         for name, value in dumped.items()
-        if name not in (TYPE_INFO_KEY, "runtime_parameters_info")
+        if name not in ignored
     }
     return model(**values)
 
@@ -203,7 +206,8 @@ def load_object(info: Mapping[str, Any], *, trust_remote_code: bool = False) -> 
     if not (trust_remote_code or is_ours(module)):
         raise DistilmqUserError(
             f"'{module}.{name}' is not part of distilmq: loading it would run code that comes with the file or lies"
-            " on this machine. Pass `trust_remote_code=True` if you trust where the file comes from."
+            " on this machine. Pass `trust_remote_code=True` (`--trust-remote-code` on the command line) if you trust"
+            " where the file comes from."
         )
     try:
         found: Any = importlib.import_module(module)
@@ -213,7 +217,8 @@ def load_object(info: Mapping[str, Any], *, trust_remote_code: bool = False) -> 
         raise DistilmqUserError(f"'{module}.{name}' cannot be loaded: {error}") from error
     if not trust_remote_code and not (isinstance(found, type) and is_ours(found.__module__)):
         raise DistilmqUserError(
-            f"'{module}.{name}' is not a class of distilmq. Pass `trust_remote_code=True` if you trust it."
+            f"'{module}.{name}' is not a class of distilmq. Pass `trust_remote_code=True` (`--trust-remote-code` on the"
+            " command line) if you trust it."
         )
     return found
 

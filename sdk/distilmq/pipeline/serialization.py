@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ P = TypeVar("P", bound="Pipeline")
 _ROOT = "distilmq"
 _ROOTS = (_ROOT, "distilabel")
 _RENAMED = {"distilabel_metadata": DISTILMQ_METADATA_KEY}
+
+_log = logging.getLogger("distilmq.pipeline")
 
 
 def dump_pipeline(pipeline: Pipeline) -> dict[str, Any]:
@@ -89,12 +92,11 @@ def load_pipeline(kind: type[P], data: Mapping[str, Any], *, trust_remote_code: 
         requirements=list(data.get("requirements") or described.get("requirements") or []),
     )
     with pipeline:
-        for step in described["steps"]:
+        for step in _dicts(described, "steps"):
             _load_step(step, trust_remote_code=trust_remote_code)
     for connection in _dicts(described, "connections"):
-        targets: list[str] = connection.get("to") or []
-        for target in targets:
-            pipeline.add_edge(connection["from"], target)
+        for target in _list(connection.get("to"), "connections"):
+            pipeline.add_edge(str(connection.get("from")), str(target))
     for route in _dicts(described, "routing_batch_functions"):
         _load_route(pipeline, route, trust_remote_code=trust_remote_code)
     return pipeline
@@ -111,10 +113,21 @@ def read_url(url: str) -> dict[str, Any]:
 
 
 def _dicts(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    return list(content.get(key) or [])
+    items = _list(content.get(key), key)
+    if not all(isinstance(item, dict) for item in items):
+        raise DistilmqUserError(f"This is not the dump of a pipeline: not all of its `{key}` are mappings.")
+    return items
+
+
+def _list(value: Any, key: str) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise DistilmqUserError(f"This is not the dump of a pipeline: where its `{key}` have a list stands '{value}'.")
+    return cast("list[Any]", value or [])
 
 
 def _load_step(dumped: Mapping[str, Any], *, trust_remote_code: bool) -> None:
+    if not isinstance(dumped.get("step"), Mapping):
+        raise DistilmqUserError(f"This is not the dump of a pipeline: its step '{dumped.get('name')}' is no mapping.")
     content: dict[str, Any] = dict(dumped["step"])
     content.setdefault("name", dumped.get("name"))
     info = content.get(TYPE_INFO_KEY)
@@ -124,9 +137,15 @@ def _load_step(dumped: Mapping[str, Any], *, trust_remote_code: bool) -> None:
     if not issubclass(kind, _Step):
         raise DistilmqUserError(f"Step '{dumped.get('name')}' is of the class '{kind.__name__}', which is no step.")
     try:
-        kind.from_dict(content, trust_remote_code=trust_remote_code)
+        step = kind.from_dict(content, trust_remote_code=trust_remote_code)
     except ValidationError as error:
         raise DistilmqUserError(f"Step '{dumped.get('name')}' cannot be loaded: {told(error)}") from error
+    if "data" in kind.model_fields and "data" not in content:
+        _log.warning(
+            "Step '%s' has no rows, since distilabel does not save them: set `pipeline.dag.steps['%s'].data`, or leave"
+            " the step out and pass `dataset=...` to `Pipeline.run`.",
+            step.name, step.name,
+        )  # fmt: skip
 
 
 def _load_route(pipeline: Pipeline, dumped: Mapping[str, Any], *, trust_remote_code: bool) -> None:

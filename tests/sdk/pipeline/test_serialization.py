@@ -7,6 +7,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -167,6 +168,34 @@ def test_a_pipeline_of_distilabel_loads() -> None:
     assert pipeline.dag.routes["load"].sample == 1
 
 
+def distilabel_dump(module: str, name: str, **fields: Any) -> dict[str, Any]:
+    """A pipeline of one step, as distilabel saves it."""
+    step = {"name": "load", **fields, "type_info": {"module": module, "name": name}}
+    return {"distilabel": {"version": "1.5.3"}, "pipeline": {"name": "old", "steps": [{"name": "load", "step": step}]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("LoadDataFromFileSystem", {"data_files": "x.csv", "streaming": False, "config": None, "filetype": None}),
+        ("LoadDataFromDisk", {"dataset_path": "x", "streaming": False, "config": "default", "is_distiset": False}),
+    ],
+)
+def test_what_distilabels_loaders_inherit_from_that_of_the_hub_is_left_out(name: str, fields: dict[str, Any]) -> None:
+    inherited = {"repo_id": None, "split": "train", "revision": None, "num_examples": None, "storage_options": None}
+    dump = distilabel_dump("distilabel.steps.generators.huggingface", name, **inherited, **fields)
+
+    loaded = Pipeline.from_dict(dump)
+
+    assert type(loaded.dag.steps["load"]).__name__ == name
+
+
+def test_rows_that_distilabel_did_not_save_are_missed(caplog: pytest.LogCaptureFixture) -> None:
+    Pipeline.from_dict(distilabel_dump("distilabel.steps.generators.data", "LoadDataFromDicts", batch_size=7))
+
+    assert "Step 'load' has no rows, since distilabel does not save them" in caplog.text
+
+
 def test_a_routing_function_at_the_root_is_saved() -> None:
     with Pipeline("rooted") as pipeline:
         sample_n_steps(1) >> [KeepColumns(name="one", columns=["a"]), KeepColumns(name="two", columns=["a"])]
@@ -184,6 +213,10 @@ def test_a_routing_function_at_the_root_is_saved() -> None:
         ({"pipeline": {"name": "x"}}, "not the dump of a pipeline"),
         ({"pipeline": {"name": "x", "steps": []}}, "neither of"),
         ({"distilmq": {}, "pipeline": {"steps": [{"name": "a", "step": {}}]}}, "Step 'a' has no `type_info`"),
+        ({"distilmq": {}, "pipeline": {"steps": [3]}}, "not all of its `steps` are mappings"),
+        ({"distilmq": {}, "pipeline": {"steps": [{"name": "a"}]}}, "its step 'a' is no mapping"),
+        ({"distilmq": {}, "pipeline": {"steps": [], "connections": 3}}, "where its `connections` have a list stands"),
+        ({"distilmq": {}, "pipeline": {"steps": [], "connections": [{"to": ["a"]}]}}, "'None' does not exist"),
         (
             {
                 "distilmq": {},

@@ -164,6 +164,7 @@ class LoadDataFromFileSystem(DatasetLoader):
     )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"streaming"})
+    load_ignored: ClassVar[frozenset[str]] = frozenset({"repo_id", "config", "revision"})
 
     def _open(self) -> Any:
         check_streaming(self.name, self.split, bool(self.streaming))
@@ -254,6 +255,7 @@ class LoadDataFromDisk(DatasetLoader):
     )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"keep_in_memory"})
+    load_ignored: ClassVar[frozenset[str]] = frozenset({"repo_id", "revision", "streaming"})
 
     def _open(self) -> Any:
         disk = untyped("datasets")
