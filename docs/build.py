@@ -13,9 +13,13 @@ sys.path.insert(0, str(ROOT))
 
 from docs.reference_pages import reference_pages  # noqa: E402  # the path comes first
 
+from distilmq.utils import not_yet  # noqa: E402  # the path comes first
 from tests.benchmarks import report  # noqa: E402  # the path comes first
 
-_WINDOWS = ("distilmq.pipeline", "distilmq.steps", "distilmq.steps.tasks", "distilmq.models")
+_WINDOWS = (
+    *("distilmq.pipeline", "distilmq.steps", "distilmq.steps.tasks", "distilmq.models"),
+    *("distilmq.distiset", "distilmq.mixins", "distilmq.utils"),
+)
 
 
 def pages() -> dict[Path, str]:
@@ -41,16 +45,30 @@ def _filled(path: Path, name: str, content: str) -> str:
 
 
 def _not_yet() -> str:
-    """The names that are not built yet, by the package that users import them from."""
-    return "\n".join(
-        f"- `{package}`: " + ", ".join(f"`{name}`" for name in missing_names(package)) for package in _WINDOWS
-    )
+    """The names and modules that are not built yet, by the package that users import them from."""
+    lines: list[str] = []
+    for package in _WINDOWS:
+        names = ", ".join(f"`{name}`" for name in missing_names(package))
+        modules = ", ".join(f"`{name}`" for name in missing_modules(package))
+        parts = [names] if names else []
+        lines.append(f"- `{package}`: " + "; ".join([*parts, *([f"modules {modules}"] if modules else [])]))
+    return "\n".join(lines)
 
 
 def missing_names(package: str) -> list[str]:
     """Names that a package says are not in distilmq yet (see `distilmq.utils.not_yet.window`)."""
     look_up = importlib.import_module(package).__getattr__
     return sorted(inspect.getclosurevars(look_up).nonlocals["missing"])
+
+
+def missing_modules(package: str) -> list[str]:
+    """Modules that a package says are not in distilmq yet."""
+    importlib.import_module(package)
+    return sorted(name.removeprefix(f"{package}.") for name in not_yet.missing_modules() if _is_in(name, package))
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module.startswith(f"{package}.") and "." not in module.removeprefix(f"{package}.")
 
 
 def main() -> None:

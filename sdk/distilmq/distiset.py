@@ -24,12 +24,18 @@ from distilmq.constants import (
 )
 from distilmq.errors import DistilmqUserError
 from distilmq.utils.huggingface import get_hf_token
+from distilmq.utils.not_yet import window
 
 if TYPE_CHECKING:
     from typing import Self
 
     from distilmq.dataset.card import CardFacts
     from distilmq.dataset.hub import HubRepo
+
+NOT_YET = ["create_distiset"]
+"""Names of distilabel that are not built: what it makes of its cache, `Pipeline.run` and `last_run` give."""
+
+__getattr__, _ = window(__name__, {}, NOT_YET)
 
 DEFAULT = "default"
 """What the only leaf of a pipeline is called."""

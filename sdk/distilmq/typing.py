@@ -122,6 +122,9 @@ PipelineRuntimeParametersInfo = dict[str, list[RuntimeParameterInfo]]
 LoadGroups = list[list[Any]] | Literal["sequential_step_execution"]
 """Which steps are loaded together."""
 
+InputDataset = Any
+"""What `Pipeline.run(dataset=…)` takes: a list of dicts, a `datasets.Dataset` or a `pandas.DataFrame`."""
+
 __all__ = [
     "ChatItem",
     "ChatType",
@@ -131,6 +134,7 @@ __all__ = [
     "HiddenState",
     "ImageContent",
     "ImageUrl",
+    "InputDataset",
     "InstructorStructuredOutputType",
     "LLMLogprobs",
     "LLMOutput",

@@ -47,7 +47,7 @@ _NOT_YET = (
     "vLLMEmbeddings",
 )
 
-__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=["mixins"])
+__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=["base_clients", "mixins"])
 
 __all__ = [  # imported when first asked for
     "LLM",

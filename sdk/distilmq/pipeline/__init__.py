@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distilmq.pipeline.pipeline import Pipeline
-from distilmq.steps.routing import routing_batch_function, sample_n_steps
+from distilmq.pipeline.routing_batch_function import routing_batch_function, sample_n_steps
 from distilmq.utils.not_yet import window
 
 __all__ = ["Pipeline", "routing_batch_function", "sample_n_steps"]
@@ -11,4 +11,6 @@ __all__ = ["Pipeline", "routing_batch_function", "sample_n_steps"]
 NOT_YET = ["InstructionResponsePipeline", "RayPipeline"]
 """Names of distilabel that are not built."""
 
-__getattr__, _ = window(__name__, {}, NOT_YET, modules=["ray", "templates"])
+_NO_MODULES = ["base", "batch", "batch_manager", "ray", "step_wrapper", "templates", "typing", "write_buffer"]
+
+__getattr__, _ = window(__name__, {}, NOT_YET, modules=_NO_MODULES)

@@ -9,6 +9,10 @@ from pathlib import Path
 
 from distilmq.errors import CoordinatorLostError, RunError
 from distilmq.pipeline.socket_folder import SocketFolder
+from distilmq.utils.not_yet import window
+
+# distilabel's path of the class.
+__getattr__, _ = window(__name__, {"Pipeline": "distilmq.pipeline.pipeline"})
 
 _TAIL = 4000
 """Bytes of the coordinator's last words that an error shows."""

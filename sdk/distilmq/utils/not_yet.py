@@ -29,6 +29,11 @@ class _Finder:
 sys.meta_path.append(_Finder)
 
 
+def missing_modules() -> list[str]:
+    """The dotted paths of the modules that are not built, of all packages that are imported."""
+    return sorted(_MISSING_MODULES)
+
+
 def window(
     package: str, places: Mapping[str, str], not_yet: Iterable[str] = (), *, modules: Iterable[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

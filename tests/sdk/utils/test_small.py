@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+from PIL import Image
+
 from distilmq.steps import Step, StepInput, StepOutput
+from distilmq.utils.chat import is_openai_format
 from distilmq.utils.dicts import flatten_dict, group_dicts, merge_dicts
+from distilmq.utils.image import image_from_str, image_to_str
 from distilmq.utils.lists import flatten_list
 from distilmq.utils.requirements import requirements
 
@@ -33,3 +40,27 @@ def test_dicts_are_grouped_and_merged() -> None:
 
 def test_lists_are_flattened() -> None:
     assert flatten_list([[1], [2, 3]]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        ([{"role": "user", "content": "hi"}], True),
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], True),
+        ([{"role": "user"}], False),
+        ([], False),
+        ("hi", False),
+        (None, False),
+    ],
+)
+def test_a_conversation_is_a_list_of_messages(value: Any, is_one: bool) -> None:
+    assert is_openai_format(value) is is_one
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+def test_an_image_comes_back_from_text(image_format: str) -> None:
+    image = Image.new("RGB", (3, 2), "white")
+
+    back = image_from_str(image_to_str(image, image_format))
+
+    assert (back.size, back.convert("RGB").getpixel((1, 1))) == ((3, 2), (255, 255, 255))

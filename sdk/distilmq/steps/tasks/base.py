@@ -23,6 +23,9 @@ from distilmq.steps.base import (
 )
 from distilmq.typing import GenerateOutput, Row, StepOutput
 from distilmq.utils.columns import as_requirements
+from distilmq.utils.not_yet import window
+
+__getattr__, _ = window(__name__, {}, ["ImageTask"])
 
 _OF_THE_ANSWER = ("generations", "statistics")
 """Parts of a model's output that have a place of their own; the others become columns `llm_<step>_<part>`."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from distilmq.errors import DistilmqUserError
 from distilmq.steps.tasks.base import Task
-from distilmq.steps.tasks.conversations import is_conversation
 from distilmq.typing import ChatType, StepColumns
+from distilmq.utils.chat import is_openai_format
 
 
 class ChatGeneration(Task):
@@ -50,7 +50,7 @@ class ChatGeneration(Task):
             DistilmqUserError: it is none, or the user does not have the last word.
         """
         messages = input["messages"]
-        if not is_conversation(messages):
+        if not is_openai_format(messages):
             raise DistilmqUserError(
                 "Input `messages` must be an OpenAI chat-like format conversation: a list of dicts with `role` and"
                 f" `content`. Got: {str(messages)[:200]}"

@@ -10,8 +10,8 @@ from pydantic import Field
 from distilmq.errors import DistilmqUserError
 from distilmq.steps.tasks.base import Task
 from distilmq.steps.tasks.chat_generation import ChatGeneration  # pipelines saved by distilabel look for it here
-from distilmq.steps.tasks.conversations import is_conversation
 from distilmq.typing import ChatType, StepColumns
+from distilmq.utils.chat import is_openai_format
 from distilmq.utils.not_yet import window
 
 # distilabel's path of the class: scripts and saved pipelines name it.
@@ -107,7 +107,7 @@ class TextGeneration(Task):
 
     def _filled(self, row: dict[str, Any]) -> str:
         values = {name: row[name] for name in self._columns()}
-        if len(values) == 1 and is_conversation(next(iter(values.values()))):
+        if len(values) == 1 and is_openai_format(next(iter(values.values()))):
             raise DistilmqUserError(
                 f"Providing `{self._columns()[0]}` formatted as an OpenAI chat / conversation is not possible, you"
                 " should use `ChatGeneration` with `messages` as input instead."
