@@ -32,6 +32,13 @@ def test_grouped_columns_become_lists_and_others_stay() -> None:
     ]
 
 
+@pytest.mark.parametrize("step", [GroupColumns(columns=["a"]), CombineOutputs()])
+def test_of_columns_that_several_give_the_last_counts(step: Step) -> None:
+    [row] = results(step, [{"a": 1, "model_name": "x", "id": 7}], [{"a": 2, "model_name": "y"}])
+
+    assert (row["model_name"], row["id"]) == ("y", 7)
+
+
 def test_groups_are_named_after_their_columns() -> None:
     step = GroupColumns(columns=["a"])
 
@@ -107,8 +114,8 @@ def test_lists_are_expanded_side_by_side_under_other_names() -> None:
     step = ExpandColumns(columns={"questions": "question", "answers": None})
 
     assert results(step, [{"questions": ["a", "b"], "answers": ["c"]}]) == [
-        {"question": "a", "answers": "c"},
-        {"question": "b", "answers": None},
+        {"questions": ["a", "b"], "question": "a", "answers": "c"},
+        {"questions": ["a", "b"], "question": "b", "answers": None},
     ]
 
 
@@ -148,8 +155,10 @@ def test_split_statistics_keep_their_sum(tokens: int, items: int) -> None:
         (CombineOutputs(), ["a", "b", "c"]),
         (KeepColumns(columns=["c", "a"]), ["c", "a"]),
         (MergeColumns(columns=["a", "b"], output_column="m"), ["c", "m"]),
-        (ExpandColumns(columns={"a": "x"}), ["b", "c", "x"]),
-        (ExpandColumns(columns=["a"]), ["b", "c", "a"]),
+        (ExpandColumns(columns={"a": "x"}), ["a", "b", "c", "x"]),
+        (ExpandColumns(columns={"a": "b"}), ["a", "b", "c"]),
+        (ExpandColumns(columns=["a"]), ["a", "b", "c"]),
+        (ExpandColumns(columns=["x"], input_mappings={"x": "a"}), ["a", "b", "c", "x"]),
         (KeepColumns(columns=["x"], input_mappings={"x": "a"}, output_mappings={"x": "y"}), ["y"]),
     ],
 )

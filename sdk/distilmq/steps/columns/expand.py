@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 from pydantic import field_validator
@@ -12,14 +12,13 @@ from pydantic import field_validator
 from distilmq.constants import DISTILMQ_METADATA_KEY
 from distilmq.steps.base import Step, StepInput
 from distilmq.typing import Row, StepColumns, StepOutput
-from distilmq.utils.columns import unique
 
 
 class ExpandColumns(Step):
     """Makes a row of each item of the lists in some columns.
 
     Several columns are expanded side by side; a shorter list is filled with None. A row whose column holds None
-    or an empty list gives one row with None.
+    or an empty list gives one row with None. A column that is expanded under another name stays as it is.
 
     Attributes:
         columns: the columns to expand, or a dict from them to their names in the output.
@@ -44,7 +43,7 @@ class ExpandColumns(Step):
         expand = ExpandColumns(columns={"instructions": "instruction"})
         expand.load()
         rows = next(expand.process([{"instructions": ["a", "b"], "id": 7}]))
-        assert rows == [{"id": 7, "instruction": "a"}, {"id": 7, "instruction": "b"}]
+        assert [(row["id"], row["instruction"]) for row in rows] == [(7, "a"), (7, "b")]
         ```
     """
 
@@ -72,11 +71,6 @@ class ExpandColumns(Step):
         """The expanded columns."""
         return list(self._names.values())
 
-    def kept_columns(self, available: Iterable[str]) -> list[str]:
-        """All but the columns that were renamed, and the expanded ones."""
-        expanded = self.get_inputs()
-        return unique([*(column for column in available if column not in expanded), *self.get_outputs()])
-
     def process(self, inputs: StepInput) -> StepOutput:  # pyright: ignore[reportIncompatibleMethodOverride]  # takes one list
         """Expands columns.
 
@@ -90,7 +84,7 @@ class ExpandColumns(Step):
 
     def _expanded(self, row: Row) -> Iterator[Row]:
         names = self._names
-        kept = {column: value for column, value in row.items() if column not in names}
+        kept = {column: value for column, value in row.items() if column not in names.values()}
         lists = [self._items(row, column) for column in names]
         rows = list(itertools.zip_longest(*lists))
         metadata = kept.get(DISTILMQ_METADATA_KEY)

@@ -17,8 +17,8 @@ from distilmq.utils.columns import unique
 class GroupColumns(Step):
     """Joins the rows of the steps before it one by one, and groups columns of theirs in lists.
 
-    Other columns are those of the first step that has them; the metadata is merged. Rows pair up by their
-    place; where the lists differ in length, the run ends with an error that names each branch.
+    Where several steps give another column, the last step's counts; the metadata is merged. Rows pair up by
+    their place; where the lists differ in length, the run ends with an error that names each branch.
 
     Attributes:
         columns: the columns to group.

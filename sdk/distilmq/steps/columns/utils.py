@@ -45,7 +45,7 @@ def group_columns(
         output_group_columns: their names in the output; `grouped_<column>` when not given.
 
     Returns:
-        Rows with the grouped columns as lists; other columns are those of the first list that has them.
+        Rows with the grouped columns as lists; other columns are those of the last list that has them.
     """
     outputs = output_group_columns or [f"grouped_{column}" for column in group_columns]
     return [_grouped(rows, dict(zip(group_columns, outputs, strict=True))) for rows in zip(*inputs, strict=True)]
@@ -56,7 +56,7 @@ def _grouped(rows: Sequence[Row], names: dict[str, str]) -> Row:
     for row in rows:
         for column, value in row.items():
             if column not in names:
-                result.setdefault(column, value)
+                result[column] = value
     for column, name in names.items():
         result[name] = [row.get(column) for row in rows]
     if any(DISTILMQ_METADATA_KEY in row for row in rows):
