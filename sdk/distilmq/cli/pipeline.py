@@ -13,6 +13,7 @@ from distilmq.cli.parameters import parse_parameters
 from distilmq.cli.sources import is_url, pipeline_from_config, pipeline_from_script
 from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline import Pipeline
+from distilmq.utils.huggingface import get_hf_token
 
 app = typer.Typer(no_args_is_help=True, help="Run and look at pipelines that were saved.")
 
@@ -49,6 +50,8 @@ def run(
     try:
         pipeline = _pipeline(config, script, pipeline_variable_name, trust_remote_code)
         parameters = parse_parameters(param or [], pipeline.dag.steps)
+        if repo_id is not None:  # before the run, whose hours would not bring a token
+            token = token or get_hf_token("--repo-id", "--token")
         distiset = pipeline.run(parameters=parameters, use_cache=not ignore_cache)
     except (DistilmqUserError, RunError, ModuleNotFoundError, ValidationError) as error:
         _fail(str(error))

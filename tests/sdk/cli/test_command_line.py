@@ -31,11 +31,13 @@ with Pipeline("scripted") as flow:
 """
 
 
-def distilmq(*arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+def distilmq(
+    *arguments: str, input: str | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs the command and gives its exit code and what it said."""
     return subprocess.run(
         [sys.executable, "-m", "distilmq", *arguments],
-        env={**os.environ, "COLUMNS": "120"},
+        env={**os.environ, "COLUMNS": "120", **(environment or {})},
         input=input,
         capture_output=True,
         text=True,
@@ -115,6 +117,17 @@ def test_a_saved_pipeline_is_run(config: Path) -> None:
     assert "keep_a" in done.stdout
     assert "num_rows: 5" in done.stdout
     assert "load.all: done, 3/3 batches" in done.stderr
+
+
+def test_a_push_without_a_token_is_refused_before_the_run(config: Path, tmp_path: Path) -> None:
+    done = distilmq(
+        "pipeline", "run", "--config", str(config), "--repo-id", "me/mine",
+        environment={"HF_TOKEN": "", "HF_HOME": str(tmp_path / "nobody")},
+    )  # fmt: skip
+
+    assert "To use `--repo-id` an API key must be provided via `--token`" in done.stderr
+    assert "load.all" not in done.stderr
+    assert done.returncode == 1
 
 
 def test_a_pipeline_is_run_from_a_url(config: Path) -> None:
