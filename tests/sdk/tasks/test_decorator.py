@@ -43,6 +43,32 @@ def test_the_prompts_are_filled_and_other_braces_left_alone() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "filled"),
+    [
+        ('{a} as {{"x": {{"y": 1}}}}', '1 as {"x": {"y": 1}}'),
+        ("{{{a}}}", "{1}"),
+        ("{{a}}", "{a}"),
+        ('{a} as {"x": {"y": 1}}', '1 as {"x": {"y": 1}}'),
+        ("{a} and {{b}} in {}", "1 and {{b}} in {}"),
+        ("}{ {a}", "}{ 1"),
+    ],
+)
+def test_braces_may_be_doubled_or_not(prompt: str, filled: str) -> None:
+    def function(output: str | None) -> dict[str, Any]:
+        return {"b": output}
+
+    function.__doc__ = f"---\nsystem_prompt: x\nuser_message_template: '{prompt}'\n---"
+    made = task(inputs=["a"], outputs=["b"])(function)(llm=ScriptedLLM())
+
+    assert made.format_input({"a": 1})[1]["content"] == filled
+
+
+def test_a_decorator_without_parentheses_is_refused() -> None:
+    with pytest.raises(DistilmqUserError, match="`@task` above 'nothing' lacks its parentheses"):
+        task(nothing)  # type: ignore[arg-type]
+
+
 def test_values_with_braces_are_not_filled_again() -> None:
     [_, user] = Ask(llm=ScriptedLLM()).format_input({"topic": "{level}", "level": "x"})
 
@@ -104,6 +130,7 @@ def nothing(output: str | None) -> dict[str, Any]:
         ("---\n- a\n---", "is no mapping"),
         ("---\nsystem_prompt: a\n---", r"lacks \['user_message_template'\]"),
         ("---\nsystem_prompt: a\nuser_message_template: '{b}'\n---", r"placeholders \['b'\]"),
+        ("---\nsystem_prompt: a\nuser_message_template: '{{{b}}}'\n---", r"placeholders \['b'\]"),
     ],
 )
 def test_a_docstring_without_prompts_is_refused(doc: str | None, words: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, ClassVar, cast
 
 from pydantic import create_model
@@ -18,6 +19,8 @@ from distilmq.utils.columns import as_requirements
 
 _FRONT = re.compile(r"^\s*---\s*$(?P<yaml>.*?)^\s*---\s*$", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"(?<!\{)\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
+_BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""Doubled braces and placeholders, read from the left as `str.format` reads them."""
 _NEEDED = ("system_prompt", "user_message_template")
 
 
@@ -27,7 +30,8 @@ def task(
     """Makes a class of task of a function from what the model said (and the row) to columns.
 
     The function's docstring holds the prompts, as YAML between two lines of `---`: `system_prompt` and
-    `user_message_template`, both with `{column}` where the value of an input column goes.
+    `user_message_template`, both with `{column}` where the value of an input column goes. A prompt may double its
+    other braces, as `str.format` wants them, or leave them single.
 
     Args:
         inputs: columns that the prompts use.
@@ -53,7 +57,13 @@ def task(
             return {"question": output}
         ```
     """
+    if callable(inputs):
+        raise DistilmqUserError(
+            f"`@task` above '{getattr(inputs, '__name__', inputs)}' lacks its parentheses: write"
+            " `@task(inputs=[...], outputs=[...])`."
+        )
     columns: StepColumns = inputs if inputs is not None else []
+    as_requirements(outputs or [])
 
     def decorator(function: Callable[..., Any]) -> type[Task]:
         prompts = _prompts_of(function, list(as_requirements(columns)))
@@ -135,7 +145,7 @@ def _prompts_of(function: Callable[..., Any], columns: list[str]) -> dict[str, s
     if missing:
         raise DistilmqUserError(f"The YAML in the docstring of '{name}' lacks {missing}.")
     for key in _NEEDED:
-        unknown = [placeholder for placeholder in _PLACEHOLDER.findall(prompts[key]) if placeholder not in columns]
+        unknown = [placeholder for placeholder in _placeholders(prompts[key]) if placeholder not in columns]
         if unknown:
             raise DistilmqUserError(
                 f"`{key}` in the docstring of '{name}' has placeholders {unknown} that are not inputs of the task."
@@ -145,5 +155,23 @@ def _prompts_of(function: Callable[..., Any], columns: list[str]) -> dict[str, s
 
 
 def _filled(prompt: str, row: dict[str, Any]) -> str:
-    """The prompt with the row's values; other braces stay as they are, since prompts hold JSON and code."""
-    return _PLACEHOLDER.sub(lambda found: str(row[found[1]]), prompt)
+    """The prompt with the row's values.
+
+    Prompts hold JSON and code, so single braces stay as they are; in a prompt written for `str.format`, which has
+    none but those of placeholders, doubled ones stand for one.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        return found[0][0] if found[1] is None else str(row[found[1]])
+
+    return _pattern(prompt).sub(value, prompt)
+
+
+def _placeholders(prompt: str) -> list[str]:
+    return [found[1] for found in _pattern(prompt).finditer(prompt) if found[1] is not None]
+
+
+@cache
+def _pattern(prompt: str) -> re.Pattern[str]:
+    """What is replaced in a prompt; doubled braces too, where no others stand than those of placeholders."""
+    return _PLACEHOLDER if set("{}") & set(_BRACES.sub("", prompt)) else _BRACES
