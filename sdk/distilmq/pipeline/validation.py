@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 from distilmq.errors import DistilmqUserError
 from distilmq.pipeline.dag import Dag, route_name
@@ -33,16 +34,33 @@ def validate(dag: Dag) -> dict[str, list[str]]:
     _check_directions(dag)
     available: dict[str, list[str] | None] = {}
     for name in dag:
-        step = dag.steps[name]
-        _check_place(dag, step)
-        _check_process(dag, step)
-        check_parameters(step)
-        step.verify_inputs_mappings()
-        step.verify_outputs_mappings()
-        available[name] = _check_columns(dag, step, available)
-        _check_resources(step)
+        with _named(name):
+            available[name] = _check_step(dag, dag.steps[name], available)
     _check_routes(dag)
     return {name: columns for name, columns in available.items() if columns is not None}
+
+
+@contextmanager
+def _named(name: str) -> Generator[None]:
+    """Adds the step's name to an error that lacks it: one of a file system, of the Hub, of the step's own code."""
+    try:
+        yield
+    except Exception as error:
+        if f"'{name}'" not in str(error):
+            error.add_note(f"This was raised by step '{name}', which was checked before the run.")
+        raise
+
+
+def _check_step(dag: Dag, step: _Step, available: Mapping[str, list[str] | None]) -> list[str] | None:
+    """Checks one step; returns the columns behind it, None where they are not known."""
+    _check_place(dag, step)
+    _check_process(dag, step)
+    check_parameters(step)
+    step.verify_inputs_mappings()
+    step.verify_outputs_mappings()
+    columns = _check_columns(dag, step, available)
+    _check_resources(step)
+    return columns
 
 
 def _check_directions(dag: Dag) -> None:

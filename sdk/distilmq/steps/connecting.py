@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
-from distilmq.errors import DistilmqUserError
+from distilmq.errors import DistilmqTypeError, DistilmqUserError
 from distilmq.steps.declaring import pipeline_of
 from distilmq.steps.routing import RoutingBatchFunction
 
@@ -54,6 +54,8 @@ class Connectable:
         if isinstance(other, list) and all(isinstance(step, Connectable) for step in cast("list[Any]", other)):
             self.connect(*cast("list[Connectable]", other))
             return cast("list[Connectable]", other)
+        if callable(other):
+            raise DistilmqTypeError(_how_to_connect(cast("_Step", self).name, cast("Any", other)))
         return NotImplemented
 
     def __rrshift__(self, other: Sequence[Connectable]) -> Self:
@@ -63,3 +65,14 @@ class Connectable:
         for step in other:
             step.connect(self)
         return self
+
+
+def _how_to_connect(step: str, function: Any) -> str:
+    """What is missing where a function, or a class of step, stands behind a step."""
+    name = getattr(function, "__name__", "route")
+    if isinstance(function, type):
+        return f"Step '{step}' cannot be connected to the class '{name}': write `{step} >> {name}(...)`."
+    return (
+        f"Step '{step}' cannot be connected to the function '{name}'. One that chooses among the steps that follow"
+        f" needs `@routing_batch_function` above it: `{step} >> {name} >> [step_1, step_2]`."
+    )

@@ -16,6 +16,7 @@ from distilmq.steps.base import GeneratorStep, GlobalStep, Step, _Step  # pyrigh
 from distilmq.steps.inputs import is_step_input, parameters_of, step_input_of
 from distilmq.typing import StepColumns
 from distilmq.utils.code import code_digest
+from distilmq.utils.columns import as_requirements
 
 StepType = Literal["normal", "global", "generator"]
 
@@ -48,7 +49,7 @@ def step(
 
     Raises:
         DistilmqUserError: the type is none of these, or a generator is given inputs.
-        DistilmqTypeError: two parameters take rows.
+        DistilmqTypeError: two parameters take rows, or columns are neither a list nor a dict.
 
     Example:
         ```python
@@ -59,6 +60,13 @@ def step(
             yield [{**row, "length": len(row["text"])} for row in inputs]
         ```
     """
+    if callable(inputs):
+        raise DistilmqUserError(
+            f"`@step` above '{getattr(inputs, '__name__', inputs)}' lacks its parentheses: write `@step()`, or"
+            " `@step(inputs=[...], outputs=[...])`."
+        )
+    for columns in (inputs, outputs):
+        as_requirements(columns or [])
     if step_type not in _BASES:
         raise DistilmqUserError(f"Invalid step type '{step_type}'. Please, use one of {list(_BASES)}.")
     if step_type == "generator" and inputs:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from distilmq.errors import DistilmqTypeError
 from distilmq.typing import StepColumns
 
 
 def as_requirements(columns: StepColumns) -> dict[str, bool]:
-    """Each column with whether it is required; those of a list all are."""
+    """Each column with whether it is required; those of a list all are.
+
+    Raises:
+        DistilmqTypeError: a text stands there, whose letters would be taken for columns.
+    """
+    if isinstance(columns, str):
+        raise DistilmqTypeError(f"Columns are a list or a dict, not the text '{columns}': write ['{columns}'].")
     return dict(columns) if isinstance(columns, dict) else dict.fromkeys(columns, True)
 
 

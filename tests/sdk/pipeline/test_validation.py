@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from distilmq.errors import DistilmqTypeError, DistilmqUserError
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
 from distilmq.pipeline.validation import validate
-from distilmq.steps import GroupColumns, KeepColumns, LoadDataFromDicts, StepInput, StepResources, step
+from distilmq.steps import (
+    GroupColumns,
+    KeepColumns,
+    LoadDataFromDicts,
+    LoadDataFromDisk,
+    StepInput,
+    StepResources,
+    step,
+)
 from tests.sdk.pipeline.some_steps import (
     Asks,
     Double,
@@ -80,6 +89,15 @@ def test_a_step_with_two_inputs() -> None:
     said = refusal(lambda: rows() >> TwoInputs(name="torn"), DistilmqTypeError)
 
     assert "Step 'torn' should have only one parameter with type hint `StepInput`." in said
+
+
+def test_what_a_file_system_says_of_a_step_names_the_step(tmp_path: Path) -> None:
+    load = pipeline_with(lambda: LoadDataFromDisk(name="load", dataset_path=tmp_path / "nowhere"))
+
+    with pytest.raises(FileNotFoundError) as raised:
+        validate(load.dag)
+
+    assert raised.value.__notes__ == ["This was raised by step 'load', which was checked before the run."]
 
 
 def test_a_generator_that_takes_rows() -> None:

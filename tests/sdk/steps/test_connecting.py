@@ -7,7 +7,7 @@ import logging
 import pytest
 from pydantic import ValidationError
 
-from distilmq.errors import DistilmqUserError
+from distilmq.errors import DistilmqTypeError, DistilmqUserError
 from distilmq.steps import CombineOutputs, GroupColumns, KeepColumns, LoadDataFromDicts
 from distilmq.steps.declaring import current_pipeline
 from distilmq.steps.routing import routing_batch_function, sample_n_steps
@@ -189,3 +189,16 @@ def test_a_routing_function_stays_behind_its_step_when_the_chain_ends_with_it() 
         source >> [first]
 
     assert pipeline.routes == {"source": route}
+
+
+def test_a_bare_function_behind_a_step_needs_the_decorator() -> None:
+    def route(steps: list[str]) -> list[str]:
+        return steps[:1]
+
+    with building(), pytest.raises(DistilmqTypeError, match=r"Step 'a'.*needs `@routing_batch_function` above it"):
+        keep("a") >> route  # type: ignore[operator]
+
+
+def test_a_class_behind_a_step_has_to_be_called() -> None:
+    with building(), pytest.raises(DistilmqTypeError, match=r"write `a >> KeepColumns\(\.\.\.\)`"):
+        keep("a") >> KeepColumns  # type: ignore[operator]

@@ -131,3 +131,16 @@ def test_a_step_made_within_a_function_travels() -> None:
 
     assert list(sent.process_applying_mappings([{"n": 1}])) == [[{"n": 15}]]
     assert sent.signature == Scale(by=5).signature
+
+
+def test_a_decorator_without_parentheses_is_refused() -> None:
+    with pytest.raises(DistilmqUserError, match=r"`@step` above 'bare' lacks its parentheses: write `@step\(\)`"):
+
+        @step  # type: ignore[arg-type]
+        def bare(inputs: StepInput) -> StepOutput:
+            yield inputs
+
+
+def test_columns_are_no_text() -> None:
+    with pytest.raises(DistilmqTypeError, match=r"not the text 'prompt': write \['prompt'\]"):
+        step(inputs="prompt")  # type: ignore[arg-type, call-overload]
