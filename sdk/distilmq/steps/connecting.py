@@ -54,8 +54,8 @@ class Connectable:
         if isinstance(other, list) and all(isinstance(step, Connectable) for step in cast("list[Any]", other)):
             self.connect(*cast("list[Connectable]", other))
             return cast("list[Connectable]", other)
-        if callable(other):
-            raise DistilmqTypeError(_how_to_connect(cast("_Step", self).name, cast("Any", other)))
+        if callable(cast("object", other)):
+            raise DistilmqTypeError(_how_to_connect(cast("_Step", self).name, other))
         return NotImplemented
 
     def __rrshift__(self, other: Sequence[Connectable]) -> Self:
