@@ -7,6 +7,7 @@ import json
 import os
 import re
 import urllib.parse
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -46,12 +47,12 @@ def save(data: Any, path: Path, format: Format = "json") -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Writes data as JSON."""
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False, default=_odd), encoding="utf-8")
+    _write(path, data, _to_json)
 
 
 def write_yaml(path: Path, data: Any) -> None:
     """Writes data as YAML, keys in their order."""
-    path.write_text(to_yaml(data), encoding="utf-8")
+    _write(path, data, to_yaml)
 
 
 def read_json(path: str | Path) -> Any:
@@ -128,12 +129,31 @@ def holds_plain_rows(items: list[Any]) -> bool:
     rows = cast("list[dict[Any, Any]]", items)
     if not set(map(type, itertools.chain.from_iterable(rows))) <= {str}:
         return False
-    odd = [value for row in rows for value in row.values() if type(value) not in _SCALARS]
+    values = [value for row in rows for value in row.values()]
     try:
-        _encode(odd)
+        _encode([value for value in values if type(value) not in _SCALARS]).encode("utf-8")
+        for text in itertools.chain(itertools.chain.from_iterable(rows), values):
+            if type(text) is str and not text.isascii():
+                text.encode("utf-8")  # raises at half a character, which a file cannot hold
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _to_json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, default=_odd)
+
+
+def _write(path: Path, data: Any, to_text: Callable[[Any], str]) -> None:
+    """Writes all of the data, or leaves the file as it was."""
+    try:
+        content = to_text(data).encode("utf-8")
+    except UnicodeEncodeError as error:
+        before = error.object[max(0, error.start - 20) : error.start]
+        raise DistilmqUserError(
+            f"'{path}' cannot be written: a text in it has half a character (a lone surrogate), behind {before!r}."
+        ) from error
+    path.write_bytes(content)
 
 
 def _taken_out(data: Any, lists: dict[str, str]) -> Any:

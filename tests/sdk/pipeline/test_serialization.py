@@ -168,6 +168,18 @@ def test_a_pipeline_of_distilabel_loads() -> None:
     assert pipeline.dag.routes["load"].sample == 1
 
 
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_a_row_with_half_a_character_is_saved(tmp_path: Path, suffix: str) -> None:
+    with Pipeline("odd") as pipeline:
+        load = LoadDataFromDicts(name="load", data=[{"a": "cut \ud83d"}])
+
+    pipeline.save(tmp_path / f"odd.{suffix}")
+
+    loaded = Pipeline.from_file(tmp_path / f"odd.{suffix}").dag.steps["load"]
+    assert isinstance(loaded, LoadDataFromDicts)
+    assert loaded.data == load.data
+
+
 def distilabel_dump(module: str, name: str, **fields: Any) -> dict[str, Any]:
     """A pipeline of one step, as distilabel saves it."""
     step = {"name": "load", **fields, "type_info": {"module": module, "name": name}}

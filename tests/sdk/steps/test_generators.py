@@ -108,7 +108,8 @@ def test_any_value_has_a_fingerprint() -> None:
         Image.new("RGB", (2, 2), "blue"),
         {1: "a"},
         {1: datetime.date(2026, 1, 1)},
-        "half of an emoji: \ud83d",
+        "half a character \ud83d",
+        "half another \ud83e",
     ]
     assert len({fingerprint(value) for value in values}) == len(values)
     assert [fingerprint(value) for value in values] == [fingerprint(value) for value in values]

@@ -63,6 +63,10 @@ def test_many_rows_are_written_a_row_a_line() -> None:
         ([{"a": 1, 2: "b"}], False),
         (["a"], False),
         ([{"a": float("nan")}], True),
+        ([{"a": "whole \U0001f600"}], True),
+        ([{"a": "half \ud83d"}], False),
+        ([{"half \ud83d": 1}], False),
+        ([{"a": ["half \ud83d"]}], False),
     ],
 )
 def test_rows_that_json_has_words_for_are_plain(items: list[Any], plain: bool) -> None:
@@ -75,6 +79,16 @@ def test_the_suffix_of_a_path_says_how_it_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "a.yml").read_text() == "a: 1\n"
     assert read(tmp_path / "new" / "a.yml") == {"a": 1}
     assert suggested_path(tmp_path, "json") == tmp_path / "distilmq-file.json"
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    save({"a": 1}, path)
+
+    with pytest.raises(DistilmqUserError, match="has half a character"):
+        save({"a": "b\ud83d"}, path)
+    assert read(path) == {"a": 1}
 
 
 def test_what_is_no_mapping_is_refused(tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ def _packed(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """A value that msgpack has no word for, in words that it has."""
-    if value is None or isinstance(value, (bool, float, str, bytes)):
+    if isinstance(value, str):
+        return ["str", value.encode("utf-8", "surrogatepass")]  # which takes half a character as well
+    if value is None or isinstance(value, (bool, float, bytes)):
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**64 else ["int", str(value)]
