@@ -10,6 +10,7 @@ from distilmq.pipeline.dag import Dag, route_name
 
 _MOST_COLUMNS = 6
 _RESULT = "\0distiset"
+_GIVEN = "\0dataset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ def picture_of(dag: Dag) -> Picture:
     """The picture of a pipeline."""
     nodes = [Node(name, name, type(dag.steps[name]).__name__, _kind(dag, name)) for name in dag.graph.order()]
     arrows = [Arrow(source, target, _label(dag, source), source in dag.routes) for source, target in dag.graph.edges()]
+    if dag.root_route is not None:
+        route, successors = dag.root_route
+        nodes.insert(0, Node(_GIVEN, "dataset", "given to run", "generator"))
+        arrows += [Arrow(_GIVEN, name, (f"routed by {route_name(route)}",), routed=True) for name in successors]
     if nodes:
         nodes.append(Node(_RESULT, "Distiset", "", "result"))
         arrows += [Arrow(leaf, _RESULT, _label(dag, leaf)) for leaf in dag.graph.leaves]

@@ -28,6 +28,17 @@ def drawn() -> Pipeline:
     return pipeline
 
 
+def test_a_routing_function_at_the_root_stands_behind_the_dataset_that_run_is_given(tmp_path: Path) -> None:
+    with Pipeline("rooted") as pipeline:
+        sample_n_steps(1) >> [Double(name="one"), Double(name="two")]
+
+    source = Path(pipeline.draw(tmp_path / "rooted.png")).with_suffix(".mmd").read_text()
+
+    assert 'n0["dataset<br>given to run"]:::generator' in source
+    assert 'n0 -.->|"routed by sample_n_steps(1)"| n1' in source
+    assert 'n0 -.->|"routed by sample_n_steps(1)"| n2' in source
+
+
 def edges_of_dags(count: int) -> st.SearchStrategy[list[tuple[str, str]]]:
     pairs = [(f"s{a}", f"s{b}") for a, b in itertools.combinations(range(count), 2)]
     return st.lists(st.sampled_from(pairs), unique=True, max_size=14)
