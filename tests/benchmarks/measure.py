@@ -44,7 +44,9 @@ class BenchmarkFailedError(Exception):
         self.killed = killed
 
 
-def measure(command: list[str], *, cwd: Path | None = None, timeout: float = 900) -> Measured:
+def measure(
+    command: list[str], *, cwd: Path | None = None, timeout: float = 900, env: dict[str, str] | None = None
+) -> Measured:
     """Runs a command that prints `RESULT {json}`.
 
     Raises:
@@ -53,6 +55,7 @@ def measure(command: list[str], *, cwd: Path | None = None, timeout: float = 900
     process = subprocess.Popen(
         command,
         cwd=cwd,
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

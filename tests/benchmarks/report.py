@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import busy
 from tests.benchmarks.cases import CASES
 
 RESULTS = Path(__file__).parent / "results"
@@ -88,6 +89,18 @@ rows are checked and encoded type by type, so that they come out as they went in
 and written to a dataset, which the bare one leaves out.
 """
 
+MODELS = """
+## How busy models are kept
+
+A local server with 64 places, the same latencies for all (lognormal, median 1 s, sigma 0.8, at most 10 s), and tasks
+with everything at its defaults. The ratio is to a perfect client, which sends rows in order as soon as a place, and the
+limit, lets the next one go. It is taken from the server's own log, from the first request to the last answer; for whole
+processes it is taken from the start of the script. What is in flight is looked at between 10 % and 90 % of that time.
+
+| case | ratio | target | reached | in flight: median, 5th percentile | refused | rows lost |
+|---|---|---|---|---|---|---|
+"""
+
 
 def load_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """The recorded results by name."""
@@ -109,6 +122,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         parts.append(_growth(growth["values"]))
     if behaviour := results.get("behaviour"):
         parts.append(_behaviour(behaviour["values"]))
+    if models := results.get("models"):
+        parts.append(_models(models["values"]))
     parts.append(_machines(results))
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
@@ -218,6 +233,20 @@ def outcome_in_words(outcome: Any, right: list[list[int | None]]) -> str:
     return (
         "wrong rows: y = " + ", ".join(str(y) for _, y in outcome) + "; right: " + ", ".join(str(y) for _, y in right)
     )
+
+
+def _models(values: Values) -> str:
+    lines = [MODELS.strip("\n")]
+    for name, case in busy.CASES.items():
+        if not (runs := values.get(name)):
+            continue
+        ratio = statistics.median(run["ratio"] for run in runs)
+        seen = [statistics.median(run[key] for run in runs) for key in ("busy_median", "busy_p5", "refused", "lost")]
+        lines.append(
+            f"| {case.what} | **{ratio:.2f}** | {case.target} | {'yes' if ratio <= case.most else 'no'} "
+            f"| {seen[0]:.0f}, {seen[1]:.0f} | {seen[2]:.0f} | {seen[3]:.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def _machines(results: dict[str, dict[str, Any]]) -> str:

@@ -23,6 +23,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import busy
 from tests.benchmarks.cases import CASES, TWICE
 from tests.benchmarks.measure import BenchmarkFailedError, measure
 
@@ -163,6 +164,15 @@ def _outcome(python: str, library: str, case: str) -> Any:
     return outcome
 
 
+def models(bench: Bench) -> dict[str, Any]:
+    """How busy a model with 64 places and long-tailed latencies is kept, against a perfect client."""
+    found: dict[str, Any] = {}
+    for name, case in busy.CASES.items():
+        found[name] = [busy.run(case) for _ in range(bench.times)]
+        print(f"  {name}: {found[name]}", flush=True)
+    return found
+
+
 BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "throughput": throughput,
     "chain": chain,
@@ -171,6 +181,7 @@ BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "import": importing,
     "growth": growth,
     "behaviour": behaviour,
+    "models": models,
 }
 
 
