@@ -63,6 +63,8 @@ class ClientDesk:
                 self.run.fetches.ask(message)
             case messages.FetchFailures() if self.run is not None:
                 self.run.fetches.send_failures(message)
+            case messages.FetchUsage() if self.run is not None:
+                self.run.fetches.send_usage(message)
             case _:
                 self._log.debug("message_without_use", message=type(message).__name__)
 

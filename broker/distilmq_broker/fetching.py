@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import Failures, Fetch, FetchFailures, Rows
+from distilmq.protocol.messages import Failures, Fetch, FetchFailures, FetchUsage, Rows, UsageReport
 from distilmq.protocol.seq_no import SeqNo, sort_key
+from distilmq.protocol.usage import WorkerUsage
 from distilmq_broker.ports import Journal, Mind
 from distilmq_broker.post import Post
 
@@ -61,6 +62,12 @@ class Fetches:
         if letters:
             self._post.send(message.session, Failures(failures=tuple(letters)))
         self._post.send(message.session, Failures(failures=()))
+
+    def send_usage(self, message: FetchUsage) -> None:
+        """Sends what models took."""
+        facts = self._journal.usage()
+        usage = tuple(WorkerUsage(step=fact.step, worker=fact.worker, usage=fact.usage) for fact in facts)
+        self._post.send(message.session, UsageReport(usage=usage))
 
     def _serve(self, session: str, step: str, request: _Request, *, over: bool) -> None:
         limit = None if over else self._mind.settled(step)

@@ -9,7 +9,7 @@ from distilmq.protocol.messages import Progress
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core.commands import Command
 from distilmq_broker.core.events import Event
-from distilmq_broker.core.facts import Fact, Slice
+from distilmq_broker.core.facts import Fact, Slice, UsageRecorded
 
 
 class Clock(Protocol):
@@ -68,6 +68,10 @@ class Journal(Protocol):
 
     def failures(self, step: str = "") -> Iterator[dict[str, object]]:
         """The dead letters: step, seq_no, row, input, error, attempt, worker, time."""
+        ...
+
+    def usage(self) -> Iterator[UsageRecorded]:
+        """What models took in all starts of the run."""
         ...
 
     def recorded(self) -> int:

@@ -51,6 +51,9 @@ class Reception:
             self._hello(message, peer)
             return
         run = self._desk.run
+        if run is not None and (usage := translation.usage(message)) is not None:
+            # Whoever says it and whatever else the message is worth: it was paid for.
+            self._handle(run, usage)
         sender = self._sessions.find(message.session)
         if sender is None or sender.peer != peer:
             self._post.send_to_peer(peer, messages.Who())

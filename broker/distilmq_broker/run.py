@@ -172,9 +172,19 @@ class Run:
 
     def _finish(self, end: EndRun) -> None:
         self.finished = messages.Finished(
-            outcome=end.outcome, step=end.step, error=end.error, loading=end.loading  # pyright: ignore[reportArgumentType]  # the core says `str`
-        )  # fmt: skip
-        self._log.info("run_ended", outcome=end.outcome, step=end.step, error=end.error.message if end.error else None)
+            outcome=end.outcome,  # pyright: ignore[reportArgumentType]  # the core says `str`
+            step=end.step,
+            error=end.error,
+            loading=end.loading,
+            budget=end.budget,  # pyright: ignore[reportArgumentType]  # ditto
+        )
+        self._log.info(
+            "run_ended",
+            outcome=end.outcome,
+            step=end.step,
+            error=end.error.message if end.error else None,
+            budget=end.budget,
+        )
         self._note(end.outcome)
         # Step processes were told to leave by the core; none that ends is to be replaced.
         self.slots.keep(0)

@@ -36,6 +36,17 @@ def stalled(note: messages.Note) -> Event | None:
     return events.WorkerStalled(note.child or note.session, note.text, note.lease)
 
 
+def usage(message: messages.Message) -> Event | None:
+    """What a step process says that it has had from models, beside whatever else it says; None if it says nothing."""
+    match message:
+        case messages.Answered() | messages.Result() | messages.Failed() | messages.Returned() if message.usage:
+            return events.UsageCame(message.session, message.lease.step, message.usage)
+        case messages.Heartbeat() | messages.Bye() if message.usage:
+            return events.UsageCame(message.session, message.step, message.usage)
+        case _:
+            return None
+
+
 def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member, sessions: Sessions) -> Event | None:
     """The event in any other message of a worker; None for one that only the service deals with."""
     match message:

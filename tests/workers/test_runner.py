@@ -7,8 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from distilmq.errors import StepFatalError
+from distilmq.models.requests.meter import current_meter
 from distilmq.protocol import messages as m
 from distilmq.protocol.rows import decode_row, decode_rows, decode_value, encode_rows
+from distilmq.protocol.usage import Usage
 from distilmq.steps.base import Step
 from distilmq.typing import StepColumns, StepOutput
 from distilmq_workers.runner import Ended, Runner
@@ -248,3 +251,29 @@ def test_many_failures_fit_into_one_message(rows: int) -> None:
     assert len(answer.failures) == len(out) == rows
     assert len(frames[1]) < MAX_HEADER
     assert decode(frames, FROM_PEER)[0] == answer
+
+
+class Asking(Step):
+    """Counts a request per row, and fails where it is told to."""
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        meter = current_meter.get()
+        assert meter is not None
+        for row in inputs:
+            meter.count(Usage(model=row.get("model", "m"), requests=1, input_tokens=row["n"]))
+            if row.get("bad"):
+                raise StepFatalError("no key")
+        yield inputs
+
+
+def test_a_result_says_what_the_process_has_had_from_models_so_far() -> None:
+    step = Asking(name="asking")
+    first = run(step, [*numbers([1, 2]), *numbers([5], model="n")])
+    failed = run(step, numbers([7], bad=True))
+
+    assert first.answer.usage == (
+        Usage(model="m", requests=2, input_tokens=3),
+        Usage(model="n", requests=1, input_tokens=5),
+    )
+    assert isinstance(failed.answer, m.Failed)
+    assert failed.answer.usage == (Usage(model="m", requests=1, input_tokens=7),)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distilmq.protocol import messages as m
+from distilmq.protocol.usage import Usage
 from distilmq_workers import events
 from distilmq_workers.commands import Command, Leave, LoadStep, ReportStall, RunBatch, Say, StopAsking
 from distilmq_workers.session import ACK_PATIENCE, HELLO_AGAIN, OFFER_AGAIN, Phase, Session
@@ -438,3 +439,32 @@ def test_what_it_wants_is_said_again_with_each_beat_and_to_a_new_coordinator() -
 
     assert wanted(beat) == wanted(again) == [3]
     assert m.Ready(session="me", step="s", at_once=64) in said(again)
+
+
+def test_what_models_took_is_said_with_each_answer_and_again_with_every_beat() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    had = (Usage(model="m", requests=1, input_tokens=5),)
+    more = (Usage(model="m", requests=2, input_tokens=9),)
+
+    [answered] = said(session.handle(events.AnswerCame(lease(1), 0, b"k", 0, b"yes", had), 0.0))
+    [beat] = said(session.handle(events.TimePassed(), 1.0))
+    session.handle(events.BatchEnded(m.Returned(session="me", lease=lease(1), usage=more)), 1.0)
+    *_, bye = said(session.handle(events.Received(m.Stop(now=True)), 1.0))
+
+    assert answered == m.Answered(session="me", lease=lease(1), row=0, key=b"k", usage=had)
+    assert beat == m.Heartbeat(session="me", held=(lease(1),), step="s", usage=had)
+    assert bye == m.Bye(session="me", step="s", usage=more)
+
+
+def test_what_a_cancelled_batch_took_is_said_all_the_same() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(events.Received(m.Cancel(lease=lease(1))), 0.0)
+    had = (Usage(model="m", requests=3),)
+
+    silent = session.handle(events.BatchEnded(m.Result(session="me", lease=lease(1), rows=0, usage=had)), 0.0)
+    [beat] = said(session.handle(events.TimePassed(), 1.0))
+
+    assert said(silent) == []
+    assert beat == m.Heartbeat(session="me", step="s", usage=had)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distilmq.protocol.messages import Borrow, ErrorInfo, Failed, Lease, Message, Note, Result, Returned
+from distilmq.protocol.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,18 @@ class BatchEnded:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCame:
-    """A model answered one request of a batch in hand."""
+    """A model answered one request of a batch in hand.
+
+    Attributes:
+        usage: what this process has had from models so far.
+    """
 
     lease: Lease
     row: int
     key: bytes
     occurrence: int
     answer: bytes
+    usage: tuple[Usage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

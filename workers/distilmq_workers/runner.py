@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 from distilmq.errors import DrainedError, JoinError, RowTypeError, StepFatalError
 from distilmq.models.requests.answers import current_answers, failed_requests
+from distilmq.models.requests.meter import Meter, current_meter
 from distilmq.protocol.messages import Assign, Batch, ErrorInfo, Failed, Lease, Result, Returned, RowFailure
 from distilmq.protocol.rows import (
     decode_each,
@@ -75,6 +76,8 @@ class Runner:
         draining: Callable[[], bool],
         max_message: Callable[[], int | None],
     ) -> None:
+        self.meter = Meter()
+        """What the step has had from models since it was loaded."""
         self._step = step
         self._assign = assign
         self._session = session
@@ -89,16 +92,23 @@ class Runner:
     def run(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
         """The answer to a batch; never raises."""
         began = time.perf_counter()
+        token = current_meter.set(self.meter)
         try:
-            ended = self._generate(batch) if self._assign.step_kind == "generator" else self._process(batch, payload)
+            ended = self._run(batch, payload)
+        finally:
+            current_meter.reset(token)
+        more: dict[str, Any] = {"usage": usage} if (usage := self.meter.totals()) else {}
+        if isinstance(ended.answer, Result):
+            more["seconds"] = time.perf_counter() - began
+        return Ended(ended.answer.model_copy(update=more), ended.payload) if more else ended
+
+    def _run(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
+        try:
+            return self._generate(batch) if self._assign.step_kind == "generator" else self._process(batch, payload)
         except DrainedError:
             return Ended(Returned(session=self._session, lease=batch.lease))
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raised has to become an answer
             return Ended(Failed(session=self._session, lease=batch.lease, error=describe(error)))
-        if isinstance(ended.answer, Result):
-            seconds = time.perf_counter() - began
-            return Ended(ended.answer.model_copy(update={"seconds": seconds}), ended.payload)
-        return ended
 
     # ---------------------------------------------------------------- generators
 

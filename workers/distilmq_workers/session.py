@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from distilmq.protocol.messages import (
     Ack,
@@ -36,6 +37,7 @@ from distilmq.protocol.messages import (
     Welcome,
     Who,
 )
+from distilmq.protocol.usage import Usage
 from distilmq_workers import events
 from distilmq_workers.commands import (
     Command,
@@ -126,6 +128,8 @@ class Session:
     stopping: bool = False
     """Leaves when nothing is running and everything is acknowledged."""
     left: bool = False
+    usage: tuple[Usage, ...] = ()
+    """What was had from models so far. Each beat says it again, in case a message about it was lost."""
     _drain_until: float | None = None
     _leave_by: float | None = None
     _beat_at: float = 0.0
@@ -271,6 +275,7 @@ class Session:
 
     def _ended(self, answer: Result | Failed | Returned, payload: Sequence[bytes], now: float) -> list[Command]:
         key = _key(answer.lease)
+        self.usage = answer.usage or self.usage
         running = self.running.pop(key, None)
         if running is None or running.cancelled:
             return []
@@ -284,9 +289,15 @@ class Session:
     def _answered(self, event: events.AnswerCame) -> list[Command]:
         running = self.running.get(_key(event.lease))
         lease = event.lease if running is None else running.lease
+        self.usage = event.usage or self.usage
         said = Answered(
-            session=self._id, lease=lease, row=event.row, key=event.key, occurrence=event.occurrence
-        )  # fmt: skip
+            session=self._id,
+            lease=lease,
+            row=event.row,
+            key=event.key,
+            occurrence=event.occurrence,
+            usage=event.usage,
+        )
         return [Say(said, [event.answer])]
 
     def _drain(self, until: float) -> list[Command]:
@@ -313,7 +324,7 @@ class Session:
                 commands += self._say_hello(now)
         elif now >= self._beat_at:
             self._beat_at = now + self.welcome.heartbeat
-            commands.append(self._say(Heartbeat(session=self._id, held=self.held)))
+            commands.append(self._say(Heartbeat(session=self._id, held=self.held, **self._spent())))
             if self.wanted:
                 # The one before may be lost, and its loss would show in nothing but speed.
                 commands.append(self._say(Want(session=self._id, batches=self.wanted)))
@@ -329,6 +340,9 @@ class Session:
     @property
     def _id(self) -> str:
         return self.hello.session
+
+    def _spent(self) -> dict[str, Any]:
+        return {} if self.assign is None or not self.usage else {"step": self.assign.step, "usage": self.usage}
 
     def _say(self, message: Message) -> Say:
         return Say(message)
@@ -435,7 +449,7 @@ class Session:
     def _leave(self, *, unload: bool) -> list[Command]:
         given = self._give_back_queue()
         self.left = True
-        return [*given, self._say(Bye(session=self._id)), Leave(unload=unload)]
+        return [*given, self._say(Bye(session=self._id, **self._spent())), Leave(unload=unload)]
 
 
 def _key(lease: Lease) -> Key:

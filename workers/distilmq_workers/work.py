@@ -134,7 +134,8 @@ class Work:
         self._outbox.put(events.BatchEnded(ended.answer, ended.payload))
 
     def _keep_answer(self, lease: Lease, row: int, key: bytes, occurrence: int, answer: bytes) -> None:
-        self._outbox.put(events.AnswerCame(lease, row, key, occurrence, answer))
+        usage = self._runner.meter.totals() if self._runner is not None else ()
+        self._outbox.put(events.AnswerCame(lease, row, key, occurrence, answer, usage))
 
     def _demand_changed(self, limit: int, unsent: int) -> None:
         self._outbox.put(events.DemandChanged(limit, unsent))

@@ -10,7 +10,8 @@ from pathlib import Path
 from distilmq.errors import JournalError
 from distilmq_broker.adapters.file_systems import on_network
 
-FORMAT = 1
+FORMAT = 2
+"""Of the ledger. Older ones are brought up to date when their run goes on, and read as they are by other runs."""
 
 OPEN, DONE, HALVED, BURIED = 0, 1, 2, 3
 """States of a batch: deaths were counted; recorded; replaced by its halves; given up, with a None row."""
@@ -47,6 +48,19 @@ CREATE TABLE cursor (
     step TEXT PRIMARY KEY, batches INTEGER, rows INTEGER
 ) WITHOUT ROWID;
 """
+"""Of format 1; what came later is in the steps from each format to the next."""
+
+_MIGRATIONS = {
+    0: _TABLES,
+    1: """
+CREATE TABLE usage (
+    step TEXT, model TEXT, worker TEXT,
+    requests INTEGER, input_tokens INTEGER, output_tokens INTEGER, cost REAL, unpriced INTEGER, seconds REAL,
+    PRIMARY KEY (step, model, worker)
+) WITHOUT ROWID;
+""",
+}
+"""Format to what makes the next one of it."""
 
 
 def open_ledger(path: Path, *, power: bool, network: bool | None = None) -> tuple[sqlite3.Connection, bool]:
@@ -85,9 +99,9 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         except sqlite3.Error:
             connection.close()
             raise
-    if found != FORMAT:
+    if not 1 <= found <= FORMAT:
         connection.close()
-        raise JournalError(f"{path} has format {found}, this version reads {FORMAT}")
+        raise JournalError(f"{path} has format {found}, this version reads 1 to {FORMAT}")
     return connection
 
 
@@ -120,8 +134,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > FORMAT:
         raise JournalError(f"{path} was written by a newer version of distilmq (format {found}, this one is {FORMAT})")
-    if found == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+    for number in range(found, FORMAT):
+        connection.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
 
 
 def _quoted(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from distilmq.protocol.messages import ErrorInfo, RowFailure
 from distilmq.protocol.packing import pack, unpack
 from distilmq.protocol.seq_no import from_sort_key, sort_key
+from distilmq.protocol.usage import Usage
 from distilmq_broker.adapters.ledger import DONE, HALVED, OPEN
 from distilmq_broker.adapters.segments import Place
 from distilmq_broker.core.facts import (
@@ -21,6 +22,7 @@ from distilmq_broker.core.facts import (
     Segment,
     Slice,
     Span,
+    UsageRecorded,
 )
 
 Statement = tuple[str, tuple[Any, ...]]
@@ -49,6 +51,13 @@ _LETTER = (
 _ANSWER = (
     "INSERT OR IGNORE INTO answer (step, source, source_row, key, occurrence, segment, offset, length, crc)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+USAGE_COLUMNS = "step, worker, model, requests, input_tokens, output_tokens, cost, unpriced, seconds"
+_USAGE = (
+    f"INSERT INTO usage ({USAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (step, model, worker) DO UPDATE SET requests = excluded.requests,"
+    " input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, cost = excluded.cost,"
+    " unpriced = excluded.unpriced, seconds = excluded.seconds WHERE excluded.requests > usage.requests"
 )
 FACT_COLUMNS = (
     "step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, routes, worker, error"
@@ -105,6 +114,28 @@ def answer(fact: AnswerRecorded, place: Place) -> Statement:
     """A model's answer."""
     key = (fact.step, sort_key(fact.source), fact.source_row, fact.key, fact.occurrence)
     return _ANSWER, (*key, place.segment, place.offset, place.length, place.crc)
+
+
+def usage(fact: UsageRecorded) -> Statement:
+    """What a process has had from a model; an earlier total of it goes."""
+    had = fact.usage
+    amounts = (had.requests, had.input_tokens, had.output_tokens, had.cost, had.unpriced, had.seconds)
+    return _USAGE, (fact.step, fact.worker, had.model, *amounts)
+
+
+def to_usage_fact(row: tuple[Any, ...]) -> UsageRecorded:
+    """The fact of a row of `USAGE_COLUMNS`."""
+    step, worker, model, requests, input_tokens, output_tokens, cost, unpriced, seconds = row
+    had = Usage(
+        model=model,
+        requests=requests,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost=cost,
+        unpriced=unpriced,
+        seconds=seconds,
+    )
+    return UsageRecorded(step, worker, had)
 
 
 def to_fact(row: tuple[Any, ...], failures: tuple[RowFailure, ...]) -> Fact:

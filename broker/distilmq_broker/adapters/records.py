@@ -23,7 +23,7 @@ from distilmq.protocol.seq_no import SeqNo, from_sort_key, show, sort_key
 from distilmq_broker.adapters import ledger_rows
 from distilmq_broker.adapters.ledger import BURIED, DONE, HALVED, ledger_errors
 from distilmq_broker.adapters.segments import Place, Segments
-from distilmq_broker.core.facts import Fact, RouteRecorded, Slice
+from distilmq_broker.core.facts import Fact, RouteRecorded, Slice, UsageRecorded
 from distilmq_broker.payloads import join_payloads
 
 _KEPT_PLACES = 4096
@@ -70,6 +70,7 @@ class Records:
                 for key, parts in groupby(found, key=itemgetter(1)):
                     yield from self._facts_of_batch(step, key, parts)
             yield from self._answer_facts()
+        yield from self.usage()
 
     def payload(self, step: str, seq_no: SeqNo) -> bytes:
         """The output of a recorded batch: a msgpack array of rows."""
@@ -113,6 +114,12 @@ class Records:
                 stored = _put_together({row[1]: row[2:] for row in parts})
                 if stored is not None:
                     yield from_sort_key(key), stored.rows
+
+    def usage(self) -> Iterator[UsageRecorded]:
+        """What models took, a total for each step, model and worker process."""
+        with ledger_errors(self._path):
+            found = self.connection.execute(f"SELECT {ledger_rows.USAGE_COLUMNS} FROM usage")
+            yield from map(ledger_rows.to_usage_fact, found)
 
     def failures(self, step: str = "") -> Iterator[dict[str, object]]:
         """The dead letters."""

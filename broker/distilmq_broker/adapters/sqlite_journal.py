@@ -31,6 +31,7 @@ from distilmq_broker.core.facts import (
     RouteRecorded,
     RowsBuried,
     Slice,
+    UsageRecorded,
 )
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.ports import Clock
@@ -114,6 +115,8 @@ class SqliteJournal:
             case AnswerRecorded():
                 self._statements.append(ledger_rows.answer(fact, self.segments.add(payloads[0])))
                 self._answered[fact.step] = self._answered.get(fact.step, 0) + 1
+            case UsageRecorded():
+                self._statements.append(ledger_rows.usage(fact))
 
     def commit(self) -> None:
         """See `ports.Journal`."""
@@ -150,7 +153,7 @@ class SqliteJournal:
                 )
 
     def forget_steps(self, names: Sequence[str]) -> None:
-        """Drops everything recorded of some steps: they start anew. Their bytes stay where they are."""
+        """Drops what is recorded of some steps, but not what it cost: they start anew. Their bytes stay."""
         with self.writing() as connection:
             for table in ("batch", "dead_letter", "answer", "cursor"):
                 connection.executemany(f"DELETE FROM {table} WHERE step = ?", [(name,) for name in names])
@@ -217,6 +220,10 @@ class SqliteJournal:
     def failures(self, step: str = "") -> Iterator[dict[str, object]]:
         """See `ports.Journal`."""
         return self._read().failures(step)
+
+    def usage(self) -> Iterator[UsageRecorded]:
+        """See `ports.Journal`."""
+        return self._read().usage()
 
     def set_power(self, power: bool) -> None:
         """Whether what is committed must survive a power loss, as the plan says."""

@@ -83,6 +83,8 @@ class EndRun:
     step: str = ""
     error: ErrorInfo | None = None
     loading: bool = False
+    budget: str = ""
+    """The bound that it was stopped for: `max_cost` or `max_tokens`."""
 
 
 Command = Record | Send | SendAssign | SendBatch | Route | KeepSlots | KillWorker | EndRun

@@ -6,7 +6,7 @@ compared and never stored beyond the process; nothing is drawn by chance and no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from distilmq.protocol import messages
@@ -18,7 +18,7 @@ from distilmq_broker.core.attendance import Attendance
 from distilmq_broker.core.commands import Command, KeepSlots
 from distilmq_broker.core.dispatch import Dispatch
 from distilmq_broker.core.ending import Ending
-from distilmq_broker.core.facts import Fact
+from distilmq_broker.core.facts import Fact, UsageRecorded
 from distilmq_broker.core.losses import Losses
 from distilmq_broker.core.replay import replay
 from distilmq_broker.core.results import Results
@@ -64,6 +64,7 @@ class Coordinator:
             events.BatchFailed: self._batch_failed,
             events.BatchReturned: self._batch_returned,
             events.AnswerCame: lambda event, now: self._results.answer(event),
+            events.UsageCame: self._usage_came,
             events.Routed: self._routed,
             events.RouteFailed: self._route_failed,
             events.Committed: self._committed,
@@ -82,7 +83,7 @@ class Coordinator:
 
     def restore(self, facts: Iterable[Fact]) -> None:
         """Takes over what earlier coordinators of the run recorded; called before `start`."""
-        replay(self.run.flow, facts)
+        replay(self.run.flow, self._without_usage(facts))
 
     def start(self, now: float) -> list[Command]:
         """Begins, or goes on where the facts end."""
@@ -90,6 +91,9 @@ class Coordinator:
         for state in self.run.flow.steps:
             for seq_no in list(state.unrouted.chunks):
                 self._results.ask_route(state, seq_no)
+        if self.run.spending.reached():
+            self._finish_recorded()
+            self._ending.heed_budget(now)
         self._settle(now)
         return self.run.outbox.take()
 
@@ -196,6 +200,8 @@ class Coordinator:
         match event:
             case events.Committed():
                 self.run.outbox.commit(event.ticket)
+            case events.UsageCame():
+                self._results.usage(event)
             case events.WorkerJoined():
                 self.run.send(event.session, Stop(now=True))
             case events.BatchDone() if self.outcome == "done":
@@ -220,6 +226,23 @@ class Coordinator:
             self.run.send(event.session, Ack(lease=event.lease))
         elif state.source is None or work.holder == event.session:
             self._ending.fail(event.lease.step, event.error)
+
+    def _usage_came(self, event: events.UsageCame, now: float) -> None:
+        if self._results.usage(event):
+            self._ending.heed_budget(now)
+
+    def _without_usage(self, facts: Iterable[Fact]) -> Iterator[Fact]:
+        """The facts about batches; those about models are taken over on the way."""
+        for fact in facts:
+            if isinstance(fact, UsageRecorded):
+                self.run.spending.note(fact.step, fact.worker, fact.usage)
+            else:
+                yield fact
+
+    def _finish_recorded(self) -> None:
+        """Finds the steps of which everything is recorded: before anything is handed out, not when it is."""
+        for state in self.run.flow.steps:
+            self.run.flow.finish(state)
 
     def _batch_returned(self, event: events.BatchReturned, now: float) -> None:
         session = self.run.workers.sessions.get(event.session)

@@ -7,6 +7,8 @@ from distilmq_broker.core import policy
 from distilmq_broker.core.commands import Command, EndRun, KeepSlots, Send, SendBatch
 from distilmq_broker.core.leases import Work
 from distilmq_broker.core.run import Mode, Run
+from distilmq_broker.core.spending import Bound
+from distilmq_broker.core.steps import StepState
 
 
 class Ending:
@@ -19,6 +21,8 @@ class Ending:
         """Where it failed."""
         self.deadline: float | None = None
         """Of a draining run: when it gives up on what is out."""
+        self.budget: Bound | None = None
+        """The bound that it drains for."""
 
     def fail(self, step: str, error: ErrorInfo, *, loading: bool = False) -> None:
         """The run ends with an error; what is recorded stays."""
@@ -47,14 +51,24 @@ class Ending:
                 # A process that is loading or idle has nothing to finish.
                 run.outbox.urge(Send(session.id, Stop(now=True)))
 
+    def heed_budget(self, now: float) -> None:
+        """Drains the run when a bound is reached and a step that asks models has something left to do."""
+        run = self._run
+        bound = run.spending.reached() if run.mode is Mode.RUNNING else None
+        if bound is None or all(state.finished for state in run.flow.steps if self._asks_models(state)):
+            return
+        self.budget = bound
+        self.drain(run.plan.settings.stop_timeout, now)
+
     def drained(self, now: float) -> None:
         """Ends a draining run once nothing is out, or its time is over."""
         if self._run.mode is not Mode.DRAINING:
             return
+        stopped = EndRun("stopped", budget=self.budget or "")
         if not self.in_flight():
-            self._end(EndRun("stopped"), now=False)
+            self._end(stopped, now=False)
         elif self.deadline is not None and now >= self.deadline:
-            self._end(EndRun("stopped"), now=True)
+            self._end(stopped, now=True)
 
     def kill(self) -> None:
         """Ends at once: nothing waits for a commit any more."""
@@ -65,6 +79,9 @@ class Ending:
     def in_flight(self) -> int:
         """Batches with workers."""
         return sum(state.leases.leased for state in self._run.flow.steps)
+
+    def _asks_models(self, state: StepState) -> bool:
+        return state.place.spec.models or bool(self._run.spending.of_step(state.name).requests)
 
     def _end(self, end: EndRun, *, now: bool, urgent: bool = False) -> None:
         run = self._run

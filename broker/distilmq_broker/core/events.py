@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from distilmq.protocol.messages import ErrorInfo, Lease, Loan, RowFailure
 from distilmq.protocol.seq_no import SeqNo
+from distilmq.protocol.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,15 @@ class AnswerCame:
     key: bytes
     occurrence: int
     payload: object
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCame:
+    """A step process told what it has had from models since it began, a total for each."""
+
+    session: str
+    step: str
+    usage: tuple[Usage, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +239,7 @@ Event = (
     | BatchFailed
     | BatchReturned
     | AnswerCame
+    | UsageCame
     | WorkerBeat
     | WorkerStalled
     | SupervisorBeat

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from distilmq.protocol.messages import ErrorInfo, RowFailure
 from distilmq.protocol.seq_no import SeqNo
+from distilmq.protocol.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +120,13 @@ class AnswerRecorded:
     occurrence: int
 
 
-Fact = BatchRecorded | BatchHalved | RowsBuried | DeathCounted | RouteRecorded | AnswerRecorded
+@dataclass(frozen=True, slots=True)
+class UsageRecorded:
+    """What one worker process has had from one model since it began: the latest one of a process counts."""
+
+    step: str
+    worker: str
+    usage: Usage
+
+
+Fact = BatchRecorded | BatchHalved | RowsBuried | DeathCounted | RouteRecorded | AnswerRecorded | UsageRecorded

@@ -17,6 +17,7 @@ from distilmq_broker.core.facts import (
     RowsBuried,
     Slice,
     Span,
+    UsageRecorded,
 )
 from distilmq_broker.core.flow import Flow
 from distilmq_broker.core.leases import Key, Work
@@ -69,7 +70,7 @@ def _note(story: _Story, fact: Fact) -> None:
             story.deaths[key] = max(fact.deaths, story.deaths.get(key, 0))
         case RouteRecorded():
             story.routes[fact.seq_no] = fact.successors
-        case AnswerRecorded():
+        case AnswerRecorded() | UsageRecorded():
             pass
 
 

@@ -22,7 +22,7 @@ def progress(run: Run, ending: Ending, attendance: Attendance, name: str, now: f
         stages=run.stages.count,
         stop_in=None if ending.deadline is None or ending.outcome else max(0.0, ending.deadline - now),
         waiting_for=ending.in_flight(),
-        reason=run.fault or run.held_up or "",
+        reason=run.fault or run.held_up or (f"{ending.budget} is reached" if ending.budget else ""),
         steps=tuple(_step(run, state, ending, now) for state in run.flow.steps),
     )
 
@@ -40,7 +40,7 @@ def _state(
 
 
 def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.StepProgress:
-    counts, spec = state.counts, state.place.spec
+    counts, spec, usage = state.counts, state.place.spec, run.spending.of_step(state.name)
     pending = len(state.leases.pending)
     waiting = -(-state.buffer.rows // max(1, spec.size)) if state.buffer.rows else 0
     return messages.StepProgress(
@@ -57,6 +57,11 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
         replicas=state.place.replicas,
         ready=sum(session.ready for session in state.sessions),
         note=f"{counts.nowhere} batch(es) routed to no step" if counts.nowhere else "",
+        models=spec.models or bool(usage.requests),
+        requests=usage.requests,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost=usage.known_cost,
     )
 
 

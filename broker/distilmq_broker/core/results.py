@@ -7,8 +7,8 @@ from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core import policy
 from distilmq_broker.core.chunks import Chunk
 from distilmq_broker.core.commands import Route
-from distilmq_broker.core.events import AnswerCame, BatchDone, Routed
-from distilmq_broker.core.facts import AnswerRecorded, BatchRecorded, RouteRecorded, RowsBuried
+from distilmq_broker.core.events import AnswerCame, BatchDone, Routed, UsageCame
+from distilmq_broker.core.facts import AnswerRecorded, BatchRecorded, RouteRecorded, RowsBuried, UsageRecorded
 from distilmq_broker.core.leases import Work
 from distilmq_broker.core.run import Run
 from distilmq_broker.core.sources import Source, ordinal
@@ -63,6 +63,19 @@ class Results:
                 self._run.outbox.record(fact, event.payload)
                 return
             row -= part.stop - part.start
+
+    def usage(self, event: UsageCame) -> bool:
+        """What a process has had from models so far: it is paid for, whatever becomes of its batches.
+
+        Returns:
+            Whether that is news.
+        """
+        if self._run.flow.step(event.step) is None:
+            return False
+        news = [usage for usage in event.usage if self._run.spending.note(event.step, event.session, usage)]
+        for usage in news:
+            self._run.outbox.record(UsageRecorded(event.step, event.session, usage))
+        return bool(news)
 
     def routed(self, event: Routed) -> None:
         """The choice of a routing function; its successors were checked by the caller."""

@@ -10,6 +10,7 @@ from distilmq_broker.core.commands import Send
 from distilmq_broker.core.flow import Flow
 from distilmq_broker.core.leases import Work
 from distilmq_broker.core.outbox import Outbox
+from distilmq_broker.core.spending import Spending
 from distilmq_broker.core.stages import Stages
 from distilmq_broker.core.steps import StepState
 from distilmq_broker.core.workers import Session, Workers
@@ -33,6 +34,7 @@ class Run:
         self.stages = Stages(self.flow)
         self.workers = Workers()
         self.outbox = Outbox()
+        self.spending = Spending(plan.settings)
         self.mode = Mode.RUNNING
         self.held_up: str | None = None
         """Why a user paused it; None if nobody did."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from distilmq.protocol.seq_no import SeqNo
+from distilmq.protocol.usage import Usage, WorkerUsage
 
 
 class Message(BaseModel):
@@ -124,6 +125,8 @@ class Result(Message):
     """Of a generator: nothing comes after this batch."""
     failures: tuple[RowFailure, ...] = ()
     seconds: float = 0.0
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
 
 
 class Failed(Message):
@@ -133,6 +136,8 @@ class Failed(Message):
     session: str
     lease: Lease
     error: ErrorInfo
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
 
 
 class Returned(Message):
@@ -141,6 +146,8 @@ class Returned(Message):
     kind: Literal["returned"] = "returned"
     session: str
     lease: Lease
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
 
 
 class Answered(Message):
@@ -155,6 +162,8 @@ class Answered(Message):
     """Hash of model, messages, schema and parameters of substance."""
     occurrence: int = 0
     """Which of several equal requests of the row this was, from 0."""
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
 
 
 class Loan(Value):
@@ -192,6 +201,10 @@ class Heartbeat(Message):
     held: tuple[Lease, ...] = ()
     children: tuple[str, ...] = ()
     """Of a supervisor: the sessions of its living step processes."""
+    step: str = ""
+    """Of a step process: what it was assigned."""
+    usage: tuple[Usage, ...] = ()
+    """Of a step process: what it has had from models so far, a total for each."""
 
 
 class Exited(Message):
@@ -226,6 +239,10 @@ class Bye(Message):
     kind: Literal["bye"] = "bye"
     session: str
     reason: str = ""
+    step: str = ""
+    """Of a step process: what it was assigned."""
+    usage: tuple[Usage, ...] = ()
+    """What it has had from models so far, a total for each."""
 
 
 # ---------------------------------------------------------------- coordinator to worker
@@ -414,6 +431,13 @@ class StepProgress(Value):
     replicas: int = 0
     ready: int = 0
     note: str = ""
+    models: bool = False
+    """Calls models; then the next ones say what they took in all, over all starts of the run."""
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    """US dollars; None when the price of a request is not known."""
 
 
 class Progress(Message):
@@ -469,6 +493,20 @@ class Failures(Message):
     failures: tuple[dict[str, Any], ...]
 
 
+class FetchUsage(Message):
+    """What models took, in all starts of the run."""
+
+    kind: Literal["fetch_usage"] = "fetch_usage"
+    session: str
+
+
+class UsageReport(Message):
+    """The totals asked for, one for each step, model and worker process."""
+
+    kind: Literal["usage_report"] = "usage_report"
+    usage: tuple[WorkerUsage, ...]
+
+
 class Finished(Message):
     """The run is over; its rows can still be fetched until `Control(close)`."""
 
@@ -478,6 +516,8 @@ class Finished(Message):
     error: ErrorInfo | None = None
     loading: bool = False
     """The error came from a step's `load()`."""
+    budget: Literal["", "max_cost", "max_tokens"] = ""
+    """The bound that the run has reached and was stopped for."""
 
 
 FromWorker = Annotated[
@@ -501,10 +541,10 @@ ToWorker = Annotated[
     Field(discriminator="kind"),
 ]
 FromClient = Annotated[
-    Hello | Submit | Secrets | Watch | Control | Fetch | FetchFailures | Bye, Field(discriminator="kind")
+    Hello | Submit | Secrets | Watch | Control | Fetch | FetchFailures | FetchUsage | Bye, Field(discriminator="kind")
 ]
 ToClient = Annotated[
-    Welcome | Refused | Who | Accepted | Progress | Rows | Failures | Note | Finished,
+    Welcome | Refused | Who | Accepted | Progress | Rows | Failures | UsageReport | Note | Finished,
     Field(discriminator="kind"),
 ]
 FromPeer = Annotated[
@@ -526,6 +566,7 @@ FromPeer = Annotated[
     | Watch
     | Control
     | Fetch
-    | FetchFailures,
+    | FetchFailures
+    | FetchUsage,
     Field(discriminator="kind"),
 ]

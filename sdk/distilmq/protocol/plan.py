@@ -91,6 +91,10 @@ class RunSettings(PlanPart):
     read_only: bool = False
     """Start nothing and record nothing: only answer what clients ask about what is recorded."""
     log_level: str = "INFO"
+    max_cost: float | None = None
+    """US dollars: when the run has cost as much, it asks models nothing more and stops."""
+    max_tokens: int | None = None
+    """The same for tokens, input and output together."""
 
 
 class Plan(PlanPart):

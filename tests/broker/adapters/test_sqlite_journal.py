@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from distilmq.errors import JournalError
 from distilmq.protocol.messages import ErrorInfo, RowFailure
 from distilmq.protocol.rows import decode_rows, encode_rows
 from distilmq.protocol.seq_no import sort_key
+from distilmq.protocol.usage import Usage
 from distilmq_broker.adapters.ledger import FORMAT, open_for_reading, open_ledger
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
@@ -27,6 +29,7 @@ from distilmq_broker.core.facts import (
     RowsBuried,
     Segment,
     Slice,
+    UsageRecorded,
 )
 from tests.broker.recorded import journal_in, payload_of, places_of, record_chain, recorded, rows_of
 
@@ -197,6 +200,56 @@ def test_answers_wait_for_their_batch_and_go_with_it(tmp_path: Path) -> None:
     assert found == [(1, b"k", 0, b"one"), (3, b"k", 0, b"two"), (3, b"k", 1, b"")]
     assert afterwards == []
     assert others == [(2, b"k", 0, b"of another batch")]
+
+
+def test_the_latest_total_of_a_process_is_kept(tmp_path: Path) -> None:
+    with journal_in(tmp_path) as journal:
+        for fact in (had("w1", 3), had("w2", 2), had("w1", 5), had("w1", 4), had("w1", 5)):
+            journal.append(fact)
+        uncommitted = list(journal.usage())
+        journal.commit()
+
+    with journal_in(tmp_path) as journal:
+        usage, facts = list(journal.usage()), list(journal.facts())
+
+    assert uncommitted == usage == facts == [had("w1", 5), had("w2", 2)]
+
+
+def test_what_a_step_cost_outlives_its_starting_anew(tmp_path: Path) -> None:
+    with journal_in(tmp_path) as journal:
+        journal.append(had("w1", 3))
+        journal.forget_steps(["ask"])
+
+        assert list(journal.usage()) == [had("w1", 3)]
+
+
+def test_a_ledger_of_an_older_format_goes_on_and_is_read_by_others(tmp_path: Path) -> None:
+    with journal_in(tmp_path) as journal:
+        record_chain(journal, 2)
+    older(tmp_path)
+    open_for_reading(tmp_path / "ledger.db").close()
+
+    with journal_in(tmp_path) as journal:
+        assert (places_of(journal, "keep"), list(journal.usage())) == ([0, 1], [])
+        journal.append(had("w1", 1))
+        journal.commit()
+        (found,) = journal.connection.execute("PRAGMA user_version").fetchone()
+
+    assert found == FORMAT
+
+
+def had(worker: str, requests: int) -> UsageRecorded:
+    usage = Usage(
+        model="m", requests=requests, input_tokens=10, output_tokens=2, cost=0.1 * requests, unpriced=1, seconds=0.5
+    )
+    return UsageRecorded("ask", worker, usage)
+
+
+def older(folder: Path) -> None:
+    """Makes the ledger one of format 1, as the first release wrote it."""
+    connection = sqlite3.connect(folder / "ledger.db")
+    connection.executescript("DROP TABLE usage; PRAGMA user_version = 1;")
+    connection.close()
 
 
 def test_every_opening_counts_an_epoch(tmp_path: Path) -> None:

@@ -36,13 +36,16 @@ from distilmq.models.requests.answers import (
     request_key,
     row_of,
 )
-from distilmq.models.requests.concurrency import AdaptiveLimit
+from distilmq.models.requests.concurrency import START, AdaptiveLimit
 from distilmq.models.requests.demand import demand
 from distilmq.models.requests.event_loop import EventLoopThread
 from distilmq.models.requests.lending import Borrower, Loan, desk
 from distilmq.models.requests.limiter import Limiter
+from distilmq.models.requests.meter import Meter, current_meter, tokens_in
+from distilmq.models.requests.prices import Listed, Prices, listed_cost, own_cost
 from distilmq.models.requests.rates import NOTHING, Cost, Limits, Pace
 from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
+from distilmq.protocol.usage import Usage
 from distilmq.typing import FormattedInput, GenerateOutput, HiddenState, RuntimeParameterInfo
 from distilmq.utils.docstring import described_parameters
 
@@ -63,6 +66,8 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
 
     Attributes:
         generation_kwargs: arguments of `generate` (or `agenerate`) beside the inputs.
+        prices: US dollars per million tokens, as `{"input": 2.5, "output": 10}`; by the provider's list when they are
+            not given. They count what a run costs and change nothing else.
         use_offline_batch_generation: ask through the provider's batch jobs. Not in distilmq yet.
         offline_batch_generation_block_until_done: seconds between two looks at a batch job.
         jobs_ids: the batch jobs that were started.
@@ -80,6 +85,11 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         default_factory=dict[str, Any],
         description="The kwargs to be propagated to either `generate` or `agenerate` methods within each `LLM`.",
     )
+    prices: RuntimeParameter[Prices] | None = Field(
+        default=None,
+        description='US dollars per million tokens, as `{"input": 2.5, "output": 10}`; else those that the provider'
+        " lists.",
+    )
     use_offline_batch_generation: RuntimeParameter[bool] = Field(
         default=False, description="Whether to use the `offline_batch_generate` method to generate the responses."
     )
@@ -89,8 +99,12 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
     jobs_ids: tuple[str, ...] | None = Field(default=None)
 
     operational_fields: ClassVar[frozenset[str]] = frozenset(
-        {"jobs_ids", "offline_batch_generation_block_until_done", "use_offline_batch_generation"}
+        {"jobs_ids", "offline_batch_generation_block_until_done", "prices", "use_offline_batch_generation"}
     )
+    price_provider: ClassVar[str | None] = None
+    """The provider, as `genai-prices` calls it, of a model that names no address of its API."""
+    runs_here: ClassVar[bool] = False
+    """The model runs in the process that asks it: its tokens cost nothing."""
     process_bound: ClassVar[frozenset[str]] = frozenset()
     """Private attributes that belong to this process (clients, engines): pickling leaves them out."""
     concurrent_batches: ClassVar[bool] = False
@@ -104,6 +118,7 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         """Gets ready in the process that asks; an override calls `super().load()`."""
         self._logger = logging.getLogger(f"distilmq.llm.{self.model_name}")
         self.check_generation_kwargs()
+        self.cost_of(0, 0)  # reads the list of prices, so that no answer has to wait for it
 
     def unload(self) -> None:
         """Gives back what `load` took."""
@@ -142,7 +157,7 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         kwargs = self.own_kwargs(kwargs)
         book = current_answers.get()
         if book is None:
-            return self.generate(inputs, num_generations=num_generations, **kwargs)
+            return self._generated(inputs, num_generations, kwargs)
         keys = self.keys_of(inputs, num_generations, kwargs)
         found = [book.find(row_of(place), key) for place, key in enumerate(keys)]
         outputs = [decode_answer(answer) if answer is not None else None for answer in found]
@@ -150,7 +165,7 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         if missing and book.draining():
             raise DrainedError(f"'{self.model_name}' is not asked, since the worker drains")
         if missing:
-            given = self.generate([inputs[place] for place in missing], num_generations=num_generations, **kwargs)
+            given = self._generated([inputs[place] for place in missing], num_generations, kwargs)
             for place, output in zip(missing, given, strict=True):
                 outputs[place] = cast("dict[str, Any]", output)
                 if (answer := encode_answer(cast("Mapping[str, Any]", output))) is not None:
@@ -162,6 +177,58 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         raise DistilmqNotImplementedError(
             f"Method `get_last_hidden_states` is not implemented for `{type(self).__name__}`."
         )
+
+    # ------------------------------------------------------------ what it costs
+
+    def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """US dollars of one request with these tokens; None when the model has no price that is known."""
+        if self.prices is not None:
+            return own_cost(self.prices, input_tokens, output_tokens)
+        if self.runs_here:
+            return 0.0
+        return listed_cost(self._listed(), input_tokens, output_tokens)
+
+    def usage_of(self, output: Mapping[str, Any], seconds: float) -> Usage:
+        """What one answered request took; without tokens its price is not known.
+
+        Args:
+            output: as `generate` gives it for one input.
+            seconds: that the answer took.
+        """
+        inputs, outputs = tokens_in(output)
+        cost = self.cost_of(inputs, outputs)
+        if not inputs and self.cost_of(1, 1):
+            cost = None  # no prompt is empty: the server does not tell
+        return Usage(
+            model=self.model_name,
+            requests=1,
+            input_tokens=inputs,
+            output_tokens=outputs,
+            cost=cost or 0.0,
+            unpriced=int(cost is None),
+            seconds=seconds,
+        )
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many requests are out at once: what estimates of time reckon with."""
+        return 1
+
+    def _listed(self) -> Listed:
+        url = getattr(self, "base_url", None) or getattr(self, "endpoint", None)
+        return Listed(self.model_name, str(url) if url else None, self.price_provider)
+
+    def _generated(
+        self, inputs: list[Any], num_generations: int, kwargs: Mapping[str, Any]
+    ) -> Sequence[GenerateOutput]:
+        """Answers of `generate`, counted."""
+        began = time.perf_counter()
+        given = self.generate(inputs, num_generations=num_generations, **kwargs)
+        if (meter := current_meter.get()) is not None:
+            seconds = (time.perf_counter() - began) / max(1, len(given))
+            for output in given:
+                meter.count(self.usage_of(cast("Mapping[str, Any]", output), seconds))
+        return given
 
     # ------------------------------------------------------------ generation arguments
 
@@ -330,8 +397,11 @@ class AsyncLLM(LLM, ABC):
         remembered = current_answers.get() is not None or failed_requests.get() is not None
         keys = self.keys_of(inputs, per_request, kwargs) if remembered else [b""] * len(inputs)
         estimate = self._estimate(kwargs)
+        meter = current_meter.get()
         requests = [
-            sending.Request(place, row_of(place), keys[place], partial(_ask, self, input, asked), estimate(input))
+            sending.Request(
+                place, row_of(place), keys[place], partial(_ask, self, input, asked, meter), estimate(input)
+            )
             for place, input in enumerate(inputs)
             for _ in range(times)
         ]
@@ -357,6 +427,11 @@ class AsyncLLM(LLM, ABC):
                 channel.limiter.close()
                 channel.loop.close()
         super().unload()
+
+    @property
+    def requests_at_once(self) -> int:
+        """As told; where it is learnt, what it begins with."""
+        return self._told_concurrency() or START
 
     async def aclose(self) -> None:
         """Closes clients that belong to the event loop; an override need not call `super().aclose()`."""
@@ -429,8 +504,16 @@ class AsyncLLM(LLM, ABC):
         return cast("list[GenerateOutput]", outputs)
 
 
-async def _ask(llm: AsyncLLM, input: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    given: Any = await llm.agenerate(input, **kwargs)
+async def _ask(llm: AsyncLLM, input: Any, kwargs: Mapping[str, Any], meter: Meter | None) -> Mapping[str, Any]:
+    began = time.perf_counter()
+    output = _as_output(await llm.agenerate(input, **kwargs))
+    if meter is not None:
+        # Here, not where it is kept: an answer that nobody waits for any more is paid for all the same.
+        meter.count(llm.usage_of(output, time.perf_counter() - began))
+    return output
+
+
+def _as_output(given: Any) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
         return cast("Mapping[str, Any]", given)
     texts = list(cast("Iterable[str | None]", given))  # of a model written before statistics were part of it

@@ -83,6 +83,7 @@ class LlamaCppLLM(AsyncLLM):
         {"max_concurrent_requests", "n_batch", "n_gpu_layers", "tokenizer_id", "verbose"}
     )
     process_bound: ClassVar[frozenset[str]] = frozenset({"_server", "_threads"})
+    runs_here: ClassVar[bool] = True
 
     _server: Any = PrivateAttr(default=None)
     """`xllamacpp.Server`, which has no types."""

@@ -62,6 +62,7 @@ class VertexAILLM(AsyncLLM):
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"base_url", "location", "project", "timeout"})
     process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+    price_provider: ClassVar[str | None] = "google"
 
     _num_generations_param_supported = False
     _aclient: Client | None = PrivateAttr(default=None)

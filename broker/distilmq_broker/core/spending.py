@@ -1,0 +1,69 @@
+"""What the run has had from models, and whether a bound on it is reached.
+
+Worker processes tell their totals so far. The later total of a process replaces the earlier one, so nothing is
+counted twice, whatever is sent again, and what a lost message said is in the next one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from distilmq.protocol.plan import RunSettings
+from distilmq.protocol.usage import Usage
+
+Bound = Literal["max_cost", "max_tokens"]
+
+_ROUNDING = 1e-9
+"""Share of a bound on money by which sums of floats may miss it."""
+
+
+class Spending:
+    """Totals by step, worker process and model.
+
+    Invariants: no total ever shrinks; `of_run` is the sum of the totals of the steps, and each of these the sum of
+    the latest totals of its processes.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.of_run = Usage(model="")
+        self._max_cost = settings.max_cost
+        self._max_tokens = settings.max_tokens
+        self._latest: dict[tuple[str, str, str], Usage] = {}
+        self._of_steps: dict[str, Usage] = {}
+
+    def note(self, step: str, worker: str, usage: Usage) -> bool:
+        """Takes the total of a process; tells whether it is news."""
+        key = (step, worker, usage.model)
+        known = self._latest.get(key)
+        if not usage.requests or (known is not None and usage.requests <= known.requests):
+            return False
+        more = usage if known is None else _since(known, usage)
+        self._latest[key] = usage
+        self._of_steps[step] = self.of_step(step).plus(more)
+        self.of_run = self.of_run.plus(more)
+        return True
+
+    def of_step(self, step: str) -> Usage:
+        """What a step has had, of all models together."""
+        return self._of_steps.get(step) or Usage(model="")
+
+    def reached(self) -> Bound | None:
+        """The bound that is reached, if one is."""
+        if self._max_cost is not None and self.of_run.cost >= self._max_cost * (1 - _ROUNDING):
+            return "max_cost"
+        if self._max_tokens is not None and self.of_run.tokens >= self._max_tokens:
+            return "max_tokens"
+        return None
+
+
+def _since(before: Usage, now: Usage) -> Usage:
+    """What came on top; a total that shrank in a part, which only a broken peer has, gives nothing there."""
+    return Usage.model_construct(
+        model=now.model,
+        requests=now.requests - before.requests,
+        input_tokens=max(0, now.input_tokens - before.input_tokens),
+        output_tokens=max(0, now.output_tokens - before.output_tokens),
+        cost=max(0.0, now.cost - before.cost),
+        unpriced=max(0, now.unpriced - before.unpriced),
+        seconds=max(0.0, now.seconds - before.seconds),
+    )
