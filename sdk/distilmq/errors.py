@@ -15,6 +15,7 @@
     │   ├── RefusedError                               it refuses this content
     │   └── RequestsFailedError                        some of several requests failed
     ├── RunError (RuntimeError)                        a run ended because of an error
+    │   ├── BudgetReachedError                         it has cost as much as it may: a higher bound goes on
     │   ├── CoordinatorLostError                       the coordinator died: run the script again to go on
     │   ├── StepLoadError                              a step could not be loaded
     │   └── StepError                                  a generator, a global step or a join raised
@@ -137,6 +138,21 @@ class RunError(DistilmqError, RuntimeError):
         super().__init__(message)
         self.step = step
         self.worker_traceback = worker_traceback
+
+
+class BudgetReachedError(RunError):
+    """The run has reached `max_cost` or `max_tokens` and was stopped; run with a higher one, it goes on.
+
+    `bound` names which of the two, `limit` is what it was set to, `cost` (US dollars, of requests whose price is
+    known) and `tokens` are what the run has taken in all its starts.
+    """
+
+    def __init__(self, message: str, *, bound: str, limit: float, cost: float, tokens: int) -> None:
+        super().__init__(message)
+        self.bound = bound
+        self.limit = limit
+        self.cost = cost
+        self.tokens = tokens
 
 
 class CoordinatorLostError(RunError):

@@ -37,6 +37,14 @@ def run(
     ] = None,
     pipeline_variable_name: Annotated[str, typer.Option(help="The script's variable with the pipeline.")] = "pipeline",
     ignore_cache: Annotated[bool, typer.Option("--ignore-cache", help="Take nothing that earlier runs did.")] = False,
+    max_cost: Annotated[
+        Optional[float],  # noqa: UP045  # ditto
+        typer.Option(help="Stop the run when its models have cost as many US dollars; run with more to go on."),
+    ] = None,
+    max_tokens: Annotated[
+        Optional[int],  # noqa: UP045  # ditto
+        typer.Option(help="Stop the run when its models have taken as many tokens, in and out."),
+    ] = None,
     repo_id: Annotated[
         Optional[str],  # noqa: UP045  # ditto
         typer.Option(help="Dataset repository on the Hub to push the result to."),
@@ -52,7 +60,9 @@ def run(
         parameters = parse_parameters(param or [], pipeline.dag.steps)
         if repo_id is not None:  # before the run, whose hours would not bring a token
             token = token or get_hf_token("--repo-id", "--token")
-        distiset = pipeline.run(parameters=parameters, use_cache=not ignore_cache)
+        distiset = pipeline.run(
+            parameters=parameters, use_cache=not ignore_cache, max_cost=max_cost, max_tokens=max_tokens
+        )
     except (DistilmqUserError, RunError, ModuleNotFoundError, ValidationError) as error:
         _fail(str(error))
     except KeyboardInterrupt:

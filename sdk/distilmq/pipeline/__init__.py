@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from distilmq.pipeline.estimate import Estimate, StepEstimate
 from distilmq.pipeline.pipeline import Pipeline
 from distilmq.pipeline.routing_batch_function import routing_batch_function, sample_n_steps
+from distilmq.pipeline.usage import ModelUsage, RunUsage
 from distilmq.utils.not_yet import window
 
-__all__ = ["Pipeline", "routing_batch_function", "sample_n_steps"]
+__all__ = [
+    "Estimate",
+    "ModelUsage",
+    "Pipeline",
+    "RunUsage",
+    "StepEstimate",
+    "routing_batch_function",
+    "sample_n_steps",
+]
 
 NOT_YET = ["InstructionResponsePipeline", "RayPipeline"]
 """Names of distilabel that are not built."""

@@ -17,6 +17,7 @@ from distilmq.protocol.messages import (
     Failures,
     Fetch,
     FetchFailures,
+    FetchUsage,
     Finished,
     Hello,
     Message,
@@ -26,11 +27,13 @@ from distilmq.protocol.messages import (
     Rows,
     Secrets,
     Submit,
+    UsageReport,
     Versions,
     Watch,
     Welcome,
     Who,
 )
+from distilmq.protocol.usage import WorkerUsage
 from distilmq.transport.ports import Connection
 
 PATIENCE = 30.0
@@ -151,6 +154,12 @@ class Client:
             if not answer.failures:
                 return letters
             letters.extend(answer.failures)
+
+    def usage(self) -> tuple[WorkerUsage, ...]:
+        """What models took in all starts of the run, a total for each step, model and worker process."""
+        self._send(FetchUsage(session=self._session))
+        answer, _ = self._expect((UsageReport,), "say what models took")
+        return answer.usage
 
     def close(self) -> None:
         """Lets the coordinator go when its run is over, and hangs up."""

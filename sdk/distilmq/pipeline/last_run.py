@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from distilmq.distiset import Distiset
+    from distilmq.pipeline.estimate import Estimate
+    from distilmq.pipeline.usage import RunUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,9 @@ class LastRun:
     outcome: Literal["done", "stopped", "failed", "lost"]
     _open_distiset: Callable[[], Distiset] = field(repr=False)
     _read_failures: Callable[[], list[dict[str, Any]]] = field(repr=False)
+    _read_usage: Callable[[], RunUsage] = field(repr=False)
+    estimate: Estimate | None = None
+    """Of a dry run: what a run will take."""
 
     def distiset(self) -> Distiset:
         """The rows that are recorded: of a run that was stopped or failed, those up to there."""
@@ -29,3 +34,8 @@ class LastRun:
     def failures(self) -> list[dict[str, Any]]:
         """The dead letters: for each row that made a step raise its `step`, `input`, `error` and `traceback`."""
         return self._read_failures()
+
+    @property
+    def usage(self) -> RunUsage:
+        """What models took in all starts of this run: requests, tokens and money per step, model and worker."""
+        return self._read_usage()

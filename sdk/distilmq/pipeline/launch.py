@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 from distilmq.constants import PIPELINE_CONFIG_FILENAME
 from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline import serialization
+from distilmq.pipeline.budget import check_prices
 from distilmq.pipeline.compile import Compiled, compile_plan
 from distilmq.pipeline.dag import Dag
 from distilmq.pipeline.dead_letters import readable
+from distilmq.pipeline.estimate import Estimate, estimate
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.local import free_run_dir, latest_run_dir
 from distilmq.pipeline.logs import run_logging
 from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
 from distilmq.pipeline.requirements import check_requirements
-from distilmq.pipeline.run import LocalRun, Place, Reading, read_distiset, reopened
+from distilmq.pipeline.run import LocalRun, Place, Reading, read_distiset, reopened, say
 from distilmq.pipeline.settings import run_settings
-from distilmq.protocol.plan import RunSettings
+from distilmq.pipeline.usage import RunUsage, run_usage
+from distilmq.protocol.plan import Plan, RunSettings
 from distilmq.utils.files import write_yaml
 
 if TYPE_CHECKING:
@@ -69,6 +72,8 @@ def launch(pipeline: Launchable, options: RunOptions, keep: Callable[[LastRun], 
     with run_logging(options.logging_handlers, settings.log_level), Interrupts() as interrupts:
         prepared = prepare(pipeline.dag, options)
         check_requirements(pipeline.requirements)
+        if options.max_cost is not None:
+            check_prices(prepared.dag)
         place = _place(pipeline, options, prepared)
         try:
             compiled = _compile(pipeline, options, prepared, place, settings)
@@ -81,24 +86,69 @@ def launch(pipeline: Launchable, options: RunOptions, keep: Callable[[LastRun], 
             run = LocalRun(
                 compiled, place, reading, meanwhile=lambda: _keep_config(pipeline, prepared, place.directory)
             )
-            return _run(run, place, reading, interrupts, keep)
+            expect = _expectation(compiled.plan, prepared.dag, options) if options.dry_run is not None else None
+            return _run(run, place, reading, interrupts, keep, expect)
         finally:
             if place.temporary:
                 shutil.rmtree(place.directory.parent, ignore_errors=True)
 
 
+def try_out(pipeline: Launchable, options: RunOptions) -> Estimate:
+    """What a run will take, by a dry run of some rows; raises as `launch` does."""
+    kept: list[LastRun] = []
+    launch(pipeline, options, kept.append)
+    found = kept[-1].estimate
+    if found is None:
+        raise RunError("The rows that were tried do not say what a run will take.")
+    return found
+
+
 def _run(
-    run: LocalRun, place: Place, reading: Reading, interrupts: Interrupts, keep: Callable[[LastRun], None]
+    run: LocalRun,
+    place: Place,
+    reading: Reading,
+    interrupts: Interrupts,
+    keep: Callable[[LastRun], None],
+    expect: Callable[[LocalRun], Estimate | None] | None,
 ) -> Distiset:
     distiset: Distiset | None = None
+    expected: Estimate | None = None
     try:
         distiset = run.execute(interrupts)
+        expected = expect(run) if expect is not None else None
         return distiset
     finally:
-        keep(_last_run(run, place, reading, distiset))
+        keep(_last_run(run, place, reading, distiset, expected))
 
 
-def _last_run(run: LocalRun, place: Place, reading: Reading, distiset: Distiset | None) -> LastRun:
+def _expectation(plan: Plan, dag: Dag, options: RunOptions) -> Callable[[LocalRun], Estimate | None]:
+    """Makes the estimate once the run has tried some rows, and says it where models were asked."""
+    known = {generator.name: generator.num_rows() for generator in dag.generators}
+    unknown = [name for name, rows in known.items() if rows is None]
+    if options.estimating and options.estimate_rows is None and unknown:
+        raise DistilmqUserError(f"Nobody knows how many rows step '{unknown[0]}' will give: say `estimate(rows=...)`.")
+    at_once = {name: _requests_at_once(dag, name) for name in dag}
+
+    def expect(run: LocalRun) -> Estimate | None:
+        if run.last_progress is None or run.usage is None:
+            return None
+        given = {step.step: step.rows for step in run.last_progress.steps if step.kind == "generator"}
+        found = estimate(plan, run.usage, given=given, known=known, rows=options.estimate_rows, at_once=at_once)
+        if found.steps and not options.estimating:
+            say(str(found))
+        return found
+
+    return expect
+
+
+def _requests_at_once(dag: Dag, step: str) -> int:
+    llm = getattr(dag.steps[step], "llm", None)
+    return (dag.steps[step].resources.replicas or 1) * getattr(llm, "requests_at_once", 1)
+
+
+def _last_run(
+    run: LocalRun, place: Place, reading: Reading, distiset: Distiset | None, expected: Estimate | None
+) -> LastRun:
     def open_distiset() -> Distiset:
         if distiset is not None:
             return distiset
@@ -111,7 +161,13 @@ def _last_run(run: LocalRun, place: Place, reading: Reading, distiset: Distiset 
         _check_there(place)
         return readable(reopened(place, lambda client: client.failures()))
 
-    return LastRun(place.directory, run.outcome, open_distiset, read_failures)
+    def read_usage() -> RunUsage:
+        if run.usage is not None:
+            return run.usage
+        _check_there(place)
+        return run_usage(reopened(place, lambda client: client.usage()), run.steps)
+
+    return LastRun(place.directory, run.outcome, open_distiset, read_failures, read_usage, expected)
 
 
 def _check_there(place: Place) -> None:
@@ -147,7 +203,14 @@ def _compile(
         description=pipeline.description or "",
         signatures=prepared.signatures,
         stages=prepared.stages,
-        settings=settings.model_copy(update={"use_cache": options.use_cache and not dry, "dry_run": dry}),
+        settings=settings.model_copy(
+            update={
+                "use_cache": options.use_cache and not dry,
+                "dry_run": dry,
+                "max_cost": options.max_cost,
+                "max_tokens": None if options.max_tokens is None else int(options.max_tokens),
+            }
+        ),
         inputs=place.directory / "inputs",
         max_batches=1 if dry else None,
     )

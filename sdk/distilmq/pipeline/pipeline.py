@@ -26,6 +26,7 @@ from distilmq.utils.files import Format
 
 if TYPE_CHECKING:
     from distilmq.distiset import Distiset
+    from distilmq.pipeline.estimate import Estimate
 
 
 class Pipeline:
@@ -176,6 +177,8 @@ class Pipeline:
         dataset: Any = None,
         dataset_batch_size: int = 50,
         logging_handlers: list[logging.Handler] | None = None,
+        max_cost: float | None = None,
+        max_tokens: int | None = None,
     ) -> Distiset:
         """Runs the pipeline and gives the rows of the steps that nothing follows.
 
@@ -192,10 +195,14 @@ class Pipeline:
                 `datasets.Dataset` or a DataFrame.
             dataset_batch_size: rows per batch of `dataset`.
             logging_handlers: receive what is logged during the run.
+            max_cost: US dollars. When models have cost as much, in all starts of the run together, no new request is
+                sent, those in flight are awaited, and the run stops; with a higher bound it goes on.
+            max_tokens: the same for tokens, input and output together.
 
         Raises:
             DistilmqUserError: the pipeline or an argument is wrong; nothing was started.
             KeyboardInterrupt: the run was stopped by Ctrl+C; `last_run.distiset()` has what is done.
+            BudgetReachedError: the run was stopped by `max_cost` or `max_tokens`; the same holds.
             StepLoadError: a step could not be loaded.
             StepError: a generator, a global step or a join raised.
         """
@@ -208,6 +215,8 @@ class Pipeline:
             dataset=dataset,
             dataset_batch_size=dataset_batch_size,
             logging_handlers=list(logging_handlers or []),
+            max_cost=max_cost,
+            max_tokens=max_tokens,
         )
         return self._launch(options)
 
@@ -222,8 +231,12 @@ class Pipeline:
         use_fs_to_pass_data: bool = False,
         dataset_batch_size: int = 50,
         logging_handlers: list[logging.Handler] | None = None,
+        max_cost: float | None = None,
+        max_tokens: int | None = None,
     ) -> Distiset:
         """Runs one batch of `batch_size` rows of each generator through the pipeline.
+
+        When models were asked, it says what a run will take, as `estimate` does.
 
         Everything else is as in `run`, except that nothing is read from earlier runs or left for later ones:
         `use_cache` and `dataset_batch_size` are taken for the sake of a common call, and have no effect.
@@ -238,6 +251,8 @@ class Pipeline:
             use_fs_to_pass_data: as in `run`.
             dataset_batch_size: has no effect.
             logging_handlers: as in `run`.
+            max_cost: as in `run`.
+            max_tokens: as in `run`.
         """
         options = RunOptions(
             parameters=parameters,
@@ -249,8 +264,49 @@ class Pipeline:
             dataset_batch_size=dataset_batch_size,
             logging_handlers=list(logging_handlers or []),
             dry_run=batch_size,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
         )
         return self._launch(options)
+
+    def estimate(
+        self,
+        rows: int | None = None,
+        sample: int = 5,
+        parameters: Parameters | None = None,
+        dataset: Any = None,
+        max_cost: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Estimate:
+        """Estimates what a run will take: requests, tokens, money and time, for each step and in all.
+
+        The first rows are run through the pipeline, as by `dry_run`: their requests are sent and paid for, and
+        nothing of them is kept. The estimate says how many there were.
+
+        Args:
+            rows: how many rows each generator will give; those that it is known to give when it is None.
+            sample: how many rows of each generator to try.
+            parameters: as in `run`.
+            dataset: as in `run`.
+            max_cost: as in `run`, for the rows that are tried.
+            max_tokens: as in `run`, for the rows that are tried.
+
+        Raises:
+            DistilmqUserError: nobody knows how many rows there will be, or something of what `run` says.
+        """
+        options = RunOptions(
+            parameters=parameters,
+            use_cache=False,
+            dataset=dataset,
+            dry_run=sample,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
+            estimating=True,
+            estimate_rows=rows,
+        )
+        from distilmq.pipeline.launch import try_out
+
+        return try_out(self, options)
 
     def _launch(self, options: RunOptions) -> Distiset:
         # Here, not above: a module that only builds a pipeline need not know how to run it.

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from distilmq.constants import CACHE_DIR_ENV_NAME
 from distilmq.errors import DistilmqUserError
 from distilmq.graph import load_stages, sequential_stages
+from distilmq.pipeline.budget import check_bounds
 from distilmq.pipeline.dag import Dag
 from distilmq.pipeline.parameters import Parameters, set_parameters
 from distilmq.pipeline.signatures import StepSignature, plan_signature, sign
@@ -39,6 +40,12 @@ class RunOptions:
     logging_handlers: list[logging.Handler] = field(default_factory=list[logging.Handler])
     dry_run: int | None = None
     """Rows in the one batch of each generator; None for a real run."""
+    max_cost: float | None = None
+    max_tokens: int | None = None
+    estimating: bool = False
+    """Of a dry run: only its estimate is wanted."""
+    estimate_rows: int | None = None
+    """Of a dry run: how many rows its estimate is for; None for those that are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,7 @@ def _described(group: Any) -> str:
 
 
 def _check_options(options: RunOptions) -> None:
+    check_bounds(options.max_cost, options.max_tokens)
     storage = options.storage_parameters
     if storage is not None and "path" not in storage:
         raise DistilmqUserError(

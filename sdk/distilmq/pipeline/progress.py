@@ -7,14 +7,21 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from distilmq.pipeline.usage import dollars, short_count
 from distilmq.protocol.messages import Note, Progress, StepProgress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 _PLAIN_EVERY = 10.0
 """Seconds between two plain lines about a run whose state does not change."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_COLUMNS = ("step", "state", "batches", "rows", "rows/s", "failed", "tokens", "cost", "ETA")
+_OF_MODELS = ("tokens", "cost")
+_FIRST_TO_GO = ("batches", "rows/s")
+_NARROW = 78
+"""Characters that all columns need."""
 _STYLES = {"done": "green", "reused": "green", "failed": "red", "stalled": "yellow", "running": "cyan"}
 
 _log = logging.getLogger("distilmq.pipeline")
@@ -141,41 +148,58 @@ class LiveView:
         """Leaves the last state on the screen."""
         self._live.stop()
 
+    def _cells(self, step: StepProgress, now: float) -> dict[str, str | Text]:
+        from rich.text import Text
+
+        eta = self._rates.remaining(step, now)
+        tokens, cost = model_cells(step)
+        return {
+            "step": Text(step.step),
+            "state": Text(shown_state(step), style=_STYLES.get(step.state, "dim")),
+            "batches": f"{step.batches}/{step.known_batches}",
+            "rows": rows_of(step),
+            "rows/s": shown_rate(self._rates.rate(step, now)),
+            "failed": Text(str(step.failed_rows), style="red" if step.failed_rows else "dim"),
+            "tokens": tokens,
+            "cost": cost,
+            "ETA": "" if eta is None else duration(eta),
+        }
+
     def table(self, progress: Progress, now: float) -> RenderableType:
         """The whole picture."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
+        columns = shown_columns(progress, self._console.width)
         table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column("step")
-        for column in ("state", "batches", "rows", "rows/s", "failed", "ETA"):
-            table.add_column(column, justify="left" if column == "state" else "right")
+        for column in columns:
+            # Where there is no room names are cut, not numbers.
+            left = column in ("step", "state")
+            table.add_column(column, justify="left" if left else "right", no_wrap=column != "step")
         for step in progress.steps:
-            state = Text(shown_state(step), style=_STYLES.get(step.state, "dim"))
-            failed = Text(str(step.failed_rows), style="red" if step.failed_rows else "dim")
-            eta = self._rates.remaining(step, now)
-            table.add_row(
-                Text(step.step),
-                state,
-                f"{step.batches}/{step.known_batches}",
-                rows_of(step),
-                shown_rate(self._rates.rate(step, now)),
-                failed,
-                "" if eta is None else duration(eta),
-            )
+            cells = self._cells(step, now)
+            table.add_row(*(cells[column] for column in columns))
         notes = [Text(f"{step.step}: {step.note}", style="yellow") for step in progress.steps if step.note]
         return Group(Text(headline(self._name, progress), style="bold"), table, *notes)
+
+
+def shown_columns(progress: Progress, width: int) -> list[str]:
+    """What the table shows: tokens and money when a step calls models, then less of the rest where there is no room."""
+    models = any(step.models for step in progress.steps)
+    left_out = (() if models else _OF_MODELS) + (_FIRST_TO_GO if models and width < _NARROW else ())
+    return [column for column in _COLUMNS if column not in left_out]
 
 
 def headline(name: str, progress: Progress) -> str:
     """The run in one line; while it drains, with the countdown."""
     stage = f", stage {progress.stage + 1} of {progress.stages}" if progress.stages > 1 else ""
+    reason = f" ({progress.reason})" if progress.reason else ""
     if progress.state == "draining":
+        why = f"; {progress.reason}" if progress.reason else ""
         left = "" if progress.stop_in is None else f", at most {progress.stop_in:.0f} s"
         batches = "1 batch" if progress.waiting_for == 1 else f"{progress.waiting_for} batches"
-        return f"{name}: stopping; waiting for {batches} in flight{left} (Ctrl+C again to stop at once)"
-    reason = f" ({progress.reason})" if progress.reason else ""
+        return f"{name}: stopping; waiting for {batches} in flight{left}{why} (Ctrl+C again to stop at once)"
     return f"{name}: {progress.state}{stage}{reason}"
 
 
@@ -202,6 +226,8 @@ def line(step: StepProgress, rates: Rates, now: float) -> str:
         parts.append(f"{shown_rate(rate)} rows/s")
     if step.failed_rows:
         parts.append(f"{step.failed_rows} failed")
+    if step.requests:
+        parts.append(f"{tokens_of(step)} tokens in/out, {dollars(step.cost)}")
     if eta is not None:
         parts.append(f"{duration(eta)} left")
     if step.note:
@@ -222,6 +248,16 @@ def rows_of(step: StepProgress) -> str:
         return str(step.rows)
     done = step.rows if step.kind == "generator" else step.rows_in
     return f"{done}/{step.known_rows}"
+
+
+def tokens_of(step: StepProgress) -> str:
+    """Input and output tokens so far."""
+    return f"{short_count(step.input_tokens)}/{short_count(step.output_tokens)}"
+
+
+def model_cells(step: StepProgress) -> tuple[str, str]:
+    """Tokens and cost of a step; nothing of one that calls no model."""
+    return (tokens_of(step), dollars(step.cost)) if step.models and step.requests else ("", "")
 
 
 def shown_rate(rate: float | None) -> str:

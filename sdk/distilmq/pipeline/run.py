@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from distilmq.constants import PIPELINE_CONFIG_FILENAME, PIPELINE_LOG_FILENAME
 from distilmq.errors import CoordinatorLostError
+from distilmq.pipeline.budget import budget_error
 from distilmq.pipeline.client import Client, Follower
 from distilmq.pipeline.compile import Compiled
 from distilmq.pipeline.failure import run_error
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.local import LocalCoordinator
 from distilmq.pipeline.progress import failures, log_note, open_view
+from distilmq.pipeline.usage import RunUsage, run_usage
 from distilmq.pipeline.warm_up import WarmUp
 from distilmq.protocol.messages import Finished, Note, Progress
 from distilmq.protocol.plan import decode_plan, encode_plan
@@ -75,6 +77,14 @@ class LocalRun:
         self.outcome: Outcome = "lost"
         self.failures: list[dict[str, Any]] | None = None
         """Of a dry run: its dead letters, which cannot be read later."""
+        self.usage: RunUsage | None = None
+        """What models took, where it was asked for before the coordinator left."""
+        self.last_progress: Progress | None = None
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps that it runs, in their order."""
+        return [step.name for step in self._compiled.plan.steps]
 
     def execute(self, interrupts: Interrupts) -> Distiset:
         """Runs to the end and returns the Distiset.
@@ -93,14 +103,26 @@ class LocalRun:
                     view.close()
                     if view.last is not None and (said := failures(view.last)):
                         say(said)
-                    return self._result(conversation.client, finished)
+                    self.last_progress = view.last
+                    if finished is not None and interrupts.count < 2:
+                        self._tell_usage(conversation.client, conversation.epoch)
+                    return self._result(conversation.client, finished, stopped=bool(interrupts.count))
                 finally:
                     conversation.client.close()
         finally:
             view.close()
 
-    def _result(self, client: Client, finished: Finished | None) -> Distiset:
+    def _tell_usage(self, client: Client, epoch: int) -> None:
+        progress = self.last_progress
+        known = progress is not None and not any(step.requests for step in progress.steps)
+        self.usage = RunUsage() if known else run_usage(client.usage(), self.steps)
+        if self.usage:
+            say(f"What models took{', in all starts of this run' if epoch > 1 else ''}:\n{self.usage}")
+
+    def _result(self, client: Client, finished: Finished | None, *, stopped: bool) -> Distiset:
         self.outcome = finished.outcome if finished is not None else "stopped"
+        if finished is not None and finished.budget and not stopped:
+            raise budget_error(finished.budget, self._compiled.plan.settings, self.usage or RunUsage())
         if finished is None or finished.outcome == "stopped":
             say(f"Stopped. What is done is kept in {self._place.directory}: run the script again to go on from there.")
             raise KeyboardInterrupt
@@ -126,6 +148,8 @@ class _Conversation:
         self._stop_timeout = stop_timeout
         self._heard = 0
         self._kill_at: float | None = None
+        self.epoch = 1
+        """Which start of the run it is."""
         self.client = Client(
             connect(coordinator.endpoint),
             session=secrets.token_hex(8),
@@ -138,7 +162,7 @@ class _Conversation:
     def run(self, compiled: Compiled, meanwhile: Callable[[], None]) -> Finished | None:
         """Submits and follows; None when the run was stopped before or so hard that it could not say its end."""
         try:
-            self.client.open()
+            self.epoch = self.client.open().epoch
             if self._interrupts.count:
                 return None
             self.client.submit(encode_plan(compiled.plan), compiled.secrets)

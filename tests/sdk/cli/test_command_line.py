@@ -204,3 +204,33 @@ def test_values_within_a_plain_dict_are_what_they_say() -> None:
 def test_other_forms_are_refused(text: str) -> None:
     with pytest.raises(DistilmqUserError, match=r"format `key\.subkey=value`"):
         parse_parameters([text], {})
+
+
+ASKING = """
+from distilmq.pipeline import Pipeline
+from distilmq.steps import LoadDataFromDicts
+from distilmq.steps.tasks import TextGeneration
+from distilmq.testing import ScriptedLLM
+
+with Pipeline("asking") as pipeline:
+    load = LoadDataFromDicts(data=[{"instruction": f"row {n}"} for n in range(40)])
+    load >> TextGeneration(name="ask", llm=ScriptedLLM(), input_batch_size=4)
+"""
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        (["--max-tokens", "5"], "The run was stopped by max_tokens=5: "),
+        (["--max-cost", "0.5"], "`max_cost` cannot hold, since the prices of these models are not known: 'scripted'"),
+    ],
+)
+def test_a_run_can_be_bound(tmp_path: Path, bound: list[str], words: str) -> None:
+    script = tmp_path / "asking.py"
+    script.write_text(ASKING)
+
+    done = distilmq("pipeline", "run", "--script", str(script), *bound)
+
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1

@@ -8,7 +8,16 @@ import logging
 import pytest
 from rich.console import Console
 
-from distilmq.pipeline.progress import LiveView, PlainView, Rates, duration, failures, headline, line
+from distilmq.pipeline.progress import (
+    LiveView,
+    PlainView,
+    Rates,
+    duration,
+    failures,
+    headline,
+    line,
+    shown_columns,
+)
 from distilmq.protocol.messages import Note, Progress, StepProgress
 
 LOAD = StepProgress(step="load", kind="generator", state="running", batches=4, known_batches=5, rows=40, known_rows=100)
@@ -128,3 +137,46 @@ def test_names_are_no_markup() -> None:
 
     assert "[red]pipe[/]: running" in screen.getvalue()
     assert "load: [bold]odd[/bold]" in screen.getvalue()
+
+
+ASKING = TASK.model_copy(
+    update={"models": True, "requests": 20, "input_tokens": 12_345, "output_tokens": 678, "cost": 1.234}
+)
+
+
+def test_a_line_says_what_models_took() -> None:
+    assert "3 failed, 12.3k/678 tokens in/out, $1.23" in line(ASKING, Rates(), now=0.0)
+
+
+def test_tokens_and_money_are_shown_when_a_step_calls_models() -> None:
+    assert shown_columns(Progress(run="r", state="running", steps=(LOAD, TASK)), 200) == [
+        "step", "state", "batches", "rows", "rows/s", "failed", "ETA",
+    ]  # fmt: skip
+    assert shown_columns(Progress(run="r", state="running", steps=(LOAD, ASKING)), 200) == [
+        "step", "state", "batches", "rows", "rows/s", "failed", "tokens", "cost", "ETA",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_numbers_are_whole_in_a_narrow_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    view = LiveView("pipe", console)
+    try:
+        long = ASKING.model_copy(
+            update={"step": "a_step_with_a_name_that_is_long", "rows_in": 6000, "known_rows": 10000}
+        )
+        with console.capture() as capture:
+            console.print(view.table(Progress(run="r", state="running", steps=(LOAD, long)), now=0.0))
+    finally:
+        view.close()
+
+    shown = capture.get()
+    for number in ("6000/10000", "12.3k/678", "$1.23"):
+        assert number in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_a_draining_run_says_which_bound_it_has_reached() -> None:
+    draining = Progress(run="r", state="draining", stop_in=8.0, waiting_for=1, reason="max_cost is reached")
+
+    assert "1 batch in flight, at most 8 s; max_cost is reached (Ctrl+C" in headline("pipe", draining)
