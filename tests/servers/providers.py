@@ -58,6 +58,8 @@ class ProviderServer:
     """The answer to a prompt; None is a refusal."""
     asked: list[Asked] = field(default_factory=list)
     """Every request to a model, in the order in which they came."""
+    answered: list[Asked] = field(default_factory=list)
+    """Those of them whose answer left, as the provider bills them."""
     latency: float = 0.0
     """Seconds that an answer takes."""
     most_at_once: int = 0
@@ -122,6 +124,11 @@ class ProviderServer:
     def of(self, provider: str) -> list[Asked]:
         """The requests to one provider."""
         return [asked for asked in self.asked if asked.provider == provider]
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their answer; those whose client has gone do not."""
+        return self._now
 
     # ------------------------------------------------------------ where it is
 
@@ -203,12 +210,13 @@ class ProviderServer:
         self, provider: str, model: str, prompt: str, body: dict[str, Any], request: web.Request
     ) -> web.StreamResponse | None:
         """Logs a request; the failure that it shall get, or None when it shall be answered."""
-        self.asked.append(Asked(provider, model, prompt, body, dict(request.headers)))
+        asked = Asked(provider, model, prompt, body, dict(request.headers))
+        self.asked.append(asked)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
             await asyncio.sleep(self.latency)
-            while not self._open.is_set() and self._free <= 0:
+            while not self._open.is_set() and self._free <= 0 and request.transport is not None:
                 await asyncio.sleep(0.005)
             self._free -= 1
         finally:
@@ -221,6 +229,8 @@ class ProviderServer:
                 if fault.hang_up and request.transport is not None:
                     request.transport.close()
                 return _error(provider, fault.status, fault.message, fault.code, fault.retry_after)
+        if request.transport is not None:  # the client is still there
+            self.answered.append(asked)
         return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from distilmq.distiset import Distiset
-from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
+from distilmq.pipeline import Estimate, ModelUsage, Pipeline, RunUsage, routing_batch_function, sample_n_steps
 from distilmq.steps import GroupColumns, LoadDataFromDicts, Step, StepResources
 
 
@@ -38,3 +38,12 @@ def running(pipeline: Pipeline) -> None:
     assert_type(pipeline.run(parameters={"load": {"batch_size": 2}}), Distiset)
     assert_type(pipeline.dry_run(batch_size=2), Distiset)
     pipeline.run(dataset=[{"x": 1}], use_cache=False)
+    pipeline.run(max_cost=2.5, max_tokens=100_000)
+
+
+def counting(pipeline: Pipeline) -> None:
+    assert_type(pipeline.estimate(rows=1000), Estimate)
+    if pipeline.last_run is not None:
+        assert_type(pipeline.last_run.usage, RunUsage)
+        assert_type(next(iter(pipeline.last_run.usage)), ModelUsage)
+        assert_type(pipeline.last_run.usage.total.cost, float | None)
