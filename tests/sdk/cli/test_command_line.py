@@ -214,7 +214,7 @@ from distilmq.testing import ScriptedLLM
 
 with Pipeline("asking") as pipeline:
     load = LoadDataFromDicts(data=[{"instruction": f"row {n}"} for n in range(40)])
-    load >> TextGeneration(name="ask", llm=ScriptedLLM(), input_batch_size=4)
+    load >> TextGeneration(name="ask", llm=ScriptedLLM(max_concurrency=1), input_batch_size=4)
 """
 
 
