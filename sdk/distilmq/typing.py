@@ -91,7 +91,9 @@ class Logprob(TypedDict):
     logprob: float
 
 
-LLMLogprobs = list[list[Logprob]]
+LLMLogprobs = list[list[list[Logprob]]]
+"""Per generation, per place in it: the tokens that were likely there."""
+
 HiddenState = list[float]
 
 

@@ -65,6 +65,11 @@ def as_messages(conversation: Any) -> list[dict[str, Any]]:
     return cast("list[dict[str, Any]]", conversation)
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """The options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def missing_library(library: str, extra: str) -> ImportError:
     """What to say when a provider's library is not installed."""
     return ImportError(f"'{library}' is not installed. Install it with `pip install \"distilmq[{extra}]\"`.")
