@@ -1,11 +1,11 @@
-"""One local HTTP server that speaks the chat APIs of OpenAI, Mistral and Vertex AI, keeps a log, and fails on demand.
+"""One local HTTP server that speaks the APIs of all providers, keeps a log, and fails on demand.
 
     with ProviderServer() as server:
         server.says = lambda prompt: prompt.upper()
         server.fail("bad row", status=400)
         env = server.env(tmp_path)      # what the SDKs read: addresses, keys, Google's credentials
 
-Prompts are told apart by the text of their last message.
+Prompts are told apart by the text of their last message. How a provider writes questions and answers is in `dialects`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
-KEY = "a-key-of-the-tests"
+from tests.servers.dialects import DIALECTS, Dialect, Question
+from tests.servers.hub_api import TOKEN
+
+KEY = TOKEN
+"""Of the Hub as well: both are Hugging Face's."""
+
+Damage = Literal["silence", "hang up", "cut short", "malformed", "page", "no choice"]
+"""What may become of an answer: none, a closed connection, half of it, broken JSON, a proxy's page, or an empty one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Fault:
     code: str | None
     retry_after: float | None
     times: int | None
-    hang_up: bool = False
+    damage: Damage | None = None
 
 
 @dataclass
@@ -98,7 +106,12 @@ class ProviderServer:
         hang_up: bool = False,
     ) -> None:
         """Lets requests whose prompt holds a text fail: the next `times`, or all of them."""
-        self._faults.append(Fault(text, status, message, code, retry_after, times, hang_up))
+        damage: Damage | None = "hang up" if hang_up else None
+        self._faults.append(Fault(text, status, message, code, retry_after, times, damage))
+
+    def damage(self, text: str, damage: Damage, *, times: int | None = None) -> None:
+        """Damages the answers to requests whose prompt holds a text: the next `times`, or all of them."""
+        self._faults.append(Fault(text, 200, "", None, None, times, damage))
 
     def hold(self, *, after: int = 0) -> None:
         """Keeps answers back until `release`, but for the next few."""
@@ -137,6 +150,22 @@ class ProviderServer:
         return {
             "OPENAI_BASE_URL": f"{self.url}/openai/v1",
             "OPENAI_API_KEY": KEY,
+            "AZURE_OPENAI_ENDPOINT": f"{self.url}/azure",
+            "AZURE_OPENAI_API_KEY": KEY,
+            "OPENAI_API_VERSION": "2024-10-21",
+            "ANYSCALE_BASE_URL": f"{self.url}/anyscale/v1",
+            "ANYSCALE_API_KEY": KEY,
+            "TOGETHER_BASE_URL": f"{self.url}/together/v1",
+            "TOGETHER_API_KEY": KEY,
+            "GROQ_BASE_URL": f"{self.url}/groq",
+            "GROQ_API_KEY": KEY,
+            "OLLAMA_HOST": f"{self.url}/ollama",
+            "ANTHROPIC_BASE_URL": f"{self.url}/anthropic",
+            "ANTHROPIC_API_KEY": KEY,
+            "COHERE_BASE_URL": f"{self.url}/cohere",
+            "COHERE_API_KEY": KEY,
+            "HF_TOKEN": KEY,
+            "TGI_URL": f"{self.url}/huggingface",
             "MISTRAL_BASE_URL": f"{self.url}/mistral",
             "MISTRAL_API_KEY": KEY,
             "GOOGLE_VERTEX_BASE_URL": f"{self.url}/vertex",
@@ -150,10 +179,13 @@ class ProviderServer:
 
     async def _start(self) -> tuple[web.AppRunner, str]:
         app = web.Application()
-        app.router.add_post("/openai/v1/chat/completions", self._openai)
-        app.router.add_post("/openai/v1/completions", self._openai_text)
-        app.router.add_post("/mistral/v1/chat/completions", self._mistral)
-        app.router.add_post("/vertex/{version}/projects/{project}/locations/{place}/{rest:.*}", self._vertex)
+        for dialect in DIALECTS:
+            for path in dialect.paths:
+                app.router.add_post(path, partial(self._asked, dialect))
+        app.router.add_get("/{provider}/v1/models", self._models)
+        app.router.add_get("/endpoints/endpoint/{owner}/{name}", self._endpoint)
+        app.router.add_post("/endpoints/endpoint/{owner}/{name}/resume", self._endpoint)
+        app.router.add_get("/huggingface/health", self._healthy)
         app.router.add_post("/token", self._token)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -162,55 +194,46 @@ class ProviderServer:
         host, port = runner.addresses[0][:2]
         return runner, f"http://{host}:{port}"
 
-    async def _openai(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        prompt = _text(body["messages"][-1]["content"])
-        if (failed := await self._received("openai", body["model"], prompt, body, request)) is not None:
-            return failed
-        choices = [{"index": i, **_message(self.says(prompt))} for i in range(body.get("n") or 1)]
-        if body.get("logprobs"):
-            for choice in choices:
-                choice["logprobs"] = {"content": [{"token": "You", "logprob": -0.5, "bytes": None, "top_logprobs": []}]}
-        return web.json_response(_completion(body["model"], "chat.completion", choices, prompt))
+    async def _asked(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
+        question = dialect.question(await request.json(), request.match_info)
+        provider = request.match_info.get("provider", dialect.name)
+        fault = await self._received(provider, question, dialect, request)
+        if isinstance(fault, web.StreamResponse):
+            return fault
+        answer = dialect.answer(question, [self.says(question.prompt) for _ in range(question.answers)])
+        return await self._sent(answer, fault, dialect, request)
 
-    async def _openai_text(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        prompt = body["prompt"]
-        if (failed := await self._received("openai", body["model"], prompt, body, request)) is not None:
-            return failed
-        choice = {"index": 0, "text": self.says(prompt), "finish_reason": "stop", "logprobs": None}
-        return web.json_response(_completion(body["model"], "text_completion", [choice], prompt))
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        model = {"id": "served-model", "object": "model", "created": 1, "owned_by": request.match_info["provider"]}
+        return web.json_response({"object": "list", "data": [model]})
 
-    async def _mistral(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        prompt = _text(body["messages"][-1]["content"])
-        if (failed := await self._received("mistral", body["model"], prompt, body, request)) is not None:
-            return failed
-        choices = [{"index": 0, **_message(self.says(prompt))}]
-        return web.json_response(_completion(body["model"], "chat.completion", choices, prompt))
+    async def _endpoint(self, request: web.Request) -> web.StreamResponse:
+        """A dedicated endpoint at Hugging Face, which runs once it was woken."""
+        name = request.match_info["name"]
+        if name != "mine":
+            return web.json_response({"error": f"no endpoint {name}"}, status=404)
+        woken = request.method == "POST"
+        at = "2026-01-01T00:00:00.000Z"
+        status = {"state": "running" if woken else "paused", "createdAt": at, "updatedAt": at}
+        if woken:
+            status["url"] = f"{self.url}/huggingface"
+        model = {"repository": "org/model", "framework": "pytorch", "revision": "main", "task": "text-generation"}
+        return web.json_response(
+            {"name": name, "type": "protected", "healthRoute": "/health", "model": model, "status": status}
+        )
 
-    async def _vertex(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        model = request.match_info["rest"].rpartition("/")[2].removesuffix(":generateContent")
-        prompt = "".join(part.get("text", "") for part in body["contents"][-1]["parts"])
-        if (failed := await self._received("vertex", model, prompt, body, request)) is not None:
-            return failed
-        text = self.says(prompt)
-        candidate: dict[str, Any] = {"finishReason": "STOP" if text is not None else "SAFETY"}
-        if text is not None:
-            candidate["content"] = {"role": "model", "parts": [{"text": text}]}
-        usage = {"promptTokenCount": _tokens(prompt), "candidatesTokenCount": _tokens(text)}
-        return web.json_response({"candidates": [candidate], "usageMetadata": usage})
+    async def _healthy(self, request: web.Request) -> web.StreamResponse:
+        return web.Response()
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         await request.read()
         return web.json_response({"access_token": KEY, "expires_in": 3600, "token_type": "Bearer"})
 
     async def _received(
-        self, provider: str, model: str, prompt: str, body: dict[str, Any], request: web.Request
-    ) -> web.StreamResponse | None:
-        """Logs a request; the failure that it shall get, or None when it shall be answered."""
-        asked = Asked(provider, model, prompt, body, dict(request.headers))
+        self, provider: str, question: Question, dialect: Dialect, request: web.Request
+    ) -> web.StreamResponse | Damage | None:
+        """Logs a request; the failure that it shall get, what damages its answer, or None when all is well."""
+        asked = Asked(provider, question.model, question.prompt, question.body, dict(request.headers))
         self.asked.append(asked)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
@@ -221,33 +244,52 @@ class ProviderServer:
             self._free -= 1
         finally:
             self._now -= 1
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
-            return _error(provider, 401, "Incorrect API key provided", "invalid_api_key", None)
+        if not dialect.allows(request.headers, KEY):
+            return _error(dialect, 401, "Incorrect API key provided", "invalid_api_key", None)
         for fault in self._faults:
-            if fault.text in prompt and fault.times != 0:
+            if fault.text in question.prompt and fault.times != 0:
                 fault.times = fault.times - 1 if fault.times is not None else None
-                if fault.hang_up and request.transport is not None:
-                    request.transport.close()
-                return _error(provider, fault.status, fault.message, fault.code, fault.retry_after)
+                if fault.damage is not None:
+                    return fault.damage
+                return _error(dialect, fault.status, fault.message, fault.code, fault.retry_after)
         if request.transport is not None:  # the client is still there
             self.answered.append(asked)
         return None
 
+    async def _sent(
+        self, answer: dict[str, Any], damage: Damage | None, dialect: Dialect, request: web.Request
+    ) -> web.StreamResponse:
+        text = json.dumps(answer)
+        match damage:
+            case None:
+                return web.json_response(answer)
+            case "no choice":
+                return web.json_response(dialect.without_choice(answer))
+            case "malformed":
+                return web.Response(text=text[: len(text) // 2], content_type="application/json")
+            case "page":
+                return web.Response(text="<html>The site is under maintenance</html>", content_type="text/html")
+            case "silence":
+                await asyncio.sleep(60)
+            case "hang up":
+                pass
+            case "cut short":
+                response = web.StreamResponse(headers={"Content-Length": str(len(text))})
+                response.content_type = "application/json"
+                await response.prepare(request)
+                await response.write(text[: len(text) // 2].encode())
+        if request.transport is not None:
+            request.transport.close()
+        return web.Response()
+
 
 def google_key_file(folder: Path, token_url: str) -> Path:
     """A service account's key file, whose tokens come from the local server."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
     account = {
         "type": "service_account",
         "project_id": "project-of-the-tests",
         "private_key_id": "1",
-        "private_key": pem,
+        "private_key": _private_key(),
         "client_email": "tests@project-of-the-tests.iam.gserviceaccount.com",
         "client_id": "1",
         "token_uri": token_url,
@@ -257,34 +299,17 @@ def google_key_file(folder: Path, token_url: str) -> Path:
     return path
 
 
-def _message(text: str | None) -> dict[str, Any]:
-    if text is None:
-        message = {"role": "assistant", "content": None, "refusal": "I would rather not."}
-        return {"finish_reason": "content_filter", "message": message}
-    return {"finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+@cache
+def _private_key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
-def _completion(model: str, kind: str, choices: list[dict[str, Any]], prompt: str) -> dict[str, Any]:
-    texts = [choice["message"]["content"] if "message" in choice else choice["text"] for choice in choices]
-    usage = {"prompt_tokens": _tokens(prompt), "completion_tokens": sum(_tokens(text) for text in texts)}
-    usage["total_tokens"] = sum(usage.values())
-    return {"id": "1", "object": kind, "created": 1, "model": model, "choices": choices, "usage": usage}
-
-
-def _error(provider: str, status: int, message: str, code: str | None, retry_after: float | None) -> web.Response:
+def _error(dialect: Dialect, status: int, message: str, code: str | None, retry_after: float | None) -> web.Response:
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
-    if provider == "vertex":
-        body: dict[str, Any] = {"error": {"code": status, "message": message, "status": code or "UNKNOWN"}}
-    elif provider == "mistral":
-        body = {"object": "error", "message": message, "type": code or "error", "code": str(status)}
-    else:
-        body = {"error": {"message": message, "type": "error", "param": None, "code": code}}
-    return web.json_response(body, status=status, headers=headers)
-
-
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-
-
-def _tokens(text: str | None) -> int:
-    return len((text or "").split())
+    return web.json_response(dialect.error(status, message, code), status=status, headers=headers)

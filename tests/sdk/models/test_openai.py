@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from distilmq.errors import DistilmqUserError, InvalidRequestError, RequestsFailedError, StepFatalError, TransientError
+from distilmq.errors import (
+    DistilmqUserError,
+    InvalidRequestError,
+    RefusedError,
+    RequestsFailedError,
+    StepFatalError,
+    TransientError,
+)
 from distilmq.models import OpenAILLM
 from tests.servers.providers import KEY, ProviderServer
 
@@ -79,7 +86,7 @@ def test_a_text_is_continued(llm: OpenAILLM, server: ProviderServer) -> None:
 def test_log_probabilities_come_with_the_generations(llm: OpenAILLM) -> None:
     [output] = llm.generate_outputs([chat("one")], logprobs=True)
 
-    assert output.get("logprobs") == [[[{"token": "You", "logprob": -0.5}]]]
+    assert output.get("logprobs") == [[[{"token": word, "logprob": -0.5}] for word in ("You", "said:", "one")]]
 
 
 def test_a_schema_is_asked_for_in_openais_own_way(server: ProviderServer) -> None:
@@ -166,12 +173,31 @@ def test_what_no_request_survives_ends_the_run(
         llm.generate_outputs([chat("one"), chat("two")])
 
 
-def test_a_refusal_is_no_text(llm: OpenAILLM, server: ProviderServer) -> None:
+def test_a_refusal_is_an_error_with_the_models_words(llm: OpenAILLM, server: ProviderServer) -> None:
     server.says = lambda prompt: None
 
-    [output] = llm.generate_outputs([chat("one")])
+    with pytest.raises(RefusedError, match="I would rather not"):
+        llm.generate_outputs([chat("one")])
 
-    assert output["generations"] == [None]
+
+def test_one_refusal_among_several_answers_leaves_the_others(llm: OpenAILLM, server: ProviderServer) -> None:
+    answers = iter(["yes", None, "no"])
+    server.says = lambda prompt: next(answers)
+
+    [output] = llm.generate_outputs([chat("one")], num_generations=3)
+
+    assert output["generations"] == ["yes", None, "no"]
+
+
+def test_an_error_in_disguise_is_told_as_the_server_tells_it(server: ProviderServer) -> None:
+    server.fail("one", status=200, message="the provider behind this one is overloaded")
+    llm = OpenAILLM(model="m", max_retries=0)
+    llm.load()
+
+    with pytest.raises(TransientError, match="behind this one is overloaded"):
+        llm.generate_outputs([chat("one")])
+
+    llm.unload()
 
 
 def test_no_more_requests_are_out_than_it_may_have(server: ProviderServer) -> None:

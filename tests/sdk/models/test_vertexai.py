@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distilmq.errors import DistilmqUserError, RequestsFailedError, StepFatalError
+from distilmq.errors import DistilmqUserError, RefusedError, RequestsFailedError, StepFatalError
 from distilmq.models import VertexAILLM
 from distilmq.models.llms.vertexai import as_contents
 from tests.servers.providers import ProviderServer
@@ -117,12 +117,11 @@ def test_what_no_request_survives_ends_the_run(
         llm.generate_outputs([chat("one")])
 
 
-def test_what_is_blocked_is_no_text(llm: VertexAILLM, server: ProviderServer) -> None:
+def test_what_is_blocked_is_an_error_with_geminis_reason(llm: VertexAILLM, server: ProviderServer) -> None:
     server.says = lambda prompt: None
 
-    [output] = llm.generate_outputs([chat("one")])
-
-    assert output["generations"] == [None]
+    with pytest.raises(RefusedError, match="'SAFETY'"):
+        llm.generate_outputs([chat("one")])
 
 
 def test_without_credentials_it_says_how_to_get_some(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -141,8 +142,10 @@ class MistralLLM(AsyncLLM):
         }
         given = {name: value for name, value in options.items() if value is not None}
         answer = await self._sent(as_messages(conversation), given)
-        usage = answer.usage
-        text = _text(answer.choices[0].message.content) if answer.choices and answer.choices[0].message else None
+        usage, [choice, *_] = answer.usage, answer.choices
+        text = _text(choice.message.content)
+        if text is None:
+            self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, choice.finish_reason)
         return {
             "generations": [text],
             "statistics": statistics(usage.prompt_tokens, usage.completion_tokens, 1),
@@ -157,12 +160,19 @@ class MistralLLM(AsyncLLM):
         who = f"'{self.model_name}' at {self.endpoint}"
         chat: Any = self._aclient.chat
         try:
-            return await chat.complete_async(model=self.model, messages=messages, **options)
+            answer = await chat.complete_async(model=self.model, messages=messages, **options)
         except MistralError as error:
+            if error.status_code < 400:  # a proxy's page, or JSON that is no answer
+                raise TransientError(f"{who} sent {error.body[:500]}") from error
             wait = retry_after(error.headers)
             raise error_for_status(error.status_code, error.body or error.message, retry_after=wait, who=who) from error
         except (NoResponseError, httpx2.TransportError) as error:
             raise TransientError(f"{who}: {type(error).__name__}: {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
+            raise TransientError(f"{who} sent no JSON: {error}") from error
+        if not answer.choices or answer.choices[0].message is None:
+            raise TransientError(f"{who} sent an answer without a choice: {answer!r}")
+        return answer
 
 
 def _text(content: Any) -> str | None:

@@ -1,22 +1,26 @@
-"""OpenAI, and every server that speaks its chat API: vLLM, SGLang, Ollama, llama.cpp, TGI, OpenRouter, …"""
+"""OpenAI, and every server that speaks its chat API: vLLM, SGLang, llama.cpp, TGI, OpenRouter, …
+
+The classes of providers that speak it too build on `OpenAILLM`: each says where the server is and what it takes.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, validate_call
 
-from distilmq.errors import DistilmqUserError, RequestError, StepFatalError, TransientError
+from distilmq.errors import DistilmqUserError, RefusedError, RequestError, StepFatalError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.base import AsyncLLM
 from distilmq.models.llms.credentials import key_from, needed_key
-from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.llms.utils import as_messages, given, json_schema, missing_library, split_input
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import error_for_status, retry_after
 from distilmq.models.requests.usage import statistics
-from distilmq.typing import GenerateOutput, LLMLogprobs
+from distilmq.typing import GenerateOutput, LLMLogprobs, Logprob
 
 if TYPE_CHECKING:
     import openai
@@ -69,6 +73,8 @@ class OpenAILLM(AsyncLLM):
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "default_headers", "timeout"})
     process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+    key_variable: ClassVar[str] = _KEY
+    """The environment variable that holds the key."""
 
     _aclient: openai.AsyncOpenAI | None = PrivateAttr(default=None)
 
@@ -139,7 +145,7 @@ class OpenAILLM(AsyncLLM):
             "model": self.model,
             "n": num_generations,
             "temperature": temperature,
-            **_given(top_p=top_p, stop=stop, extra_body=extra_body),
+            **given(top_p=top_p, stop=stop, extra_body=extra_body),
             **{
                 name: value
                 for name, value in (("frequency_penalty", frequency_penalty), ("presence_penalty", presence_penalty))
@@ -147,29 +153,37 @@ class OpenAILLM(AsyncLLM):
             },
         }
         if isinstance(conversation, str):
-            more = _given(logprobs=(top_logprobs or 1) if logprobs else None, echo=echo or None)
+            more = given(logprobs=(top_logprobs or 1) if logprobs else None, echo=echo or None)
             options |= {"prompt": conversation, "max_tokens": max_new_tokens, **more}
             return self._completion(await self._sent("completions", options))
         options |= {
             "messages": as_messages(conversation),
             self._max_tokens_name(): max_new_tokens,
-            **_given(
+            **given(
                 logprobs=logprobs or None,
                 top_logprobs=top_logprobs,
-                response_format=response_format or _response_format(shape or self.structured_output),
+                response_format=response_format or json_response_format(shape or self.structured_output),
             ),
         }
         return self._chat(await self._sent("chat", options))
 
     def _client(self, library: Any) -> openai.AsyncOpenAI:
-        return library.AsyncOpenAI(
-            base_url=self.base_url,
-            api_key=needed_key(self, _KEY),
-            default_headers=self.default_headers,
-            timeout=self.timeout,
-            max_retries=0,  # there is one layer of retries, and it is ours
-            http_client=library.DefaultAioHttpClient(),
-        )
+        return library.AsyncOpenAI(base_url=self._address(), **self._client_options(library))
+
+    def _client_options(self, library: Any) -> dict[str, Any]:
+        return {
+            "api_key": self._key(),
+            "default_headers": self.default_headers,
+            "timeout": self.timeout,
+            "max_retries": 0,  # there is one layer of retries, and it is ours
+            "http_client": library.DefaultAioHttpClient(),
+        }
+
+    def _key(self) -> str:
+        return needed_key(self, self.key_variable)
+
+    def _address(self) -> str | None:
+        return self.base_url
 
     def _max_tokens_name(self) -> Literal["max_completion_tokens", "max_tokens"]:
         """OpenAI's reasoning models take only the new name, other servers often only the old one."""
@@ -184,16 +198,37 @@ class OpenAILLM(AsyncLLM):
             raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
         endpoint: Any = self._aclient.chat.completions if kind == "chat" else self._aclient.completions
         try:
-            answer = await endpoint.with_raw_response.create(**options)
-            hear(answer.headers)
-            return answer.parse()
+            response = await endpoint.with_raw_response.create(**options)
+            hear(response.headers)
+            answer: Any = response.parse()
         except openai.APIStatusError as error:
             hear(error.response.headers)
             raise self._translated(error) from error
         except openai.APIConnectionError as error:  # a timeout is one, too
-            raise TransientError(f"'{self.model_name}' at {self.base_url}: {error.__cause__ or error}") from error
+            raise TransientError(f"{self._who()}: {error.__cause__ or error}") from error
         except openai.APIError as error:
-            raise TransientError(f"'{self.model_name}' at {self.base_url} sent no answer: {error}") from error
+            raise TransientError(f"{self._who()} sent no answer: {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
+            raise TransientError(f"{self._who()} sent no JSON: {error}") from error
+        self._check(answer, kind)
+        return answer
+
+    def _who(self) -> str:
+        return f"'{self.model_name}' at {self.base_url}"
+
+    def _check(self, answer: Any, kind: Literal["chat", "completions"]) -> None:
+        """Raises if a status of 200 brought no answer: a proxy's page, an error in disguise, or no choice."""
+        content = "message" if kind == "chat" else "text"
+        choices = getattr(answer, "choices", None)
+        if choices and all(getattr(choice, content, None) is not None for choice in choices):
+            return
+        error = getattr(answer, "error", None)  # as OpenRouter tells what went wrong behind it
+        if isinstance(error, dict):
+            told = cast("dict[str, Any]", error)
+            status = told.get("code") if isinstance(told.get("code"), int) else 502
+            raise error_for_status(cast("int", status), str(told.get("message")), who=self._who())
+        said = answer if isinstance(answer, str) else f"an answer without a choice: {answer!r}"
+        raise TransientError(f"{self._who()} sent {said[:500]}")
 
     def _translated(self, error: openai.APIStatusError) -> RequestError | StepFatalError:
         words = f"{error.message} ({error.code})" if error.code else error.message
@@ -201,11 +236,10 @@ class OpenAILLM(AsyncLLM):
             error.status_code,
             words,
             retry_after=retry_after(error.response.headers),
-            who=f"'{self.model_name}' at {self.base_url}",
+            who=self._who(),
         )
 
     def _chat(self, answer: ChatCompletion) -> GenerateOutput:
-        texts: list[str | None] = []
         logprobs: LLMLogprobs = []
         for choice in answer.choices:
             if choice.message.content is None:
@@ -215,17 +249,19 @@ class OpenAILLM(AsyncLLM):
                     choice.finish_reason,
                     choice.message.refusal or "no reason given",
                 )
-            texts.append(choice.message.content)
             if choice.logprobs is not None and choice.logprobs.content is not None:
-                logprobs.append(_logprobs(choice.logprobs.content))
-        return _output(texts, answer.usage, logprobs)
+                logprobs.append(token_logprobs(choice.logprobs.content))
+        if all(_refused(choice) for choice in answer.choices):
+            why = answer.choices[0].message.refusal or f"its finish reason is '{answer.choices[0].finish_reason}'"
+            raise RefusedError(f"{self._who()} refuses this content: {why}")
+        return _output([choice.message.content for choice in answer.choices], answer.usage, logprobs)
 
     def _completion(self, answer: Completion) -> GenerateOutput:
         logprobs: LLMLogprobs = []
         for choice in answer.choices:
             if choice.logprobs is not None:
                 pairs = zip(choice.logprobs.tokens or [], choice.logprobs.token_logprobs or [], strict=False)
-                logprobs.append([{"token": token, "logprob": value} for token, value in pairs])
+                logprobs.append([[{"token": token, "logprob": value}] for token, value in pairs])
         return _output([choice.text for choice in answer.choices], answer.usage, logprobs)
 
 
@@ -237,23 +273,26 @@ def _output(texts: list[str | None], usage: Any, logprobs: LLMLogprobs) -> Gener
     return output
 
 
-def _logprobs(content: Any) -> Any:
+def token_logprobs(content: Any) -> list[list[Logprob]]:
     """Per token it and its likelihood; where several were asked for, the likeliest at each place."""
     return [
-        [{"token": top.token, "logprob": top.logprob} for top in token.top_logprobs]
-        if token.top_logprobs
-        else [{"token": token.token, "logprob": token.logprob}]
-        for token in content
+        [{"token": each.token, "logprob": each.logprob} for each in token.top_logprobs or [token]] for token in content
     ]
 
 
-def _response_format(shape: Any) -> dict[str, Any] | None:
+def _refused(choice: Any) -> bool:
+    refused = choice.message.refusal or choice.finish_reason == "content_filter"
+    return bool(refused) and not choice.message.content
+
+
+def json_response_format(shape: Any) -> dict[str, Any] | None:
+    """`response_format` as OpenAI's API takes it, for the shape that an answer shall have.
+
+    Raises:
+        DistilmqUserError: the shape is something else than JSON of a schema.
+    """
     schema = json_schema(shape)
     if schema is None:
         return None
     name = "".join(letter if letter.isalnum() else "_" for letter in str(schema.get("title", "answer")))[:64]
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}

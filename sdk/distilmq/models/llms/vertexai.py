@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import Field, PrivateAttr, validate_call
 
-from distilmq.errors import DistilmqUserError, RequestError, StepFatalError, TransientError
+from distilmq.errors import DistilmqUserError, RefusedError, RequestError, StepFatalError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.parts import Image, Text, parts_of, text_of
 from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
 from distilmq.models.requests.retries import error_for_status, retry_after, seconds
 from distilmq.models.requests.usage import statistics
-from distilmq.typing import GenerateOutput
+from distilmq.typing import GenerateOutput, Logprob
 
 if TYPE_CHECKING:
     from google.genai import Client
     from google.genai.errors import APIError
 
 _URL = "GOOGLE_VERTEX_BASE_URL"
+_REFUSALS = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII")
+"""Reasons for which an answer ends because of what it would say."""
 
 
 class VertexAILLM(AsyncLLM):
@@ -79,11 +82,16 @@ class VertexAILLM(AsyncLLM):
             raise DistilmqUserError(f"`VertexAILLM` asks Gemini models only, '{self.model}' is none.")
         try:
             from google.genai import Client
-            from google.genai.types import HttpOptions
+            from google.genai.types import HttpOptions, HttpRetryOptions
         except ImportError as error:
             raise missing_library("google-genai", "vertexai") from error
         credentials, project = self._credentials()
-        options = HttpOptions(base_url=self.base_url, timeout=int((self.timeout or 120) * 1000))
+        options = HttpOptions(
+            base_url=self.base_url,
+            timeout=int((self.timeout or 120) * 1000),
+            # There is one layer of retries, and it is ours; without this it sends again what a connection lost.
+            retry_options=HttpRetryOptions(attempts=1),
+        )
         self._aclient = Client(
             vertexai=True, credentials=credentials, project=project, location=self._location(), http_options=options
         )
@@ -111,6 +119,8 @@ class VertexAILLM(AsyncLLM):
         stop_sequences: list[str] | None = None,
         safety_settings: dict[str, Any] | list[dict[str, Any]] | None = None,
         tools: list[dict[str, Any]] | None = None,
+        logprobs: bool = False,
+        top_logprobs: int | None = None,
     ) -> GenerateOutput:
         """Answers one conversation.
 
@@ -123,6 +133,8 @@ class VertexAILLM(AsyncLLM):
             stop_sequences: texts at which the answer ends.
             safety_settings: category of harm to the threshold of its filter.
             tools: function declarations that the model may call.
+            logprobs: whether to give the log probabilities of the answer's tokens.
+            top_logprobs: how many of the likeliest tokens to give at each place.
 
         Raises:
             RequestError: the provider did not answer.
@@ -139,6 +151,8 @@ class VertexAILLM(AsyncLLM):
             "stop_sequences": stop_sequences,
             "safety_settings": _safety(safety_settings),
             "tools": tools,
+            "response_logprobs": logprobs or None,
+            "logprobs": top_logprobs,
         }
         schema = json_schema(shape or self.structured_output)
         if schema is not None:
@@ -150,7 +164,13 @@ class VertexAILLM(AsyncLLM):
             if usage is not None
             else (None, None)
         )
-        return {"generations": [self._text(answer)], "statistics": statistics(*tokens, 1)}
+        output: GenerateOutput = {"generations": [self._text(answer)], "statistics": statistics(*tokens, 1)}
+        if (found := answer.candidates[0].logprobs_result) is not None:
+            output["logprobs"] = [_logprobs(found)]
+        return output
+
+    def _who(self) -> str:
+        return f"'{self.model_name}' on Vertex AI"
 
     def _credentials(self) -> tuple[Any, str]:
         import google.auth
@@ -180,9 +200,9 @@ class VertexAILLM(AsyncLLM):
         if self._aclient is None:
             raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
         models: Any = self._aclient.aio.models
-        who = f"'{self.model_name}' on Vertex AI"
+        who = self._who()
         try:
-            return await models.generate_content(model=self.model, contents=contents, config=config)
+            answer = await models.generate_content(model=self.model, contents=contents, config=config)
         except APIError as error:
             raise self._translated(error, who) from error
         except TransportError as error:
@@ -191,6 +211,14 @@ class VertexAILLM(AsyncLLM):
             raise StepFatalError(f"{who}: Google refuses the credentials: {error}") from error
         except (httpx2.TransportError, *_aiohttp_errors()) as error:
             raise TransientError(f"{who}: {type(error).__name__}: {error}") from error
+        except (ValueError, TypeError) as error:  # an answer that was cut short, is damaged, or is no JSON at all
+            raise TransientError(f"{who} sent no JSON that can be read: {error}") from error
+        blocked = getattr(answer.prompt_feedback, "block_reason", None)
+        if blocked is not None:
+            raise RefusedError(f"{who} refuses this content: {blocked.value}")
+        if not answer.candidates:
+            raise TransientError(f"{who} sent an answer without a candidate: {answer!r}")
+        return answer
 
     def _translated(self, error: APIError, who: str) -> RequestError | StepFatalError:
         told: Any = error
@@ -198,14 +226,19 @@ class VertexAILLM(AsyncLLM):
         return error_for_status(error.code, f"{error.message} ({error.status})", retry_after=wait, who=who)
 
     def _text(self, answer: Any) -> str | None:
-        """The text of an answer; None, with a warning, where there is none."""
-        candidate = answer.candidates[0] if answer.candidates else None
-        content = candidate.content if candidate is not None else None
-        parts: list[Any] = (content.parts if content is not None else None) or []
+        """The text of an answer; None, with a warning, where there is none.
+
+        Raises:
+            RefusedError: there is none because of what it would say.
+        """
+        candidate = answer.candidates[0]
+        parts: list[Any] = (candidate.content.parts if candidate.content is not None else None) or []
         text = "".join(part.text for part in parts if part.text and not part.thought)
         if text:
             return text
-        reason = candidate.finish_reason if candidate is not None else getattr(answer, "prompt_feedback", None)
+        reason = getattr(candidate.finish_reason, "value", None)
+        if reason in _REFUSALS:
+            raise RefusedError(f"{self._who()} refuses this content: its finish reason is '{reason}'")
         self._logger.warning("'%s' gave no text: %s", self.model_name, reason)
         return None
 
@@ -215,31 +248,29 @@ def as_contents(messages: list[dict[str, Any]]) -> tuple[str | None, list[dict[s
     system: list[str] = []
     contents: list[dict[str, Any]] = []
     for message in messages:
-        parts = _parts(message["content"])
         if message["role"] == "system":
-            system += [part["text"] for part in parts if "text" in part]
+            system.append(text_of(message["content"]))
         else:
+            parts = [_part(part) for part in parts_of(message["content"])]
             contents.append({"role": "model" if message["role"] == "assistant" else "user", "parts": parts})
     return "\n\n".join(system) or None, contents
 
 
-def _parts(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"text": content}]
-    parts: list[dict[str, Any]] = []
-    for part in cast("list[dict[str, Any]]", content or []):
-        if part.get("type") == "image_url":
-            parts.append(_image(part["image_url"]["url"]))
-        else:
-            parts.append({"text": part.get("text", "")})
-    return parts
+def _part(part: Text | Image) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"text": part.text}
+    if part.data is not None:
+        return {"inline_data": {"mime_type": part.media_type, "data": base64.b64decode(part.data)}}
+    return {"file_data": {"file_uri": part.url, "mime_type": part.media_type}}
 
 
-def _image(url: str) -> dict[str, Any]:
-    if url.startswith("data:"):
-        kind, _, data = url.removeprefix("data:").partition(";base64,")
-        return {"inline_data": {"mime_type": kind or "image/jpeg", "data": base64.b64decode(data)}}
-    return {"file_data": {"file_uri": url, "mime_type": "image/png" if url.endswith(".png") else "image/jpeg"}}
+def _logprobs(found: Any) -> list[list[Logprob]]:
+    """Per token it and its likelihood; where several were asked for, the likeliest at each place."""
+    tokens: list[Any] = found.chosen_candidates or []
+    chosen: list[list[Any]] = [[token] for token in tokens]
+    places: list[Any] = found.top_candidates or []
+    likeliest: list[list[Any]] = [place.candidates for place in places]
+    return [[{"token": each.token, "logprob": each.log_probability} for each in top] for top in likeliest or chosen]
 
 
 def _safety(settings: dict[str, Any] | list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
