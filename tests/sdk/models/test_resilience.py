@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from distilmq import models
 from distilmq.models import OpenAILLM
 
 pytestmark = pytest.mark.may_leak("llmock keeps one server for the whole session")
@@ -24,6 +25,29 @@ def test_every_row_is_answered_and_retry_after_kept_when_requests_are_limited(ll
 
     llm.unload()
     assert all(output["generations"][0] for output in outputs)
+    llmock.assert_resilient()
+
+
+@pytest.mark.parametrize(
+    ("llm", "field", "path"),
+    [
+        ("AnthropicLLM", "base_url", "/anthropic"),
+        ("CohereLLM", "base_url", "/cohere"),
+        ("GroqLLM", "base_url", "/groq/openai/v1"),
+        ("MistralLLM", "endpoint", "/mistral"),
+        ("TogetherLLM", "base_url", "/together/v1"),
+    ],
+)
+def test_other_providers_limits_are_kept_as_well(llmock: Any, llm: str, field: str, path: str) -> None:
+    llmock.rate_limit(times=2, retry_after=0.2)
+    asks = getattr(models, llm)(model="m", api_key="k", **{field: llmock.url + path})
+    asks.load()
+
+    outputs = asks.generate_outputs([chat(f"row {number}") for number in range(4)])
+
+    asks.unload()
+    assert all(output["generations"][0] for output in outputs)
+    assert len(llmock.requests) == 6
     llmock.assert_resilient()
 
 

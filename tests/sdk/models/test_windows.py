@@ -21,7 +21,7 @@ def test_every_name_it_lists_can_be_imported(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("distilmq.models", "AnthropicLLM"),
+        ("distilmq.models", "MixtureOfAgentsLLM"),
         ("distilmq.models.llms", "vLLM"),
         ("distilmq.llms", "vLLM"),
         ("distilmq.embeddings", "SentenceTransformerEmbeddings"),
@@ -40,10 +40,22 @@ def test_the_old_path_of_language_models_leads_to_the_new_one() -> None:
 
 
 def test_no_provider_is_imported_before_it_is_loaded() -> None:
-    heavy = ["openai", "mistralai", "google.genai", "xllamacpp", "aiohttp", "jinja2"]
+    heavy = [
+        "anthropic",
+        "huggingface_hub",
+        "litellm",
+        "openai",
+        "mistralai",
+        "google.genai",
+        "xllamacpp",
+        "aiohttp",
+        "jinja2",
+    ]
     code = (
         "import sys\n"
-        "from distilmq.models import LlamaCppLLM, MistralLLM, OpenAILLM, VertexAILLM\n"
+        "from distilmq import models\n"
+        "for name in models.__all__:\n"
+        "    getattr(models, name)\n"
         "from distilmq.steps.tasks import ChatGeneration, TextGeneration\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
@@ -56,6 +68,8 @@ def test_no_provider_is_imported_before_it_is_loaded() -> None:
 @pytest.mark.parametrize(
     ("library", "code", "fix"),
     [
+        ("anthropic", "AnthropicLLM(model='m', api_key='k')", 'pip install "distilmq[anthropic]"'),
+        ("litellm", "LiteLLM(model='m')", 'pip install "distilmq[litellm]"'),
         ("mistralai.client", "MistralLLM(model='m', api_key='k')", 'pip install "distilmq[mistralai]"'),
         ("google.genai", "VertexAILLM(model='gemini-1.0-pro')", 'pip install "distilmq[vertexai]"'),
         ("xllamacpp", "LlamaCppLLM(model_path='m.gguf')", 'pip install "distilmq[llama-cpp]"'),
@@ -64,7 +78,7 @@ def test_no_provider_is_imported_before_it_is_loaded() -> None:
 def test_a_missing_library_is_named_with_what_installs_it(library: str, code: str, fix: str) -> None:
     script = (
         f"import sys; sys.modules[{library!r}] = None\n"
-        "from distilmq.models import LlamaCppLLM, MistralLLM, VertexAILLM\n"
+        "from distilmq.models import AnthropicLLM, LiteLLM, LlamaCppLLM, MistralLLM, VertexAILLM\n"
         f"{code}.load()"
     )
 
@@ -81,3 +95,26 @@ def test_a_local_model_saved_by_distilabel_loads_without_its_path() -> None:
 
     assert isinstance(llm, models.LlamaCppLLM)
     assert llm.model_path is None
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("distilabel.models.llms.vllm", "ClientvLLM"),
+        ("distilabel.models.llms.huggingface.inference_endpoints", "InferenceEndpointsLLM"),
+        ("distilabel.models.llms.anthropic", "AnthropicLLM"),
+        ("distilabel.models.llms.anyscale", "AnyscaleLLM"),
+        ("distilabel.models.llms.azure", "AzureOpenAILLM"),
+        ("distilabel.models.llms.cohere", "CohereLLM"),
+        ("distilabel.models.llms.groq", "GroqLLM"),
+        ("distilabel.models.llms.litellm", "LiteLLM"),
+        ("distilabel.models.llms.ollama", "OllamaLLM"),
+        ("distilabel.models.llms.together", "TogetherLLM"),
+    ],
+)
+def test_a_model_saved_by_distilabel_loads(module: str, name: str) -> None:
+    model = {"model_id": "org/model"} if name == "InferenceEndpointsLLM" else {"model": "m"}
+
+    llm = models.LLM.from_dict({**model, "type_info": {"module": module, "name": name}})
+
+    assert isinstance(llm, getattr(models, name))

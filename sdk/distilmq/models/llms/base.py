@@ -467,7 +467,8 @@ class AsyncLLM(LLM, ABC):
         """What names the account whose limits hold: provider, address, key and model; None for an engine of our own."""
         key: Any = getattr(self, "api_key", None)
         secret = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
-        address = getattr(self, "base_url", None) or getattr(self, "endpoint", None) or ""
+        places = (getattr(self, name, None) for name in ("base_url", "endpoint", "host"))
+        address = next((place for place in places if place), "")
         parts = (type(self).__name__, str(address), secret, self.model_name)
         return hashlib.sha256(repr(parts).encode()).digest()
 

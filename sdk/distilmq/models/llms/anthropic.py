@@ -1,0 +1,210 @@
+"""Claude models over Anthropic's messages API."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PrivateAttr, SecretStr, validate_call
+
+from distilmq.errors import DistilmqUserError, RefusedError, TransientError
+from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms.parts import Image, Text, parts_of, text_of
+from distilmq.models.llms.utils import as_messages, given, json_schema, missing_library, split_input
+from distilmq.models.requests.retries import error_for_status, retry_after
+from distilmq.models.requests.usage import statistics
+from distilmq.typing import GenerateOutput
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+_KEY, _URL = "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"
+
+
+class AnthropicLLM(AsyncLLM):
+    """Asks a Claude model.
+
+    System messages are sent as the request's `system`. Several generations are as many requests.
+
+    Attributes:
+        model: the model's name.
+        base_url: of the server; from `ANTHROPIC_BASE_URL` when it is not given, else Anthropic's.
+        api_key: from `ANTHROPIC_API_KEY` when it is not given.
+        timeout: seconds to wait for an answer.
+        http_client: the `httpx2.AsyncClient` to send with; it stays in this process.
+        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+
+    Examples:
+        ```python
+        from distilmq.models import AnthropicLLM
+
+        llm = AnthropicLLM(model="claude-haiku-4-5")
+        llm.load()
+        output = llm.generate_outputs([[{"role": "user", "content": "Hello!"}]], max_new_tokens=256)
+        llm.unload()
+        ```
+    """
+
+    model: str
+    base_url: RuntimeParameter[str] | None = Field(
+        default_factory=lambda: os.environ.get(_URL) or ANTHROPIC_URL,
+        description="The base URL to use for the Anthropic API.",
+    )
+    api_key: RuntimeParameter[SecretStr] | None = Field(
+        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
+    )
+    timeout: RuntimeParameter[float] = Field(
+        default=600.0, description="The maximum time in seconds to wait for a response from the API."
+    )
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
+        default=None, description="The shape of the answers."
+    )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "http_client", "timeout"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+
+    _num_generations_param_supported = False
+    _aclient: AsyncAnthropic | None = PrivateAttr(default=None)
+
+    def load(self) -> None:
+        """Makes the client.
+
+        Raises:
+            ImportError: `anthropic` is not installed.
+            DistilmqUserError: there is no key.
+        """
+        super().load()
+        try:
+            import anthropic
+        except ImportError as error:
+            raise missing_library("anthropic", "anthropic") from error
+        self._aclient = anthropic.AsyncAnthropic(
+            api_key=needed_key(self, _KEY),
+            base_url=self.base_url,
+            timeout=self.timeout,
+            max_retries=0,  # there is one layer of retries, and it is ours
+            http_client=self.http_client or anthropic.DefaultAioHttpClient(),
+        )
+
+    async def aclose(self) -> None:
+        """Closes the client."""
+        client, self._aclient = self._aclient, None
+        if client is not None:
+            await client.close()
+
+    @property
+    def model_name(self) -> str:
+        """The model's name."""
+        return self.model
+
+    @validate_call
+    async def agenerate(
+        self,
+        input: Any,
+        max_tokens: int = 128,
+        stop_sequences: list[str] | None = None,
+        temperature: float = 1.0,
+        top_p: float | None = None,
+        top_k: int | None = None,
+    ) -> GenerateOutput:
+        """Answers one conversation.
+
+        Args:
+            input: a conversation, a text, or a pair of one with the shape of its answer.
+            max_tokens: the most tokens that the answer has.
+            stop_sequences: texts at which the answer ends.
+            temperature: of the sampling.
+            top_p: share of the probability that is sampled from.
+            top_k: how many of the likeliest tokens are sampled from.
+
+        Raises:
+            RequestError: the provider did not answer.
+            StepFatalError: it refuses all requests.
+        """
+        conversation, shape = split_input(input)
+        system, messages = as_turns(as_messages(conversation))
+        # 1 is Anthropic's own default, and models that reason take no other: only another one is sent.
+        sampling = given(temperature=temperature if temperature != 1.0 else None, top_p=top_p, top_k=top_k)
+        options: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            "max_tokens": max_tokens,
+            **given(
+                system=system,
+                stop_sequences=stop_sequences,
+                output_config=_output_config(json_schema(shape or self.structured_output)),
+                extra_body=sampling or None,
+            ),
+        }
+        answer = await self._sent(options)
+        if answer.stop_reason == "refusal":
+            raise RefusedError(f"{self._who()} refuses this content: its stop reason is 'refusal'")
+        text = "".join(block.text for block in answer.content if block.type == "text")
+        if not answer.content and answer.stop_reason != "end_turn":
+            self._logger.warning("'%s' gave no text (stop reason '%s')", self.model_name, answer.stop_reason)
+        return {
+            "generations": [text if answer.content else None],
+            "statistics": statistics(answer.usage.input_tokens, answer.usage.output_tokens, 1),
+        }
+
+    def _who(self) -> str:
+        return f"'{self.model_name}' at {self.base_url}"
+
+    async def _sent(self, options: dict[str, Any]) -> Any:
+        import anthropic
+
+        if self._aclient is None:
+            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
+        messages: Any = self._aclient.messages
+        try:
+            answer = await messages.create(**options)
+        except anthropic.APIStatusError as error:
+            wait = retry_after(error.response.headers)
+            raise error_for_status(error.status_code, error.message, retry_after=wait, who=self._who()) from error
+        except anthropic.APIConnectionError as error:  # a timeout is one, too
+            raise TransientError(f"{self._who()}: {error.__cause__ or error}") from error
+        except anthropic.APIError as error:
+            raise TransientError(f"{self._who()} sent no answer: {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
+            raise TransientError(f"{self._who()} sent no JSON: {error}") from error
+        if getattr(answer, "content", None) is None or getattr(answer, "usage", None) is None:
+            raise TransientError(f"{self._who()} sent {str(answer)[:500]}")
+        return answer
+
+
+def as_turns(messages: list[dict[str, Any]]) -> tuple[str | None, list[dict[str, Any]]]:
+    """A conversation in Anthropic's way: what the system says apart, images as their own kind of block."""
+    system: list[str] = []
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message["role"] == "system":
+            system.append(text_of(message["content"]))
+        else:
+            role = "assistant" if message["role"] == "assistant" else "user"
+            content = message["content"]
+            turns.append(
+                {"role": role, "content": content if isinstance(content, str) else [*map(_block, parts_of(content))]}
+            )
+    return "\n\n".join(system) or None, turns
+
+
+def _block(part: Text | Image) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    if part.data is not None:
+        return {"type": "image", "source": {"type": "base64", "media_type": part.media_type, "data": part.data}}
+    return {"type": "image", "source": {"type": "url", "url": part.url}}
+
+
+def _output_config(schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How JSON is asked for; the library rewrites a schema into the part of JSON Schema that Anthropic takes."""
+    if schema is None:
+        return None
+    from anthropic import transform_schema
+
+    return {"format": {"type": "json_schema", "schema": transform_schema(schema)}}

@@ -1,0 +1,185 @@
+"""Cohere's chat API, in its second version, spoken without Cohere's library."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from pydantic import Field, PrivateAttr, SecretStr, validate_call
+
+from distilmq.errors import DistilmqUserError, RefusedError, TransientError
+from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms.utils import as_messages, given, json_schema, split_input
+from distilmq.models.requests.http import JsonClient
+from distilmq.models.requests.usage import statistics
+from distilmq.typing import GenerateOutput
+
+COHERE_URL = "https://api.cohere.com"
+_KEY, _URL = "COHERE_API_KEY", "COHERE_BASE_URL"
+
+
+class CohereLLM(AsyncLLM):
+    """Asks a model of Cohere.
+
+    Several generations are as many requests.
+
+    Attributes:
+        model: the model's name.
+        base_url: of the server; from `COHERE_BASE_URL` when it is not given, else Cohere's. A version at its end, as
+            distilabel wants it, is passed over.
+        api_key: from `COHERE_API_KEY` when it is not given.
+        timeout: seconds to wait for an answer.
+        client_name: who asks, as Cohere's statistics show it.
+        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+
+    Examples:
+        ```python
+        from distilmq.models import CohereLLM
+
+        llm = CohereLLM(model="command-a-03-2025")
+        llm.load()
+        output = llm.generate_outputs([[{"role": "user", "content": "Hello!"}]], max_new_tokens=256)
+        llm.unload()
+        ```
+    """
+
+    model: str
+    base_url: RuntimeParameter[str] | None = Field(
+        default_factory=lambda: os.environ.get(_URL) or COHERE_URL,
+        description="The base URL to use for the Cohere API requests.",
+    )
+    api_key: RuntimeParameter[SecretStr] | None = Field(
+        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
+    )
+    timeout: RuntimeParameter[float] = Field(
+        default=120, description="The maximum time in seconds to wait for a response from the API."
+    )
+    client_name: RuntimeParameter[str] | None = Field(default="distilmq", description="The name of the client.")
+    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
+        default=None, description="The shape of the answers."
+    )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "client_name", "timeout"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+
+    _num_generations_param_supported = False
+    _aclient: JsonClient | None = PrivateAttr(default=None)
+
+    def load(self) -> None:
+        """Makes the client.
+
+        Raises:
+            DistilmqUserError: there is no key.
+        """
+        super().load()
+        headers = {"Authorization": f"Bearer {needed_key(self, _KEY)}", **given(**{"X-Client-Name": self.client_name})}
+        self._aclient = JsonClient(self._address(), headers=headers, timeout=self.timeout)
+
+    async def aclose(self) -> None:
+        """Closes the client."""
+        client, self._aclient = self._aclient, None
+        if client is not None:
+            await client.close()
+
+    @property
+    def model_name(self) -> str:
+        """The model's name."""
+        return self.model
+
+    @validate_call
+    async def agenerate(
+        self,
+        input: Any,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        k: int | None = None,
+        p: float | None = None,
+        seed: int | None = None,
+        stop_sequences: list[str] | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        raw_prompting: bool | None = None,
+        logprobs: bool = False,
+    ) -> GenerateOutput:
+        """Answers one conversation.
+
+        Args:
+            input: a conversation, a text, or a pair of one with the shape of its answer.
+            temperature: of the sampling.
+            max_tokens: the most tokens that the answer has.
+            k: how many of the likeliest tokens are sampled from.
+            p: share of the probability that is sampled from.
+            seed: of the sampling.
+            stop_sequences: texts at which the answer ends.
+            frequency_penalty: against tokens the more often they came.
+            presence_penalty: against tokens that came.
+            raw_prompting: whether the model sees the text as it is, without Cohere's own words around it.
+            logprobs: whether to give the log probabilities of the answer's tokens.
+
+        Raises:
+            RequestError: the provider did not answer.
+            StepFatalError: it refuses all requests.
+        """
+        conversation, shape = split_input(input)
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": as_messages(conversation),
+            "stream": False,
+            **given(
+                temperature=temperature,
+                max_tokens=max_tokens,
+                k=k,
+                p=p,
+                seed=seed,
+                stop_sequences=stop_sequences,
+                frequency_penalty=frequency_penalty,
+                presence_penalty=presence_penalty,
+                raw_prompting=raw_prompting,
+                logprobs=logprobs or None,
+                response_format=_response_format(json_schema(shape or self.structured_output)),
+            ),
+        }
+        if self._aclient is None:
+            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
+        answer = await self._aclient.post("/v2/chat", body, who=self._who())
+        return self._output(answer)
+
+    def _who(self) -> str:
+        return f"'{self.model_name}' at {self.base_url}"
+
+    def _address(self) -> str:
+        url = (self.base_url or COHERE_URL).rstrip("/")
+        return url.removesuffix("/v1").removesuffix("/v2")
+
+    def _output(self, answer: dict[str, Any]) -> GenerateOutput:
+        reason = answer.get("finish_reason")
+        if reason in ("ERROR", "TIMEOUT") or not isinstance(answer.get("message"), dict):
+            raise TransientError(f"{self._who()} sent no answer: {str(answer)[:500]}")
+        if reason == "ERROR_TOXIC":
+            raise RefusedError(f"{self._who()} refuses this content: its finish reason is '{reason}'")
+        blocks: list[dict[str, Any]] = answer["message"].get("content") or []
+        texts = [str(block["text"]) for block in blocks if "text" in block]  # others are thoughts
+        if not texts:
+            self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, reason)
+        output: GenerateOutput = {
+            "generations": ["".join(texts) if texts else None],
+            "statistics": statistics(*_tokens(answer.get("usage") or {}), 1),
+        }
+        chunks: list[dict[str, Any]] = answer.get("logprobs") or []
+        if chunks:
+            output["logprobs"] = [
+                [[{"token": chunk["text"], "logprob": value}] for chunk in chunks for value in chunk["logprobs"]]
+            ]
+        return output
+
+
+def _tokens(usage: dict[str, Any]) -> tuple[int, int]:
+    """Tokens that went in and came out, which Cohere counts in floating-point numbers."""
+    counted: dict[str, Any] = usage.get("tokens") or usage.get("billed_units") or {}
+    return int(counted.get("input_tokens") or 0), int(counted.get("output_tokens") or 0)
+
+
+def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    return {"type": "json_object", "json_schema": schema} if schema is not None else None

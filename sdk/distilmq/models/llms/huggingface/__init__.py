@@ -1,0 +1,16 @@
+"""Models at Hugging Face, imported when first asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distilmq.utils.not_yet import window
+
+if TYPE_CHECKING:
+    from distilmq.models.llms.huggingface.inference_endpoints import InferenceEndpointsLLM
+
+_PLACES = {"InferenceEndpointsLLM": "distilmq.models.llms.huggingface.inference_endpoints"}
+
+__getattr__, __dir__ = window(__name__, _PLACES, ["TransformersLLM"], modules=["transformers"])
+
+__all__ = ["InferenceEndpointsLLM"]  # imported when first asked for
