@@ -11,6 +11,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
+from docs import provider_tables  # noqa: E402  # the path comes first
 from docs.reference_pages import reference_pages  # noqa: E402  # the path comes first
 
 from distilmq.utils import not_yet  # noqa: E402  # the path comes first
@@ -26,8 +27,13 @@ def pages() -> dict[Path, str]:
     """Every page that is written by this script, with its text."""
     return {
         DOCS / "benchmarks.md": report.render(report.load_results()),
-        DOCS / "migrating-from-distilabel.md": _filled(DOCS / "migrating-from-distilabel.md", "not yet", _not_yet()),
-        ROOT / "README.md": _filled(ROOT / "README.md", "figures", report.comparison(report.load_results())),
+        DOCS / "how-to" / "choosing-a-provider.md": _with_providers(DOCS / "how-to" / "choosing-a-provider.md"),
+        DOCS / "migrating-from-distilabel.md": _filled(
+            (DOCS / "migrating-from-distilabel.md").read_text(), "not yet", _not_yet()
+        ),
+        ROOT / "README.md": _filled(
+            (ROOT / "README.md").read_text(), "figures", report.comparison(report.load_results())
+        ),
         **{DOCS / "reference" / name: text for name, text in reference_pages().items()},
     }
 
@@ -37,11 +43,16 @@ def outdated() -> list[Path]:
     return [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
 
 
-def _filled(path: Path, name: str, content: str) -> str:
+def _filled(text: str, name: str, content: str) -> str:
     """The page with new content between `<!-- made from code: NAME -->` and the next `<!-- end -->`."""
-    before, begin, rest = path.read_text().partition(f"<!-- made from code: {name} -->\n")
+    before, begin, rest = text.partition(f"<!-- made from code: {name} -->\n")
     _, end, after = rest.partition("<!-- end -->")
     return f"{before}{begin}{content}\n{end}{after}"
+
+
+def _with_providers(path: Path) -> str:
+    text = _filled(path.read_text(), "providers", provider_tables.ways())
+    return _filled(text, "abilities", provider_tables.abilities())
 
 
 def _not_yet() -> str:

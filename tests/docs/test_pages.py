@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import ROOT, Block, Page, read_page, unmarked
 from tests.docs.scripts import expected_output, run_script
+from tests.servers.providers import ProviderServer
 
 PAGES = [
     read_page(str(path.relative_to(ROOT)))
@@ -25,9 +27,18 @@ SCRIPTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that leads to a server which every model finds."""
+    with ProviderServer() as running:
+        yield running.env(tmp_path_factory.mktemp("keys"))
+
+
 @pytest.mark.parametrize(("page", "block"), SCRIPTS)
-def test_a_block_runs_and_prints_what_the_page_says(page: Page, block: Block, tmp_path: Path) -> None:
-    ran = run_script(page.script(block), tmp_path, {})
+def test_a_block_runs_and_prints_what_the_page_says(
+    page: Page, block: Block, tmp_path: Path, providers: dict[str, str]
+) -> None:
+    ran = run_script(page.script(block), tmp_path, providers)
 
     assert ran.code == 0, ran.text
     expected = expected_output(page, block)

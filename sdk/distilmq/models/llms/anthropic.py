@@ -35,7 +35,8 @@ class AnthropicLLM(AsyncLLM):
         base_url: of the server; from `ANTHROPIC_BASE_URL` when it is not given, else Anthropic's.
         api_key: from `ANTHROPIC_API_KEY` when it is not given.
         timeout: seconds to wait for an answer.
-        http_client: the `httpx2.AsyncClient` to send with; it stays in this process.
+        http_client: the `httpx2.AsyncClient` to send with, for a model that is used without a pipeline: a client cannot
+            travel to a worker.
         structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
 
     Examples:
