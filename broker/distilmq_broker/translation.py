@@ -23,7 +23,7 @@ def result(message: messages.Result, payload: Sequence[bytes]) -> Event:
     """A result; one whose payload cannot be what its header says fails its batch, whoever sent it."""
     if len(payload) == 1 and array_length(payload[0]) == message.rows:
         return events.BatchDone(
-            message.session, message.lease, message.rows, payload[0], message.last, message.failures
+            message.session, message.lease, message.rows, payload[0], message.last, message.failures, message.counts
         )
     text = f"a result of {message.rows} rows came without a payload of as many rows"
     return events.BatchFailed(message.session, message.lease, ErrorInfo(type="RemoteProtocolError", message=text))

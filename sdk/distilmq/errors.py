@@ -12,6 +12,7 @@
     │   ├── RateLimitedError                           it asks for fewer requests
     │   ├── TransientError                             it may answer when it is asked again
     │   ├── InvalidRequestError                        it will not answer this request as it stands
+    │   │   └── TooLongError                           it is longer than the model takes
     │   ├── RefusedError                               it refuses this content
     │   └── RequestsFailedError                        some of several requests failed
     ├── RunError (RuntimeError)                        a run ended because of an error
@@ -92,7 +93,12 @@ class RowsFailedError(DistilmqError):
 
 
 class RequestError(DistilmqError):
-    """A model did not answer a request."""
+    """A model did not answer a request, or its answer is of no use."""
+
+    attempts: int = 1
+    """How often the request was sent."""
+    answer: str | None = None
+    """What the model said, where it said something."""
 
 
 class RateLimitedError(RequestError):
@@ -112,7 +118,11 @@ class TransientError(RequestError):
 
 
 class InvalidRequestError(RequestError):
-    """The provider will not answer this request as it stands: it is malformed or too long."""
+    """The provider will not answer this request as it stands."""
+
+
+class TooLongError(InvalidRequestError):
+    """The request is longer than the model takes."""
 
 
 class RefusedError(RequestError):

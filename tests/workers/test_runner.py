@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from distilmq.errors import StepFatalError
+from distilmq.errors import RequestError, StepFatalError
 from distilmq.models.requests.meter import current_meter
 from distilmq.protocol import messages as m
 from distilmq.protocol.rows import decode_row, decode_rows, decode_value, encode_rows
 from distilmq.protocol.usage import Usage
 from distilmq.steps.base import Step
+from distilmq.steps.remarks import remark_failure, remark_row
 from distilmq.typing import StepColumns, StepOutput
 from distilmq_workers.runner import Ended, Runner
 from tests.workers import sample_steps as samples
@@ -277,3 +278,35 @@ def test_a_result_says_what_the_process_has_had_from_models_so_far() -> None:
     )
     assert isinstance(failed.answer, m.Failed)
     assert failed.answer.usage == (Usage(model="m", requests=1, input_tokens=7),)
+
+
+class Answering(samples.Double):
+    """Has an answer that is of no use for 2, and a request that failed for 4."""
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        for place, row in enumerate(inputs):
+            remark_row(place)
+            if row["n"] == 2:
+                remark_failure(ValueError("no number"), "about two")
+            if row["n"] == 4:
+                error = RequestError("malformed")
+                error.answer, error.attempts = "{fou", 3
+                raise error
+        yield [{**row, "doubled": None if row["n"] == 2 else 2 * row["n"]} for row in inputs]
+
+
+def test_a_dead_letter_holds_what_the_model_said_and_how_often_it_was_asked() -> None:
+    answer, rows = result(run(Answering(name="answering"), numbers([1, 4])))
+
+    (failure,) = answer.failures
+    assert (failure.row, failure.error.type, failure.answer, failure.attempts) == (1, "RequestError", "{fou", 3)
+    assert [row["doubled"] for row in rows] == [2, None]
+
+
+def test_a_row_whose_answer_is_of_no_use_comes_out_and_is_a_dead_letter_as_well() -> None:
+    answer, rows = result(run(Answering(name="answering"), numbers([1, 2, 3, 4])))
+
+    told = [(failure.row, failure.error.message, failure.answer) for failure in answer.failures]
+    assert told == [(1, "no number", "about two"), (3, "malformed", "{fou")]
+    assert decode_row(answer.failures[0].input) == {"n": 2}
+    assert rows[1] == {"n": 2, "doubled": None}

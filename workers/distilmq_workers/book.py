@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from distilmq.protocol.packing import UnpackError, unpack
@@ -30,9 +30,9 @@ class BatchAnswers:
         self._keep = keep
         self.draining = draining
 
-    def page(self, start: int) -> AnswerPage:
-        """The book for one call of `process` with the rows from `start` on."""
-        return AnswerPage(self, start)
+    def page(self, places: Sequence[int]) -> AnswerPage:
+        """The book for one call of `process` with the rows at these places."""
+        return AnswerPage(self, places)
 
     def answers(self, row: int, key: bytes) -> list[bytes]:
         """Those to one request of one row, in order."""
@@ -50,9 +50,9 @@ class BatchAnswers:
 class AnswerPage:
     """What models see of it during one call of `process`; see `distilmq.models.requests.answers.AnswerBook`."""
 
-    def __init__(self, book: BatchAnswers, start: int) -> None:
+    def __init__(self, book: BatchAnswers, places: Sequence[int]) -> None:
         self._book = book
-        self._start = start
+        self._places = places
         self._found: defaultdict[tuple[int, bytes], int] = defaultdict(int)
 
     def draining(self) -> bool:
@@ -62,7 +62,7 @@ class AnswerPage:
     def find(self, row: int, key: bytes) -> bytes | None:
         """The next answer to this request of this row, or None."""
         place = self._found[row, key]
-        answers = self._book.answers(self._start + row, key)
+        answers = self._book.answers(self._places[row], key)
         if place >= len(answers):
             return None
         self._found[row, key] = place + 1
@@ -70,8 +70,8 @@ class AnswerPage:
 
     def keep(self, row: int, key: bytes, answer: bytes) -> None:
         """Records the next answer to this request of this row; it was given, so it is not found again."""
-        self._book.add(self._start + row, key, answer)
-        self._found[row, key] = len(self._book.answers(self._start + row, key))
+        self._book.add(self._places[row], key, answer)
+        self._found[row, key] = len(self._book.answers(self._places[row], key))
 
 
 def recorded_answers(frame: bytes) -> list[tuple[int, bytes, int, bytes]]:

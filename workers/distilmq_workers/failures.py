@@ -20,6 +20,8 @@ MAX_SHORT_MESSAGE = 500
 """Characters of what is written into a failed row."""
 MAX_TRACEBACK = 100_000
 MAX_PICKLED = 64 * 1024
+MAX_ANSWER = 100_000
+"""Characters of what a model said about a row that failed."""
 HEADER_BUDGET = 2 * 1024 * 1024
 """Bytes of all failures of one result: they travel in its header, which is limited."""
 
@@ -35,6 +37,18 @@ def describe(error: BaseException) -> ErrorInfo:
         traceback=_readable(_abridged(_traceback(error))),
         pickled=_pickled(error),
     )
+
+
+def attempts_of(error: BaseException) -> int:
+    """How often the row was tried: a request that was sent again says so on its error."""
+    attempts = getattr(error, "attempts", 1)
+    return attempts if isinstance(attempts, int) and attempts > 0 else 1
+
+
+def answer_of(error: BaseException) -> str | None:
+    """What the model said, where the error tells."""
+    answer = getattr(error, "answer", None)
+    return answer[:MAX_ANSWER] if isinstance(answer, str) else None
 
 
 def short(error: ErrorInfo) -> str:
@@ -72,7 +86,7 @@ def within_budget(failures: Sequence[RowFailure], budget: int = HEADER_BUDGET) -
             failure = failure.model_copy(update={"error": bare})
             size = _size(failure)
         if spent + size > budget:
-            failure = failure.model_copy(update={"input": b""})
+            failure = failure.model_copy(update={"input": b"", "answer": None})
             size = _size(failure)
         spent += size
         kept.append(failure)
@@ -83,7 +97,7 @@ def _size(failure: RowFailure) -> int:
     error = failure.error
     text = len(error.message) + len(error.traceback) + len(error.type)
     # A character may take several bytes; most take one.
-    return 100 + 2 * text + len(error.pickled or b"") + len(failure.input)
+    return 100 + 2 * text + len(error.pickled or b"") + len(failure.input) + 2 * len(failure.answer or "")
 
 
 def _type_name(error: BaseException) -> str:

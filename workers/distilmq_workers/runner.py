@@ -21,10 +21,20 @@ from distilmq.protocol.rows import (
     join_rows,
     split_payload,
 )
+from distilmq.steps.remarks import Remarks, current_remarks
 from distilmq_workers.book import AnswerPage, BatchAnswers, recorded_answers
-from distilmq_workers.failures import describe, failed_row, together, within_budget
+from distilmq_workers.failures import (
+    MAX_ANSWER,
+    answer_of,
+    attempts_of,
+    describe,
+    failed_row,
+    together,
+    within_budget,
+)
 from distilmq_workers.generating import Generating
 from distilmq_workers.halving import Piece, in_halves
+from distilmq_workers.kept import Computed, gaps, kept_rows, put_together
 
 Row = dict[str, Any]
 
@@ -52,6 +62,23 @@ class Ended:
 
     answer: Result | Failed | Returned
     payload: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one call of `process` gave."""
+
+    rows: list[Row]
+    remarks: Remarks
+
+    def counts(self, taken: int) -> list[int] | None:
+        """Rows per row of the input, as far as that is known."""
+        told = self.remarks.counts
+        if told is not None and len(told) == taken and sum(told) == len(self.rows):
+            return told
+        if taken == 1:
+            return [len(self.rows)]
+        return [1] * taken if len(self.rows) == taken else None
 
 
 class Runner:
@@ -128,56 +155,100 @@ class Runner:
         inputs = [split_payload(frame) for frame in payload[: len(batch.inputs)]]
         if self._equal_inputs:
             check_equal_inputs(self._step.name, batch.inputs, [len(rows) for rows in inputs])
+        more = iter(payload[len(batch.inputs) :])
         book = BatchAnswers(
-            recorded_answers(payload[len(batch.inputs)]) if batch.answers else (),
+            recorded_answers(next(more, b"")) if batch.answers else (),
             keep=partial(self._keep_answer, batch.lease),
             draining=self._draining,
         )
         # A request that was refused for good is not sent again while the batch is halved.
         failed_requests.set({})
+        places = range(max((len(rows) for rows in inputs), default=0))
+        if not batch.kept:
+            return self._computed(batch, self._compute(inputs, places, book))
+        kept = {place: row for place, row in kept_rows(next(more, b"")).items() if place in places}
+        missing = [place for place in places if place not in kept]
+        return self._computed(batch, put_together(kept, self._compute_missing(inputs, missing, book)))
+
+    def _compute_missing(
+        self, inputs: Sequence[Sequence[bytes]], missing: Sequence[int], book: BatchAnswers
+    ) -> list[Computed]:
+        """What is missing between rows that are known: by one call if it can be told apart afterwards."""
+        if not missing:
+            return []
+        together = self._compute([[rows[place] for place in missing] for rows in inputs], missing, book)
+        apart = gaps(missing)
+        if together.counts is not None or len(apart) == 1:
+            return [together]
+        # The answers of models are in the book, so none of them is asked again.
+        return [self._compute([[rows[place] for place in gap] for rows in inputs], gap, book) for gap in apart]
+
+    def _compute(self, inputs: Sequence[Sequence[bytes]], places: Sequence[int], book: BatchAnswers) -> Computed:
+        """What comes out for some rows of a batch, which stand at these places in it."""
         pieces = in_halves(
-            lambda start, stop: self._call([rows[start:stop] for rows in inputs], book.page(start)),
-            max((len(rows) for rows in inputs), default=0),
+            lambda start, stop: self._call([rows[start:stop] for rows in inputs], book.page(places[start:stop])),
+            len(places),
             passes=self._ends_the_run,
             divide=not self._stateful,
         )
-        return self._put_together(batch, inputs, pieces)
+        return self._put_together(inputs, places, pieces)
 
     def _ends_the_run(self, error: BaseException) -> bool:
         return self._assign.step_kind == "global" or isinstance(error, StepFatalError | DrainedError)
 
-    def _call(self, inputs: Sequence[Sequence[bytes]], page: AnswerPage) -> list[Row]:
+    def _call(self, inputs: Sequence[Sequence[bytes]], page: AnswerPage) -> Given:
         # Decoded for each call: the one before may have changed the rows it was given.
         rows = [decode_each(branch) for branch in inputs]
-        token = current_answers.set(page)
+        remarks = Remarks()
+        tokens = current_answers.set(page), current_remarks.set(remarks)
         try:
-            return [row for given in self._step.process_applying_mappings(*rows) for row in given]
+            given = [row for given in self._step.process_applying_mappings(*rows) for row in given]
         finally:
-            current_answers.reset(token)
+            current_answers.reset(tokens[0])
+            current_remarks.reset(tokens[1])
+        return Given(given, remarks)
 
     def _put_together(
-        self, batch: Batch, inputs: Sequence[Sequence[bytes]], pieces: Sequence[Piece[list[Row]]]
-    ) -> Ended:
+        self, inputs: Sequence[Sequence[bytes]], places: Sequence[int], pieces: Sequence[Piece[Given]]
+    ) -> Computed:
         encoded: list[bytes] = []
         failures: list[RowFailure] = []
+        counts: list[int] | None = [] if self._assign.step_kind == "normal" else None
         explained: ErrorInfo | None = None
         for piece in pieces:
             if piece.error is not None:
                 # Rows that fail together share one description; only the first tells the whole story.
                 error = describe(piece.error) if explained is None or not self._stateful else explained
                 explained = error.model_copy(update={"traceback": "", "pickled": None})
-                encoded.append(self._fail(inputs, piece.start, error, failures))
+                encoded.append(self._fail(inputs, piece.start, error, failures, piece.error))
+                counts = None if counts is None else [*counts, 1]
                 continue
-            given = cast("list[Row]", piece.given)
-            encoded += self._encoded(inputs, piece, given, len(encoded), failures)
-        return self._result(batch, encoded, failures)
+            given = cast("Given", piece.given)
+            encoded += self._encoded(inputs, piece, given.rows, len(encoded), failures)
+            each = given.counts(piece.stop - piece.start)
+            counts = None if counts is None or each is None else [*counts, *each]
+            self._note_failed_answers(inputs, piece.start, given.remarks, failures)
+        named = [failure if failure.out else _at(failure, places) for failure in failures]
+        return Computed(places, encoded, counts, named)
+
+    def _note_failed_answers(
+        self, inputs: Sequence[Sequence[bytes]], start: int, remarks: Remarks, failures: list[RowFailure]
+    ) -> None:
+        """Rows that came out as the step wanted, with an answer that was of no use, are dead letters as well."""
+        known = {failure.row for failure in failures if not failure.out}
+        for place, failed in remarks.failed.items():
+            if start + place not in known and place + start < len(inputs[0]):
+                whole, _ = self._input(inputs, start + place)
+                answer = None if failed.answer is None else failed.answer[:MAX_ANSWER]
+                error = describe(failed.error)
+                failures.append(RowFailure(row=start + place, error=error, input=whole, answer=answer))
 
     # ---------------------------------------------------------------- rows
 
     def _encoded(
         self,
         inputs: Sequence[Sequence[bytes]],
-        piece: Piece[list[Row]],
+        piece: Piece[Given],
         given: list[Row],
         before: int,
         failures: list[RowFailure],
@@ -201,7 +272,7 @@ class Runner:
         try:
             return encode_row(row)
         except RowTypeError as error:
-            return self._fail(inputs, place, self._named(error), failures)
+            return self._fail(inputs, place, self._named(error), failures, error)
 
     def _encoded_or_bare(self, place: int, row: Row, failures: list[RowFailure]) -> bytes:
         """A row that belongs to no one input row: one that cannot travel loses the columns that cannot."""
@@ -213,23 +284,45 @@ class Runner:
             raise StepFatalError(named.message)
         bare = {str(column): value if _can_travel(value) else None for column, value in row.items()}
         encoded = encode_row(failed_row(bare, step=self._step.name, outputs=(), error=named))
-        failures.append(RowFailure(row=place, error=named, input=encode_row(bare)))
+        failures.append(RowFailure(row=place, error=named, input=encode_row(bare), out=True))
         return encoded
 
     def _fail(
-        self, inputs: Sequence[Sequence[bytes]], place: int, error: ErrorInfo, failures: list[RowFailure]
+        self,
+        inputs: Sequence[Sequence[bytes]],
+        place: int,
+        error: ErrorInfo,
+        failures: list[RowFailure],
+        raised: BaseException,
     ) -> bytes:
+        whole, rows = self._input(inputs, place)
+        failures.append(
+            RowFailure(row=place, error=error, input=whole, answer=answer_of(raised), attempts=attempts_of(raised))
+        )
+        return encode_row(failed_row(together(rows), step=self._step.name, outputs=self._outputs, error=error))
+
+    def _input(self, inputs: Sequence[Sequence[bytes]], place: int) -> tuple[bytes, list[Row]]:
+        """A row as the dead letters keep it, and decoded: of a join one per branch."""
         branches = [rows[place] for rows in inputs if place < len(rows)]
         rows = [decode_row(row) for row in branches]
-        whole = branches[0] if len(branches) == 1 else encode_value(rows)
-        failures.append(RowFailure(row=place, error=error, input=whole))
-        return encode_row(failed_row(together(rows), step=self._step.name, outputs=self._outputs, error=error))
+        return (branches[0] if len(branches) == 1 else encode_value(rows)), rows
 
     def _named(self, error: RowTypeError) -> ErrorInfo:
         return ErrorInfo(type="RowTypeError", message=f"the output of step '{self._step.name}': {error}")
 
+    def _computed(self, batch: Batch, computed: Computed) -> Ended:
+        counts = computed.counts or ()
+        even = all(count == 1 for count in counts)
+        return self._result(batch, computed.rows, computed.failures, counts=() if even else counts)
+
     def _result(
-        self, batch: Batch, encoded: list[bytes], failures: Sequence[RowFailure], *, last: bool = False
+        self,
+        batch: Batch,
+        encoded: list[bytes],
+        failures: Sequence[RowFailure],
+        *,
+        last: bool = False,
+        counts: Sequence[int] = (),
     ) -> Ended:
         payload = join_rows(encoded)
         largest = self._max_message()
@@ -245,6 +338,7 @@ class Runner:
             rows=len(encoded),
             last=last,
             failures=within_budget(failures) if failures else (),
+            counts=tuple(counts),
         )
         return Ended(result, (payload,))
 
@@ -262,6 +356,12 @@ def check_equal_inputs(step: str, names: Sequence[str], counts: Sequence[int]) -
             " Each of these steps has to give as many rows as it takes: a filter or an expander has its place"
             " before the branches part or behind the join."
         )
+
+
+def _at(failure: RowFailure, places: Sequence[int]) -> RowFailure:
+    """The failure of a row, named by its place in the batch."""
+    place = places[failure.row]
+    return failure if place == failure.row else failure.model_copy(update={"row": place})
 
 
 def _can_travel(value: Any) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from distilmq.errors import JournalError
 from distilmq_broker.adapters.file_systems import on_network
 
-FORMAT = 2
-"""Of the ledger. Older ones are brought up to date when their run goes on, and read as they are by other runs."""
+FORMAT = 3
+"""Of the ledger. Older ones are brought up to date when their run goes on; other runs read a copy that is."""
 
 OPEN, DONE, HALVED, BURIED = 0, 1, 2, 3
 """States of a batch: deaths were counted; recorded; replaced by its halves; given up, with a None row."""
@@ -59,6 +59,17 @@ CREATE TABLE usage (
     PRIMARY KEY (step, model, worker)
 ) WITHOUT ROWID;
 """,
+    2: """
+ALTER TABLE batch ADD COLUMN counts BLOB;
+ALTER TABLE dead_letter ADD COLUMN answer TEXT;
+ALTER TABLE dead_letter ADD COLUMN attempts INTEGER DEFAULT 1;
+ALTER TABLE dead_letter ADD COLUMN out INTEGER DEFAULT 0;
+CREATE TABLE kept (
+    step TEXT, source TEXT, source_row INTEGER, digest BLOB,
+    segment INTEGER, offset INTEGER, length INTEGER, crc INTEGER, start INTEGER, stop INTEGER, failure BLOB,
+    PRIMARY KEY (step, source, source_row)
+) WITHOUT ROWID;
+""",
 }
 """Format to what makes the next one of it."""
 
@@ -87,15 +98,18 @@ def open_ledger(path: Path, *, power: bool, network: bool | None = None) -> tupl
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Opens another run's ledger; nothing is written to it.
+    """Opens another run's ledger; nothing is written to it. One of an older format is copied into memory.
 
     Raises:
-        JournalError: it cannot be read, or has another format.
+        JournalError: it cannot be read, or has a newer format.
     """
     with ledger_errors(path):
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, timeout=1.0)
         try:
             (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if 1 <= found < FORMAT:
+                connection = _copy_in_memory(connection)
+                _migrate(connection, path)
         except sqlite3.Error:
             connection.close()
             raise
@@ -103,6 +117,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         raise JournalError(f"{path} has format {found}, this version reads 1 to {FORMAT}")
     return connection
+
+
+def _copy_in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
+    with closing(connection):
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        connection.backup(copy)
+        return copy
 
 
 @contextmanager

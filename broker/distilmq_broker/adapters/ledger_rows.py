@@ -30,13 +30,13 @@ Statement = tuple[str, tuple[Any, ...]]
 
 _BATCH = (
     "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span,"
-    " segment, offset, length, crc, worker, error, time)"
-    " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " segment, offset, length, crc, worker, error, time, counts)"
+    " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (step, seq_no, part) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,"
     " rows = excluded.rows, taken = excluded.taken, last = excluded.last, failed = excluded.failed,"
     " inputs = excluded.inputs, span = excluded.span, segment = excluded.segment, offset = excluded.offset,"
     " length = excluded.length, crc = excluded.crc, worker = excluded.worker, error = excluded.error,"
-    " time = excluded.time WHERE batch.state = 0"
+    " time = excluded.time, counts = excluded.counts WHERE batch.state = 0"
 )
 _DEATH = (
     "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, time) VALUES (?, ?, ?, 0, ?, ?, ?)"
@@ -45,8 +45,8 @@ _DEATH = (
 )
 _ROUTE = "UPDATE batch SET routes = ? WHERE step = ? AND seq_no = ? AND part = 0"
 _LETTER = (
-    "INSERT OR IGNORE INTO dead_letter (step, seq_no, part, row, input, error, attempt, worker, time)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO dead_letter (step, seq_no, part, row, input, error, attempt, worker, time, answer, attempts,"
+    " out) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ANSWER = (
     "INSERT OR IGNORE INTO answer (step, source, source_row, key, occurrence, segment, offset, length, crc)"
@@ -60,7 +60,7 @@ _USAGE = (
     " unpriced = excluded.unpriced, seconds = excluded.seconds WHERE excluded.requests > usage.requests"
 )
 FACT_COLUMNS = (
-    "step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, routes, worker, error"
+    "step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, routes, worker, error, counts"
 )
 NOWHERE = Place(0, 0, 0, 0)
 
@@ -74,11 +74,13 @@ def recorded(fact: BatchRecorded, place: Place, time: float) -> Iterator[Stateme
             *(*key, DONE, fact.attempt, fact.rows, fact.taken, fact.last, len(fact.failures)),
             *(pack_inputs(fact.inputs), _pack_span(fact.span)),
             *(place.segment, place.offset, place.length, place.crc, fact.worker, None, time),
+            pack(list(fact.counts)) if fact.counts else None,
         ),
     )
     for failure in fact.failures:
         error = pack(failure.error.model_dump())
-        yield _LETTER, (*key, failure.row, failure.input, error, fact.attempt, fact.worker, time)
+        told = (failure.answer, failure.attempts, failure.out)
+        yield _LETTER, (*key, failure.row, failure.input, error, fact.attempt, fact.worker, time, *told)
 
 
 def given_up(fact: BatchHalved | RowsBuried, state: int, place: Place, rows: int, time: float) -> Iterator[Statement]:
@@ -89,7 +91,7 @@ def given_up(fact: BatchHalved | RowsBuried, state: int, place: Place, rows: int
         _BATCH,
         (
             *(*key, state, 0, rows, rows, False, 0, pack_inputs(fact.inputs), _pack_span(fact.span)),
-            *(place.segment, place.offset, place.length, place.crc, "", error, time),
+            *(place.segment, place.offset, place.length, place.crc, "", error, time, None),
         ),
     )
 
@@ -97,7 +99,7 @@ def given_up(fact: BatchHalved | RowsBuried, state: int, place: Place, rows: int
 def buried_letter(fact: RowsBuried, row: bytes, time: float) -> Statement:
     """The dead letter of a row that killed its workers."""
     key = (fact.step, sort_key(fact.seq_no), fact.part)
-    return _LETTER, (*key, 0, row, pack(fact.error.model_dump()), 0, "", time)
+    return _LETTER, (*key, 0, row, pack(fact.error.model_dump()), 0, "", time, None, 1, False)
 
 
 def death(fact: DeathCounted, time: float) -> Statement:
@@ -140,14 +142,15 @@ def to_usage_fact(row: tuple[Any, ...]) -> UsageRecorded:
 
 def to_fact(row: tuple[Any, ...], failures: tuple[RowFailure, ...]) -> Fact:
     """The fact of a row of `FACT_COLUMNS`."""
-    step, key, part, state, attempt, deaths, rows, taken, last, _, inputs, span, _, worker, error = row
+    step, key, part, state, attempt, deaths, rows, taken, last, _, inputs, span, _, worker, error, counts = row
     seq_no = from_sort_key(key)
     if state == OPEN:
         return DeathCounted(step, seq_no, part, deaths, attempt)
     slices, spans = unpack_inputs(inputs), _unpack_span(span)
     if state == DONE:
+        each = tuple(unpack(counts)) if counts else ()
         return BatchRecorded(
-            step, seq_no, part, slices, spans, rows, taken, attempt, worker, bool(last), failures
+            step, seq_no, part, slices, spans, rows, taken, attempt, worker, bool(last), failures, each
         )  # fmt: skip
     if state == HALVED:
         return BatchHalved(step, seq_no, part, slices, spans)
@@ -159,9 +162,13 @@ def to_answer_fact(step: str, source: str, row: int, key: bytes, occurrence: int
     return AnswerRecorded(step, from_sort_key(source), row, key, occurrence)
 
 
-def to_failure(row: int, error: bytes, data: bytes) -> RowFailure:
-    """A dead letter as the worker sent it."""
-    return RowFailure(row=row, error=ErrorInfo.model_validate(unpack(error)), input=data)
+FAILURE_COLUMNS = "row, error, input, answer, attempts, out"
+
+
+def to_failure(row: int, error: bytes, data: bytes, answer: str | None, attempts: int, out: int) -> RowFailure:
+    """A dead letter, in `FAILURE_COLUMNS`, as the worker sent it."""
+    known = ErrorInfo.model_validate(unpack(error))
+    return RowFailure(row=row, error=known, input=data, answer=answer, attempts=attempts, out=bool(out))
 
 
 def pack_inputs(inputs: Iterable[Iterable[Slice]]) -> bytes:

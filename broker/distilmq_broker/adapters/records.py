@@ -125,11 +125,11 @@ class Records:
         """The dead letters."""
         with ledger_errors(self._path):
             found = self.connection.execute(
-                "SELECT step, seq_no, part, row, input, error, attempt, worker, time FROM dead_letter"
+                "SELECT step, seq_no, part, row, input, error, attempt, worker, time, answer, attempts FROM dead_letter"
                 + (" WHERE step = ?" if step else ""),
                 (step,) if step else (),
             )
-            for name, key, part, row, data, error, attempt, worker, time in found:
+            for name, key, part, row, data, error, attempt, worker, time, answer, attempts in found:
                 yield {
                     "step": name,
                     "seq_no": list(from_sort_key(key)),
@@ -137,6 +137,8 @@ class Records:
                     "row": row,
                     "input": data,
                     "error": unpack(error),
+                    "answer": answer,
+                    "attempts": attempts,
                     "attempt": attempt,
                     "worker": worker,
                     "time": time,
@@ -146,18 +148,20 @@ class Records:
         routes: bytes | None = None
         for row in parts:
             failed = row[9]
-            yield ledger_rows.to_fact(row, self._failures_of(step, key, row[2]) if failed else ())
+            yield ledger_rows.to_fact(row, self.failures_of(step, key, row[2]) if failed else ())
             routes = routes or row[12]
         # A choice is made when the whole batch is recorded.
         if routes is not None:
             yield RouteRecorded(step, from_sort_key(key), tuple(unpack(routes)))
 
-    def _failures_of(self, step: str, key: str, part: int) -> tuple[RowFailure, ...]:
+    def failures_of(self, step: str, key: str, part: int) -> tuple[RowFailure, ...]:
+        """The dead letters of one batch or part, by its sort key."""
         found = self.connection.execute(
-            "SELECT row, error, input FROM dead_letter WHERE step = ? AND seq_no = ? AND part = ? ORDER BY row",
+            f"SELECT {ledger_rows.FAILURE_COLUMNS} FROM dead_letter"
+            " WHERE step = ? AND seq_no = ? AND part = ? ORDER BY row",
             (step, key, part),
         )
-        return tuple(ledger_rows.to_failure(row, error, data) for row, error, data in found)
+        return tuple(ledger_rows.to_failure(*row) for row in found)
 
     def _answer_facts(self) -> Iterator[Fact]:
         found = self.connection.execute("SELECT step, source, source_row, key, occurrence FROM answer")

@@ -83,6 +83,8 @@ class BatchDone:
     """Opaque to the core: handed back in `Record`."""
     last: bool = False
     failures: tuple[RowFailure, ...] = ()
+    counts: tuple[int, ...] = ()
+    """Rows that came out for each row of the input, where that is known and not one for each."""
 
 
 @dataclass(frozen=True, slots=True)

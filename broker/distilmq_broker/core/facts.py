@@ -62,6 +62,8 @@ class BatchRecorded:
     last: bool = False
     """Of a generator: the end."""
     failures: tuple[RowFailure, ...] = ()
+    counts: tuple[int, ...] = ()
+    """Rows that came out for each row it took, where that is known and not one for each."""
 
 
 @dataclass(frozen=True, slots=True)

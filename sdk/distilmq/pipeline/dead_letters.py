@@ -10,7 +10,8 @@ from distilmq.protocol.rows import decode_value
 
 
 def readable(letters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each with `step`, `input` (the row; of a join one per branch), `error`, `traceback`, and where it was."""
+    """Each with `step`, `input` (the row; of a join one per branch), `error` (that is `error_class` and `message`),
+    `answer` (what the model said), `attempts`, `traceback`, and where and when it was."""
     return _explained([_readable(letter) for letter in letters])
 
 
@@ -31,6 +32,8 @@ def _readable(letter: Mapping[str, Any]) -> dict[str, Any]:
         "step": letter.get("step", ""),
         "input": _row(letter.get("input")),
         "error": f"{kind}: {message}" if message else kind,
+        "error_class": kind,
+        "message": message,
         "traceback": error.get("traceback", ""),
         **rest,
     }

@@ -38,13 +38,19 @@ class ErrorInfo(Value):
 
 
 class RowFailure(Value):
-    """A row that made a step raise, alone: it comes out as None in the step's output columns."""
+    """A row that failed, alone: it made the step raise, or the model's answer was of no use."""
 
     row: int
-    """Place in the batch's input, from 0."""
+    """Place in the batch's input, from 0; of one that came `out`, in its output."""
     error: ErrorInfo
     input: bytes = b""
     """The row as it went in, encoded by `rows.encode_row` (of a join: an array of one row per branch)."""
+    answer: str | None = None
+    """What the model said, where it said something."""
+    attempts: int = 1
+    """How often it was tried: the requests that were sent for it, or the one call of a step."""
+    out: bool = False
+    """It is a row that came out and cannot travel; it belongs to no one row of the input."""
 
 
 class Lease(Value):
@@ -124,6 +130,8 @@ class Result(Message):
     last: bool = False
     """Of a generator: nothing comes after this batch."""
     failures: tuple[RowFailure, ...] = ()
+    counts: tuple[int, ...] = ()
+    """Rows that came out for each row of the input, where that is known and not one for each."""
     seconds: float = 0.0
     usage: tuple[Usage, ...] = ()
     """What the process has had from models so far, a total for each."""
@@ -292,7 +300,8 @@ class Assign(Message):
 
 
 class Batch(Message):
-    """Work. One payload frame per name in `inputs`, and one more with the answers when `answers` is set."""
+    """Work. One payload frame per name in `inputs`, one more with the answers when `answers` is set, and one with
+    the rows that are known already when `kept` is set."""
 
     kind: Literal["batch"] = "batch"
     lease: Lease
@@ -302,6 +311,7 @@ class Batch(Message):
     offset: int = 0
     """Of a generator: rows it has given so far, over all runs."""
     answers: bool = False
+    kept: bool = False
     epoch: int = 0
     acked: tuple[Lease, ...] = ()
     """Results of the same worker that are committed: each as good as an `Ack` before this."""

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_a_buried_row_is_recorded_and_lies_in_the_dead_letters(tmp_path: Path) -
 
 
 def test_dead_letters_say_who_what_and_when(tmp_path: Path) -> None:
-    failure = RowFailure(row=4, error=ERROR, input=b"row")
+    failure = RowFailure(row=4, error=ERROR, input=b"row", answer="{broken", attempts=7)
     with journal_in(tmp_path) as journal:
         journal.append(recorded("ask", 7, before="load", failures=(failure,)), payload_of("ask", 7))
         journal.append(recorded("keep", 7, before="ask", failures=(failure,)), payload_of("keep", 7))
@@ -163,6 +164,8 @@ def test_dead_letters_say_who_what_and_when(tmp_path: Path) -> None:
             "row": 4,
             "input": b"row",
             "error": ERROR.model_dump(),
+            "answer": "{broken",
+            "attempts": 7,
             "attempt": 1,
             "worker": "w1",
         }
@@ -394,3 +397,71 @@ def _let_others_in(folder: Path) -> None:
     for above in folder.parents:
         if above.stat().st_uid == os.getuid() and above != Path("/") and not above.stat().st_mode & 0o001:
             above.chmod(above.stat().st_mode | 0o055)
+
+
+FORMAT_1 = """
+CREATE TABLE run (
+    epoch INTEGER PRIMARY KEY, host TEXT, pid INTEGER, endpoint TEXT, boot TEXT, opened REAL, closed REAL, outcome TEXT
+);
+CREATE TABLE step (
+    name TEXT PRIMARY KEY, ordinal INTEGER, signature TEXT, fields BLOB, adopted_from TEXT
+) WITHOUT ROWID;
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY, path TEXT, size INTEGER, boot TEXT, adopted INTEGER DEFAULT 0
+);
+CREATE TABLE batch (
+    step TEXT, seq_no TEXT, part INTEGER,
+    state INTEGER, attempt INTEGER, deaths INTEGER, rows INTEGER, taken INTEGER, last INTEGER, failed INTEGER,
+    inputs BLOB, span BLOB, segment INTEGER, offset INTEGER, length INTEGER, crc INTEGER,
+    routes BLOB, worker TEXT, error BLOB, time REAL,
+    PRIMARY KEY (step, seq_no, part)
+) WITHOUT ROWID;
+CREATE INDEX batch_not_done ON batch (step, seq_no, part) WHERE state <> 1;
+CREATE TABLE dead_letter (
+    step TEXT, seq_no TEXT, part INTEGER, row INTEGER,
+    input BLOB, error BLOB, attempt INTEGER, worker TEXT, time REAL,
+    PRIMARY KEY (step, seq_no, part, row)
+) WITHOUT ROWID;
+CREATE TABLE answer (
+    step TEXT, source TEXT, source_row INTEGER, key BLOB, occurrence INTEGER,
+    segment INTEGER, offset INTEGER, length INTEGER, crc INTEGER,
+    PRIMARY KEY (step, source, source_row, key, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE cursor (
+    step TEXT PRIMARY KEY, batches INTEGER, rows INTEGER
+) WITHOUT ROWID;
+INSERT INTO step VALUES ('ask', 0, 'sig', NULL, NULL);
+INSERT INTO batch VALUES ('ask', '', 0, 1, 1, 0, 1, 1, 0, 1, X'90', X'90', 0, 0, 0, 0, NULL, 'w1', NULL, 1.0);
+INSERT INTO dead_letter VALUES ('ask', '', 0, 0, X'80', X'82A474797065A3457272A76D657373616765A26E6F', 1, 'w1', 1.0);
+PRAGMA user_version = 1;
+"""
+
+
+def old_ledger(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(folder / "ledger.db")) as connection:
+        connection.executescript(FORMAT_1)
+    return folder / "ledger.db"
+
+
+def test_a_ledger_of_the_first_format_is_brought_up_to_date(tmp_path: Path) -> None:
+    old_ledger(tmp_path)
+
+    with closing(SqliteJournal(tmp_path, clock=SystemClock())) as journal:
+        (fact,) = journal.facts()
+        (letter,) = journal.failures()
+
+    assert isinstance(fact, BatchRecorded)
+    assert (fact.counts, fact.failures[0].attempts) == ((), 1)
+    assert (letter["error"], letter["answer"]) == ({"type": "Err", "message": "no"}, None)
+
+
+def test_another_runs_ledger_of_the_first_format_is_read_and_left_as_it_is(tmp_path: Path) -> None:
+    path = old_ledger(tmp_path)
+    before = path.read_bytes()
+
+    with closing(open_for_reading(path)) as connection:
+        found = connection.execute("SELECT row, answer, attempts FROM dead_letter").fetchall()
+
+    assert found == [(0, None, 1)]
+    assert path.read_bytes() == before

@@ -12,6 +12,7 @@ import pytest
 
 from distilmq.errors import InvalidRequestError, RowsFailedError, StepFatalError
 from distilmq.models import LLM
+from distilmq.steps.remarks import Remarks, current_remarks
 from distilmq.steps.tasks import GeneratorTask, GlobalTask, Task
 from distilmq.testing import ScriptedLLM, requests_in
 from distilmq.typing import GeneratorStepOutput, StepColumns
@@ -303,3 +304,38 @@ def test_a_dump_builds_the_task_again() -> None:
     copy = TextGeneration.from_dict(task.dump())
 
     assert copy.dump() == task.dump()
+
+
+def test_an_answer_of_no_use_is_remarked_and_the_row_comes_out_as_it_did() -> None:
+    remarks = Remarks()
+    token = current_remarks.set(remarks)
+    try:
+        rows = rows_of(
+            Count(name="count", llm=ScriptedLLM(answers={"one": "1", "two": "none"}.get)),
+            {"question": "one"},
+            {"question": "two"},
+        )
+    finally:
+        current_remarks.reset(token)
+
+    assert [row["number"] for row in rows] == [1, None]
+    assert rows[1]["distilmq_metadata"]["raw_output_count"] == "none"
+    assert "error_count" not in rows[1]["distilmq_metadata"]
+    assert {row: (type(failed.error), failed.answer) for row, failed in remarks.failed.items()} == {
+        1: (ValueError, "none")
+    }
+
+
+def test_a_task_says_how_many_rows_each_row_gave() -> None:
+    remarks = Remarks()
+    token = current_remarks.set(remarks)
+    try:
+        rows_of(
+            Count(name="count", llm=ScriptedLLM(answers={"one": "1"}.get), num_generations=3),
+            {"question": "one"},
+            {"question": "one", "distilmq_metadata": {"error_before": "no"}},
+        )
+    finally:
+        current_remarks.reset(token)
+
+    assert remarks.counts == [3, 1]

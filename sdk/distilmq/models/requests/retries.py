@@ -11,6 +11,7 @@ import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,6 +23,7 @@ from distilmq.errors import (
     RefusedError,
     RequestError,
     StepFatalError,
+    TooLongError,
     TransientError,
 )
 from distilmq.models.requests.limiter import Limiter, Turn, current_limiter
@@ -37,6 +39,7 @@ _GLANCE = 0.1
 _FATAL = (401, 403, 404)
 _TRANSIENT = (408, 409, 425)
 _REFUSED_WORDS = ("content_filter", "content_policy", "responsibleaipolicy")
+_TOO_LONG_WORDS = ("context_length", "context length", "context window", "prompt is too long", "too many tokens")
 _FATAL_WORDS = ("insufficient_quota", "billing_hard_limit", "model_not_found", "invalid_model", "invalid model")
 
 
@@ -97,6 +100,7 @@ async def with_retries(
             seen = _seen_as(error)
             _tell(limiter, turn, seen)
             if seen is None or retry >= policy.max_retries:
+                _note_attempts(error, retry + 1)
                 raise
             wait = policy.delay(retry, seen.retry_after)
         finally:
@@ -128,6 +132,8 @@ def error_for_status(
         return TransientError(text, retry_after=retry_after)
     if any(word in words for word in _REFUSED_WORDS):
         return RefusedError(text)
+    if status == 413 or any(word in words for word in _TOO_LONG_WORDS):
+        return TooLongError(text)
     return InvalidRequestError(text)
 
 
@@ -173,6 +179,12 @@ def _seen_as(error: Exception) -> RateLimitedError | TransientError | None:
     if isinstance(error, (ConnectionError, TimeoutError)):  # of a model that does not translate its errors
         return TransientError(str(error))
     return None
+
+
+def _note_attempts(error: Exception, attempts: int) -> None:
+    """On the error itself, where the dead letters look for it; some classes take no attributes."""
+    with suppress(AttributeError, TypeError):
+        error.attempts = attempts  # pyright: ignore[reportAttributeAccessIssue]  # errors of any library
 
 
 async def _wait(duration: float, draining: Callable[[], bool]) -> None:

@@ -21,6 +21,7 @@ from distilmq.steps.base import (
     StepInput,
     _Step,  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 )
+from distilmq.steps.remarks import remark_counts, remark_failure, remark_row
 from distilmq.typing import GenerateOutput, Row, StepOutput
 from distilmq.utils.columns import as_requirements
 from distilmq.utils.not_yet import window
@@ -138,6 +139,7 @@ class _Task(_Step, ABC):
                 type(error).__name__,
                 error,
             )
+            remark_failure(error, generation)
             outputs = as_requirements(self.outputs)
             return {name: None for name in outputs if name not in ("model_name", DISTILMQ_METADATA_KEY)}
 
@@ -219,11 +221,13 @@ class Task(_Task, Step, ABC):
         if failures:
             raise RowsFailedError(dict(sorted(failures.items())), rows=len(inputs)) from next(iter(failures.values()))
         rows: list[Row] = []
+        counts: list[int] = []
         for place, row in enumerate(inputs):
-            if place in answered:
-                rows += self.rows_of(row, asked[place], answered[place])
-            else:
-                rows.append(self.failed_row(row))
+            remark_row(place)
+            made = self.rows_of(row, asked[place], answered[place]) if place in answered else [self.failed_row(row)]
+            rows += made
+            counts.append(len(made))
+        remark_counts(counts)
         yield rows
 
     def _asked(self, rows: Sequence[Row], live: Sequence[int], failures: dict[int, Exception]) -> dict[int, Any]:

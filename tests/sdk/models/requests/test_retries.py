@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
-from distilmq.errors import InvalidRequestError, RateLimitedError, RefusedError, StepFatalError, TransientError
-from distilmq.models.requests.retries import RetryPolicy, error_for_status, retry_after, seconds
+from distilmq.errors import (
+    InvalidRequestError,
+    RateLimitedError,
+    RefusedError,
+    StepFatalError,
+    TooLongError,
+    TransientError,
+)
+from distilmq.models.requests.retries import RetryPolicy, error_for_status, retry_after, seconds, with_retries
 
 
 @pytest.mark.parametrize(
@@ -21,7 +29,8 @@ from distilmq.models.requests.retries import RetryPolicy, error_for_status, retr
         (403, "not you", StepFatalError),
         (404, "no such model", StepFatalError),
         (408, "too slow", TransientError),
-        (413, "too long", InvalidRequestError),
+        (400, "the maximum context length is 8192 tokens (context_length_exceeded)", TooLongError),
+        (413, "too large", TooLongError),
         (422, "not so", InvalidRequestError),
         (429, "slow down", RateLimitedError),
         (429, "no money (insufficient_quota)", StepFatalError),
@@ -78,3 +87,20 @@ def test_the_wait_may_be_a_date() -> None:
 @pytest.mark.parametrize(("text", "expected"), [("17s", 17.0), ("0.5s", 0.5), ("soon", None)])
 def test_googles_durations_are_read(text: str, expected: float | None) -> None:
     assert seconds(text) == expected
+
+
+def test_the_last_error_says_how_often_the_request_was_sent() -> None:
+    sent: list[int] = []
+
+    async def call() -> None:
+        sent.append(1)
+        raise TransientError("oops")
+
+    async def ask() -> None:
+        policy = RetryPolicy(max_retries=2, first_delay=0.0)
+        await with_retries(call, policy=policy, slots=asyncio.Semaphore(1), draining=lambda: False)
+
+    with pytest.raises(TransientError) as raised:
+        asyncio.run(ask())
+
+    assert (len(sent), raised.value.attempts) == (3, 3)
