@@ -12,8 +12,9 @@ from pathlib import Path
 
 from distilmq.errors import JournalError
 from distilmq.protocol.messages import Note
-from distilmq.protocol.plan import Plan, StepSpec
+from distilmq.protocol.plan import Plan, Revision, StepSpec
 from distilmq_broker.adapters.ledger_import import RecordedRun
+from distilmq_broker.adapters.ledger_revision import revise
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.logbook import Logbook
 
@@ -43,12 +44,25 @@ class Adoption:
             self._journal.forget_steps(anew)
         if plan.settings.dry_run:
             return []
+        if plan.settings.revises is not None and fresh:
+            self._revise(plan.settings.revises)
+            self._register(plan)
+            return []
         notes: list[Note] = []
         if plan.settings.use_cache and fresh:
             adopted = self._adopt(plan, anew)
             notes = self._explain(plan, [step for step in plan.steps if step.name not in {*adopted, *anew}])
         self._register(plan)
         return notes
+
+    def _revise(self, revision: Revision) -> None:
+        source = RecordedRun(Path(revision.of))
+        try:
+            retaken = revise(source, revision.only, self._journal)
+        finally:
+            source.close()
+        batches = {step: len(numbers) for step, numbers in retaken.batches.items()}
+        self._log.info("run_revised", source=revision.of, failed_rows=retaken.failed, batches=batches)
 
     def _adopt(self, plan: Plan, anew: Iterable[str]) -> list[str]:
         wanted = {step.name: step for step in plan.steps if step.name not in set(anew) and step.signature}

@@ -126,14 +126,16 @@ class Performer:
             return
         payload = [self._journal.rows(slices) for _, slices in command.inputs]
         answers = self._journal.answers(command.lease.step, command.inputs[0][1]) if command.inputs else []
-        if answers:
-            payload.append(pack(answers))
+        slices = [part for _, part in command.inputs]
+        kept = self._journal.kept(command.lease.step, slices, payload) if slices else []
+        payload += [pack(entries) for entries in (answers, kept) if entries]
         batch = messages.Batch(
             lease=command.lease,
             inputs=tuple(name for name, _ in command.inputs),
             rows=tuple(sum(part.stop - part.start for part in slices) for _, slices in command.inputs),
             offset=command.offset,
             answers=bool(answers),
+            kept=bool(kept),
             epoch=self._journal.epoch,
             acked=tuple(acked),
         )

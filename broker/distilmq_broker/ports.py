@@ -62,12 +62,24 @@ class Journal(Protocol):
         """Recorded answers for rows in these slices: row (counted over the slices), key, occurrence, answer."""
         ...
 
+    def kept(
+        self, step: str, branches: Sequence[Sequence[Slice]], payloads: Sequence[bytes]
+    ) -> list[tuple[int, list[bytes], dict[str, object] | None]]:
+        """Outputs that a revision has already for rows of a batch: place in its input, rows, and why it failed.
+
+        Args:
+            step: whose batch it is.
+            branches: the rows it takes, per predecessor that takes part.
+            payloads: those rows.
+        """
+        ...
+
     def batches(self, step: str, after: str = "") -> Iterator[tuple[SeqNo, int]]:
         """Number and rows of the step's recorded batches behind a sort key, in the order of rows."""
         ...
 
     def failures(self, step: str = "") -> Iterator[dict[str, object]]:
-        """The dead letters: step, seq_no, row, input, error, attempt, worker, time."""
+        """The dead letters: step, seq_no, part, row, input, error, answer, attempts, attempt, worker, time."""
         ...
 
     def usage(self) -> Iterator[UsageRecorded]:

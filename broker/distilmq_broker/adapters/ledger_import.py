@@ -12,16 +12,18 @@ from distilmq.errors import JournalError
 from distilmq.protocol.packing import pack, unpack
 from distilmq.protocol.plan import Plan, decode_plan
 from distilmq_broker.adapters.ledger import OPEN, ledger_errors, open_for_reading
-from distilmq_broker.adapters.segments import sync_folder
+from distilmq_broker.adapters.records import Records
+from distilmq_broker.adapters.segments import Segments, sync_folder
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 
 _BATCH_COLUMNS = (
     "seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, segment, offset, length, crc,"
-    " routes, worker, error, time"
+    " routes, worker, error, time, counts"
 )
 _INPUTS, _SPAN, _SEGMENT, _ROUTES = 9, 10, 11, 15
 _ANSWER_COLUMNS = "source, source_row, key, occurrence, segment, offset, length, crc"
-_LETTER_COLUMNS = "seq_no, part, row, input, error, attempt, worker, time"
+_LETTER_COLUMNS = "seq_no, part, row, input, error, attempt, worker, time, answer, attempts, out"
+_KEPT_COLUMNS = "source, source_row, digest, segment, offset, length, crc, start, stop, failure"
 
 
 class RecordedRun:
@@ -31,12 +33,13 @@ class RecordedRun:
         self.folder = folder
         self.path = folder / "ledger.db"
         self.plan = _plan(folder)
-        self._connection = open_for_reading(self.path)
+        self._segments: Segments | None = None
+        self.connection = open_for_reading(self.path)
         with ledger_errors(self.path):
             # One snapshot for everything that is read: the run may be going on.
-            self._connection.execute("BEGIN")
-            steps = self._connection.execute("SELECT name, signature, fields FROM step ORDER BY ordinal").fetchall()
-            counts = self._connection.execute("SELECT step, rows FROM cursor").fetchall()
+            self.connection.execute("BEGIN")
+            steps = self.connection.execute("SELECT name, signature, fields FROM step ORDER BY ordinal").fetchall()
+            counts = self.connection.execute("SELECT step, rows FROM cursor").fetchall()
         self.signatures: dict[str, str] = {name: signature for name, signature, _ in steps}
         """Step name to signature."""
         self.fields: dict[str, dict[str, str]] = {name: unpack(fields) for name, _, fields in steps}
@@ -45,10 +48,19 @@ class RecordedRun:
         """Step name to recorded rows."""
 
     def close(self) -> None:
-        """Lets go of the snapshot."""
-        self._connection.close()
+        """Lets go of the snapshot, and of the files that were read."""
+        if self._segments is not None:
+            self._segments.close()
+        self.connection.close()
 
-    def import_steps(self, names: Mapping[str, str], journal: SqliteJournal, *, rerouted: Collection[str] = ()) -> None:
+    def import_steps(
+        self,
+        names: Mapping[str, str],
+        journal: SqliteJournal,
+        *,
+        rerouted: Collection[str] = (),
+        also: Callable[[sqlite3.Connection, AdoptedSegments], None] = lambda target, segments: None,
+    ) -> None:
         """Writes what is recorded of some steps into a journal that has nothing of them.
 
         Args:
@@ -56,12 +68,13 @@ class RecordedRun:
             journal: where to.
             rerouted: steps here whose batches come without the choices of their routing function: they are
                 chosen there anew.
+            also: what else belongs into the same transaction.
 
         Raises:
             JournalError: something cannot be read or written; then the journal is as it was.
         """
         with ledger_errors(self.path), journal.writing() as target:
-            segments = _Segments(self, journal, target)
+            segments = AdoptedSegments(self, journal, target)
             rename = _renaming(names) if any(here != there for here, there in names.items()) else None
             for here, there in names.items():
                 self._import_batches(here, there, target, segments, rename)
@@ -69,44 +82,64 @@ class RecordedRun:
                     target.execute("UPDATE batch SET routes = NULL WHERE step = ?", (there,))
                 self._import_others(here, there, target, segments)
                 target.execute("UPDATE step SET adopted_from = ? WHERE name = ?", (str(self.folder), there))
+            also(target, segments)
         journal.count_answers()
+
+    def records(self) -> Records:
+        """Its rows and dead letters."""
+        numbers = [number for (number,) in self.connection.execute("SELECT id FROM segment")]
+        known = {number: self.segment(number)[0] for number in numbers}
+        self._segments = self._segments or Segments(self.folder / "segments", known=known)
+        return Records(self.connection, self._segments, self.path)
 
     def segment(self, number: int) -> tuple[Path, int, str]:
         """File, committed bytes and boot id of one of its segments."""
-        path, size, boot = self._connection.execute(
+        path, size, boot = self.connection.execute(
             "SELECT path, size, boot FROM segment WHERE id = ?", (number,)
         ).fetchone()
         return Path(os.path.normpath(self.folder / path)), size, boot
 
     def _import_batches(
-        self, here: str, there: str, target: sqlite3.Connection, segments: _Segments, rename: _Renaming | None
+        self, here: str, there: str, target: sqlite3.Connection, segments: AdoptedSegments, rename: _Renaming | None
     ) -> None:
-        found = self._connection.execute(
+        found = self.connection.execute(
             f"SELECT {_BATCH_COLUMNS} FROM batch WHERE step = ? AND state <> {OPEN}", (here,)
         )
-        marks = ", ".join("?" * 20)
+        marks = ", ".join("?" * 21)
         target.executemany(
             f"INSERT INTO batch (step, {_BATCH_COLUMNS}) VALUES ({marks})", _moved(there, found, segments, rename)
         )
-
-    def _import_others(self, here: str, there: str, target: sqlite3.Connection, segments: _Segments) -> None:
-        letters = self._connection.execute(f"SELECT {_LETTER_COLUMNS} FROM dead_letter WHERE step = ?", (here,))
+        chosen = self.connection.execute(
+            f"SELECT seq_no, routes FROM batch WHERE step = ? AND state = {OPEN} AND routes IS NOT NULL", (here,)
+        )
         target.executemany(
-            f"INSERT INTO dead_letter (step, {_LETTER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, routes) VALUES (?, ?, 0, 0, 0, 0, ?)",
+            ((there, key, _renamed_routes(routes, rename)) for key, routes in chosen),
+        )
+
+    def _import_others(self, here: str, there: str, target: sqlite3.Connection, segments: AdoptedSegments) -> None:
+        letters = self.connection.execute(f"SELECT {_LETTER_COLUMNS} FROM dead_letter WHERE step = ?", (here,))
+        target.executemany(
+            f"INSERT INTO dead_letter (step, {_LETTER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((there, *row) for row in letters),
         )
-        answers = self._connection.execute(f"SELECT {_ANSWER_COLUMNS} FROM answer WHERE step = ?", (here,))
+        answers = self.connection.execute(f"SELECT {_ANSWER_COLUMNS} FROM answer WHERE step = ?", (here,))
         target.executemany(
             f"INSERT INTO answer (step, {_ANSWER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((there, *row[:4], segments.here(row[4]), *row[5:]) for row in answers),
         )
-        counts = self._connection.execute("SELECT batches, rows FROM cursor WHERE step = ?", (here,)).fetchall()
+        kept = self.connection.execute(f"SELECT {_KEPT_COLUMNS} FROM kept WHERE step = ?", (here,))
+        target.executemany(
+            f"INSERT INTO kept (step, {_KEPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((there, *row[:3], segments.here(row[3]), *row[4:]) for row in kept),
+        )
+        counts = self.connection.execute("SELECT batches, rows FROM cursor WHERE step = ?", (here,)).fetchall()
         target.executemany(
             "INSERT INTO cursor (step, batches, rows) VALUES (?, ?, ?)", ((there, *row) for row in counts)
         )
 
 
-class _Segments:
+class AdoptedSegments:
     """Their segments under our numbers, made ours by a hard link: they live on when the other run is removed."""
 
     def __init__(self, source: RecordedRun, journal: SqliteJournal, target: sqlite3.Connection) -> None:
@@ -162,7 +195,7 @@ def _renaming(names: Mapping[str, str]) -> _Renaming:
 
 
 def _moved(
-    step: str, found: Iterable[tuple[Any, ...]], segments: _Segments, rename: _Renaming | None
+    step: str, found: Iterable[tuple[Any, ...]], segments: AdoptedSegments, rename: _Renaming | None
 ) -> Iterator[tuple[Any, ...]]:
     for row in found:
         moved = [step, *row]
@@ -172,9 +205,14 @@ def _moved(
                 [[[rename(name), *rest] for name, *rest in slices] for slices in unpack(row[_INPUTS])]
             )
             moved[1 + _SPAN] = pack([[rename(fork), parts] for fork, parts in unpack(row[_SPAN])])
-            if row[_ROUTES] is not None:
-                moved[1 + _ROUTES] = pack([rename(name) for name in unpack(row[_ROUTES])])
+            moved[1 + _ROUTES] = _renamed_routes(row[_ROUTES], rename)
         yield tuple(moved)
+
+
+def _renamed_routes(routes: bytes | None, rename: _Renaming | None) -> bytes | None:
+    if routes is None or rename is None:
+        return routes
+    return pack([rename(name) for name in unpack(routes)])
 
 
 def _plan(folder: Path) -> Plan:

@@ -19,6 +19,7 @@ from distilmq.protocol.packing import pack
 from distilmq.protocol.plan import StepSpec
 from distilmq.protocol.seq_no import SeqNo, sort_key
 from distilmq_broker.adapters import ledger_rows
+from distilmq_broker.adapters.kept_rows import KeptRow, KeptRows
 from distilmq_broker.adapters.ledger import BURIED, HALVED, ledger_errors, open_ledger
 from distilmq_broker.adapters.records import Records
 from distilmq_broker.adapters.segments import ROTATE_AT, Segments
@@ -84,6 +85,9 @@ class SqliteJournal:
             crash=self._crash,
         )
         self.records = Records(self.connection, self.segments, self.path)
+        self._kept_rows = KeptRows(self.connection, self.segments, self.path)
+        self._keeping: list[str] = []
+        """Steps of which rows are kept."""
         self.count_answers()
 
     # ------------------------------------------------------------ writing
@@ -155,7 +159,7 @@ class SqliteJournal:
     def forget_steps(self, names: Sequence[str]) -> None:
         """Drops what is recorded of some steps, but not what it cost: they start anew. Their bytes stay."""
         with self.writing() as connection:
-            for table in ("batch", "dead_letter", "answer", "cursor"):
+            for table in ("batch", "dead_letter", "answer", "cursor", "kept"):
                 connection.executemany(f"DELETE FROM {table} WHERE step = ?", [(name,) for name in names])
 
     def outcome(self) -> str | None:
@@ -172,7 +176,8 @@ class SqliteJournal:
             connection.execute("UPDATE segment SET boot = ''")
 
     def count_answers(self) -> None:
-        """Finds the steps that have recorded answers."""
+        """Finds the steps that have recorded answers, or kept rows."""
+        self._keeping = self._kept_rows.steps()
         with ledger_errors(self.path):
             self._answered = dict(self.connection.execute("SELECT step, count(*) FROM answer GROUP BY step"))
 
@@ -180,6 +185,8 @@ class SqliteJournal:
         """Writes down how the run ended."""
         with self.writing() as connection:
             connection.execute("UPDATE run SET outcome = ? WHERE epoch = ?", (outcome, self.epoch))
+            if outcome == "done":
+                connection.execute("DELETE FROM kept")
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
@@ -212,6 +219,10 @@ class SqliteJournal:
     def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
         """See `ports.Journal`."""
         return self._read().answers(step, slices) if step in self._answered else []
+
+    def kept(self, step: str, branches: Sequence[Sequence[Slice]], payloads: Sequence[bytes]) -> list[KeptRow]:
+        """See `ports.Journal`."""
+        return self._kept_rows.of(step, branches, payloads) if step in self._keeping else []
 
     def batches(self, step: str, after: str = "") -> Iterator[tuple[SeqNo, int]]:
         """See `ports.Journal`."""

@@ -90,6 +90,7 @@ class _Replayer:
         self._labelled = any(other.place.labels for other in flow.steps)
 
     def replay(self) -> None:
+        self._state.chosen.update(self._story.routes)
         if self._state.source is not None:
             self._replay_source(self._state.source)
             return
@@ -169,7 +170,7 @@ class _Replayer:
         if self._labelled:
             self._chunks[chunk.step, chunk.seq_no] = chunk
         self._flow.deliver(self._state, chunk)
-        chosen = self._story.routes.get(chunk.seq_no)
+        chosen = self._state.chosen.pop(chunk.seq_no, None)
         if chosen is not None and self._state.unrouted.pop(chunk.seq_no) is not None:
             successors = [index for index in self._state.place.successors if self._flow.steps[index].name in chosen]
             self._flow.route(self._state, chunk, successors)

@@ -148,6 +148,7 @@ class Results:
             worker=event.session,
             last=event.last and generates,
             failures=event.failures,
+            counts=event.counts,
         )
         self._run.outbox.record(fact, event.payload)
         state.counts.rows_in += cut.rows
@@ -164,7 +165,11 @@ class Results:
         chunk = Chunk(state.name, whole.seq_no, rows, of_output(whole.span, whole.rows, rows))
         self._run.flow.deliver(state, chunk)
         if chunk.seq_no in state.unrouted.chunks:
-            self.ask_route(state, chunk.seq_no)
+            chosen = state.chosen.pop(chunk.seq_no, None)
+            if chosen is None:
+                self.ask_route(state, chunk.seq_no)
+            else:
+                self.routed(Routed(state.name, chunk.seq_no, chosen))
 
     def ask_route(self, state: StepState, seq_no: SeqNo) -> None:
         """Asks which successors take a recorded batch."""

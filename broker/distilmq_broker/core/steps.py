@@ -70,6 +70,8 @@ class StepState:
     """The processes assigned to it that were not told to stop."""
     deaths: dict[Key, int] = field(default_factory=lambda: dict[Key, int]())
     """Of batches that are not cut again since a restart."""
+    chosen: dict[SeqNo, tuple[str, ...]] = field(default_factory=lambda: dict[SeqNo, tuple[str, ...]]())
+    """Recorded choices for batches that are to be computed again: the routing function is not asked anew."""
     counts: Counts = field(default_factory=Counts)
     load_deaths: int = 0
     finished: bool = False

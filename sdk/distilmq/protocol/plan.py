@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.packing import pack, unpack
 
 FORMAT = 1
@@ -56,6 +57,8 @@ class StepSpec(PlanPart):
     models: bool = False
     """Calls a model: its outputs are kept when a finished run is pruned."""
     batch_timeout: float | None = None
+    max_failure_rate: float | None = None
+    """Share of the last rows that may fail before the run pauses; None for any."""
     stall_after: float = 60.0
     max_batches: int | None = None
     """Of a generator: stop after this many (a dry run takes one)."""
@@ -77,6 +80,14 @@ class RouteSpec(PlanPart):
     """Of that function's code: while it stays, so do the choices that were recorded."""
 
 
+class Revision(PlanPart):
+    """What a run does again of another one: its failed rows, and what was made from them."""
+
+    of: str
+    """The folder of the run that is revised."""
+    only: FailureFilter = FailureFilter()
+
+
 class RunSettings(PlanPart):
     """How the run behaves; none of it changes what comes out."""
 
@@ -88,6 +99,8 @@ class RunSettings(PlanPart):
     liveness: float = 15.0
     use_cache: bool = True
     dry_run: bool = False
+    revises: Revision | None = None
+    """Of a run that begins: take this over from another one, but for its failed rows."""
     read_only: bool = False
     """Start nothing and record nothing: only answer what clients ask about what is recorded."""
     log_level: str = "INFO"

@@ -128,3 +128,20 @@ def test_facts_of_steps_that_the_plan_does_not_have_are_passed_over() -> None:
     scene = Scene(before.core.run.plan, facts=strange)
 
     assert len(batches(scene.staff())) == 1
+
+
+def test_a_batch_that_is_computed_again_goes_where_it_was_routed_before() -> None:
+    plan = plan_of(generator(max_batches=1), step("ask", "load"), step("a", "ask"), step("b", "ask"), routed=["ask"])
+    before = Scene(plan)
+    load = only(batches(before.staff()))
+    (ask,) = batches(before.done(load), "ask")
+    before.done(ask)
+    before.tell(Routed("ask", (), ("b",)))
+    without_ask = [fact for fact in before.facts if not (isinstance(fact, BatchRecorded) and fact.step == "ask")]
+    scene = Scene(plan, facts=without_ask)
+    (again,) = batches(scene.staff(), "ask")
+
+    followed = scene.done(again)
+
+    assert [each for each in followed if isinstance(each, Route)] == []
+    assert [order.lease.step for order in batches(followed)] == ["b"]
