@@ -113,6 +113,10 @@ class ProviderServer:
         """Damages the answers to requests whose prompt holds a text: the next `times`, or all of them."""
         self._faults.append(Fault(text, 200, "", None, None, times, damage))
 
+    def recover(self) -> None:
+        """Lets no request fail any more."""
+        self._faults.clear()
+
     def hold(self, *, after: int = 0) -> None:
         """Keeps answers back until `release`, but for the next few."""
         self._free = after

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from distilmq.cli.failures import app as failures
 from distilmq.cli.pipeline import app as pipeline
 
 GROUP = "distilmq.commands"
@@ -22,6 +23,7 @@ def make_app() -> typer.Typer:
     app = typer.Typer(name="distilmq", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_root)
     app.add_typer(pipeline, name="pipeline")
+    app.add_typer(failures, name="failures")
     for offer in metadata.entry_points(group=GROUP):
         _mount(app, offer)
     return app

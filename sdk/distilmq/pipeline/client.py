@@ -161,6 +161,10 @@ class Client:
         answer, _ = self._expect((UsageReport,), "say what models took")
         return answer.usage
 
+    def leave(self) -> None:
+        """Hangs up; the run goes on."""
+        self._connection.close()
+
     def close(self) -> None:
         """Lets the coordinator go when its run is over, and hangs up."""
         self._send(Control(session=self._session, action="close"))

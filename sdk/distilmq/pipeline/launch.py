@@ -84,7 +84,10 @@ def launch(pipeline: Launchable, options: RunOptions, keep: Callable[[LastRun], 
                 enable_metadata=pipeline.enable_metadata,
             )
             run = LocalRun(
-                compiled, place, reading, meanwhile=lambda: _keep_config(pipeline, prepared, place.directory)
+                compiled,
+                place,
+                lambda client: read_distiset(client, reading, place),
+                meanwhile=lambda: _keep_config(pipeline, prepared, place.directory),
             )
             expect = _expectation(compiled.plan, prepared.dag, options) if options.dry_run is not None else None
             return _run(run, place, reading, interrupts, keep, expect)
@@ -104,12 +107,12 @@ def try_out(pipeline: Launchable, options: RunOptions) -> Estimate:
 
 
 def _run(
-    run: LocalRun,
+    run: LocalRun[Distiset],
     place: Place,
     reading: Reading,
     interrupts: Interrupts,
     keep: Callable[[LastRun], None],
-    expect: Callable[[LocalRun], Estimate | None] | None,
+    expect: Callable[[LocalRun[Distiset]], Estimate | None] | None,
 ) -> Distiset:
     distiset: Distiset | None = None
     expected: Estimate | None = None
@@ -121,7 +124,7 @@ def _run(
         keep(_last_run(run, place, reading, distiset, expected))
 
 
-def _expectation(plan: Plan, dag: Dag, options: RunOptions) -> Callable[[LocalRun], Estimate | None]:
+def _expectation(plan: Plan, dag: Dag, options: RunOptions) -> Callable[[LocalRun[Distiset]], Estimate | None]:
     """Makes the estimate once the run has tried some rows, and says it where models were asked."""
     known = {generator.name: generator.num_rows() for generator in dag.generators}
     unknown = [name for name, rows in known.items() if rows is None]
@@ -129,7 +132,7 @@ def _expectation(plan: Plan, dag: Dag, options: RunOptions) -> Callable[[LocalRu
         raise DistilmqUserError(f"Nobody knows how many rows step '{unknown[0]}' will give: say `estimate(rows=...)`.")
     at_once = {name: _requests_at_once(dag, name) for name in dag}
 
-    def expect(run: LocalRun) -> Estimate | None:
+    def expect(run: LocalRun[Distiset]) -> Estimate | None:
         if run.last_progress is None or run.usage is None:
             return None
         given = {step.step: step.rows for step in run.last_progress.steps if step.kind == "generator"}
@@ -147,7 +150,7 @@ def _requests_at_once(dag: Dag, step: str) -> int:
 
 
 def _last_run(
-    run: LocalRun, place: Place, reading: Reading, distiset: Distiset | None, expected: Estimate | None
+    run: LocalRun[Distiset], place: Place, reading: Reading, distiset: Distiset | None, expected: Estimate | None
 ) -> LastRun:
     def open_distiset() -> Distiset:
         if distiset is not None:

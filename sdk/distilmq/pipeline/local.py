@@ -104,10 +104,10 @@ def _how(code: int) -> str:
     return f"by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def free_run_dir(pipeline_dir: Path, run_id: str) -> Path:
-    """Makes a run directory that no run has used: `<run id>`, or with the next number behind it."""
+def free_run_dir(pipeline_dir: Path, run_id: str, *, first: int = 1) -> Path:
+    """Makes a run directory that no run has used: `<run id>`, or with the next number behind it, from `first` on."""
     pipeline_dir.mkdir(parents=True, exist_ok=True)
-    for number in range(1, sys.maxsize):
+    for number in range(first, sys.maxsize):
         directory = pipeline_dir / (run_id if number == 1 else f"{run_id}-{number}")
         try:
             directory.mkdir(mode=0o700)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from distilmq.constants import PIPELINE_CONFIG_FILENAME, PIPELINE_LOG_FILENAME
 from distilmq.errors import CoordinatorLostError
@@ -57,23 +57,28 @@ class Reading:
     enable_metadata: bool = True
 
 
-class LocalRun:
+class LocalRun(Generic[T]):
     """One run of a compiled pipeline on this machine.
 
     Args:
         compiled: the plan and its secrets.
         place: where the journal is, or will be.
-        reading: how its rows become a Distiset.
+        read: what is wanted of the run once it is done.
         meanwhile: called once the run goes on without us.
     """
 
     def __init__(
-        self, compiled: Compiled, place: Place, reading: Reading, *, meanwhile: Callable[[], None] = lambda: None
+        self,
+        compiled: Compiled,
+        place: Place,
+        read: Callable[[Client], T],
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._compiled = compiled
         self._meanwhile = meanwhile
         self._place = place
-        self._reading = reading
+        self._read = read
         self.outcome: Outcome = "lost"
         self.failures: list[dict[str, Any]] | None = None
         """Of a dry run: its dead letters, which cannot be read later."""
@@ -86,8 +91,8 @@ class LocalRun:
         """The steps that it runs, in their order."""
         return [step.name for step in self._compiled.plan.steps]
 
-    def execute(self, interrupts: Interrupts) -> Distiset:
-        """Runs to the end and returns the Distiset.
+    def execute(self, interrupts: Interrupts) -> T:
+        """Runs to the end and returns what is read then.
 
         Raises:
             KeyboardInterrupt: the run was stopped; how to resume has been said.
@@ -119,7 +124,7 @@ class LocalRun:
         if self.usage:
             say(f"What models took{', in all starts of this run' if epoch > 1 else ''}:\n{self.usage}")
 
-    def _result(self, client: Client, finished: Finished | None, *, stopped: bool) -> Distiset:
+    def _result(self, client: Client, finished: Finished | None, *, stopped: bool) -> T:
         self.outcome = finished.outcome if finished is not None else "stopped"
         if finished is not None and finished.budget and not stopped:
             raise budget_error(finished.budget, self._compiled.plan.settings, self.usage or RunUsage())
@@ -131,7 +136,7 @@ class LocalRun:
         if self._place.temporary:
             self.failures = client.failures()
         try:
-            return read_distiset(client, self._reading, self._place)
+            return self._read(client)
         except KeyboardInterrupt:
             say("Stopped while the dataset was written. All rows are done: run the script again to get the dataset.")
             raise
@@ -213,7 +218,7 @@ def reopened(place: Place, read: Callable[[Client], T]) -> T:
     coordinator = LocalCoordinator(place.directory, place.cache_dir)
     try:
         client = Client(
-            connect(coordinator.endpoint), session=secrets.token_hex(8), follower=_Quiet(), check=coordinator.check
+            connect(coordinator.endpoint), session=secrets.token_hex(8), follower=Quiet(), check=coordinator.check
         )
         try:
             client.open()
@@ -239,7 +244,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class _Quiet:
+class Quiet:
     """Follows a run that is over."""
 
     def progress(self, progress: Progress) -> None:

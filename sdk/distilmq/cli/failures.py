@@ -1,0 +1,156 @@
+"""`distilmq failures`: the rows of a run that failed, and computing them again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from distilmq.errors import DistilmqUserError, JournalError, RunError
+from distilmq.pipeline.attached import ask
+from distilmq.pipeline.dead_letters import readable
+from distilmq.pipeline.finding import find_run
+from distilmq.pipeline.prepare import cache_dir_of
+from distilmq.pipeline.revising import revise
+from distilmq.protocol.failure_filter import FailureFilter
+
+app = typer.Typer(no_args_is_help=True, help="Look at the rows of a run that failed, and compute them again.")
+
+Run = Annotated[str, typer.Argument(help="A run's directory or id, or a pipeline's name for its latest run.")]
+Steps = Annotated[
+    Optional[list[str]],  # noqa: UP045  # typer reads the annotation
+    typer.Option("--step", help="Only rows that failed in this step. Can be given repeatedly."),
+]
+Errors = Annotated[
+    Optional[list[str]],  # noqa: UP045  # ditto
+    typer.Option("--error", help="Only this class of error, or messages with this text. Can be given repeatedly."),
+]
+Cache = Annotated[
+    Optional[str],  # noqa: UP045  # ditto
+    typer.Option("--cache-dir", help="Where runs are kept; else DISTILMQ_CACHE_DIR, else the user's cache."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+
+_SHOWN = 100
+"""Characters of an error in a list."""
+
+
+@app.command("list")
+def list_failures(
+    run: Run, step: Steps = None, error: Errors = None, as_json: Json = False, cache_dir: Cache = None
+) -> None:
+    """List the rows that failed, each with its number, step and error."""
+    letters = _letters(run, cache_dir)
+    only = _only(step, error)
+    chosen = [(number, letter) for number, letter in letters if _takes(only, letter)]
+    for number, letter in chosen:
+        print(_json(number, letter) if as_json else f"{number:>5}  {_line(letter)}")
+    if not as_json:
+        print(_summary([letter for _, letter in chosen], len(letters)))
+
+
+@app.command()
+def show(
+    run: Run,
+    rows: Annotated[list[int], typer.Argument(help="Numbers of failed rows, as `list` shows them.")],
+    as_json: Json = False,
+    cache_dir: Cache = None,
+) -> None:
+    """Show failed rows whole: input, error with traceback, and what the model said."""
+    letters = dict(_letters(run, cache_dir))
+    for number in rows:
+        if number not in letters:
+            _fail(f"There is no failed row {number}: the run has {len(letters)}.")
+    for number in rows:
+        print(_json(number, letters[number]) if as_json else _whole(number, letters[number]))
+
+
+@app.command()
+def retry(run: Run, step: Steps = None, error: Errors = None, cache_dir: Cache = None) -> None:
+    """Compute failed rows again, and what was made from them, in a new revision of the run.
+
+    Nothing else is computed or asked again. Keys of providers have to be in the environment.
+    """
+    directory = _found(run, cache_dir)
+    try:
+        revised = revise(directory, _only(step, error))
+    except (DistilmqUserError, RunError, JournalError) as problem:
+        _fail(str(problem))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # how to go on has been said
+    again = f"{revised.again} failed row(s) were computed again"
+    left = f"{len(revised.failures)} failed row(s) are left" if revised.failures else "no failed row is left"
+    print(f"{again}, {left}: {revised.place.directory}")
+    print("Run the script again to get the dataset: all of it is there.")
+
+
+def _found(run: str, cache_dir: str | None) -> Path:
+    try:
+        return find_run(run, cache_dir_of(cache_dir))
+    except DistilmqUserError as error:
+        _fail(str(error))
+
+
+def _letters(run: str, cache_dir: str | None) -> list[tuple[int, dict[str, Any]]]:
+    directory = _found(run, cache_dir)
+    try:
+        return list(enumerate(readable(ask(directory, lambda client: client.failures())), start=1))
+    except (RunError, JournalError) as error:
+        _fail(str(error))
+
+
+def _only(steps: Sequence[str] | None, errors: Sequence[str] | None) -> FailureFilter:
+    return FailureFilter(steps=tuple(steps or ()), errors=tuple(errors or ()))
+
+
+def _takes(only: FailureFilter, letter: dict[str, Any]) -> bool:
+    return only.takes(letter["step"], letter["error_class"], letter["message"])
+
+
+def _line(letter: dict[str, Any]) -> str:
+    error = " ".join(str(letter["error"]).split())
+    return f"{letter['step']}  {error if len(error) <= _SHOWN else error[: _SHOWN - 1] + '…'}"
+
+
+def _summary(letters: Sequence[dict[str, Any]], all_there_are: int) -> str:
+    counts = Counter((letter["step"], letter["error_class"]) for letter in letters)
+    said = ", ".join(f"{count} {error} in '{step}'" for (step, error), count in counts.most_common())
+    of = "" if len(letters) == all_there_are else f" of {all_there_are}"
+    return f"{len(letters)}{of} failed row(s)" + (f": {said}" if said else "")
+
+
+def _whole(number: int, letter: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in letter.get("seq_no") or [0])
+    time = datetime.fromtimestamp(letter.get("time") or 0).astimezone()
+    told = [
+        f"Failed row {number} in step '{letter['step']}'",
+        f"Error: {letter['error']}",
+        f"Attempts: {letter.get('attempts', 1)}",
+        f"Where: row {letter.get('row')} of batch {where}, worker {letter.get('worker') or '-'},"
+        f" {time.isoformat(timespec='seconds')}",
+        f"Input: {_as_json(letter['input'])}",
+    ]
+    if letter.get("answer") is not None:
+        told.append(f"Answer: {letter['answer']}")
+    if letter["traceback"]:
+        told.append(f"Traceback:\n{letter['traceback'].rstrip()}")
+    return "\n".join(told) + "\n"
+
+
+def _json(number: int, letter: dict[str, Any]) -> str:
+    return _as_json({"number": number, **letter})
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(1)

@@ -1,0 +1,160 @@
+"""`distilmq failures`: failed rows are computed again without the script, and nothing that was answered is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.runs import Script
+from tests.servers.providers import ProviderServer
+
+CHAIN = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    class Rank(GlobalStep):
+        @property
+        def inputs(self): return ["second"]
+        @property
+        def outputs(self): return ["rank"]
+        def process(self, inputs: StepInput):
+            order = sorted(str(row["second"]) for row in inputs)
+            yield [{**row, "rank": order.index(str(row["second"]))} for row in inputs]
+
+    with Pipeline("chain") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(60)], batch_size=20)
+        ask = TextGeneration(name="ask", llm=OpenAILLM(model="m", max_retries=1), input_batch_size=20)
+        again = TextGeneration(
+            name="again",
+            llm=OpenAILLM(model="n"),
+            input_batch_size=15,
+            input_mappings={"instruction": "generation"},
+            output_mappings={"generation": "second", "model_name": "second_model"},
+        )
+        load >> ask >> again >> Rank(name="rank")
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    with ProviderServer() as running:
+        running.says = lambda prompt: prompt.upper()
+        yield running
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    (tmp_path / "keys").mkdir()
+    return tmp_path / "keys"
+
+
+def failures(script: Script, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `distilmq failures …` beside the script, in its environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "distilmq", "failures", *arguments],
+        env={**os.environ, **script.env, "DISTILMQ_CACHE_DIR": str(script.cache), "SCRIPT_DIR": str(script.folder)},
+        cwd=script.folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def of_a_run_without_failures(tmp_path: Path, code: str, server: ProviderServer) -> dict[str, list[dict[str, object]]]:
+    """The dataset that the same script gives where nothing fails."""
+    server.recover()
+    script = Script(tmp_path / "flawless", code, server.env(tmp_path / "keys"))
+    assert script.run() == 0, script.output
+    return script.rows
+
+
+def test_failed_rows_are_asked_again_without_the_script_and_no_other_row_is(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    script = Script(tmp_path / "run", CHAIN, server.env(keys))
+    for text in ("row 7.", "row 23.", "row 24.", "row 59."):
+        server.fail(text, status=400, message="not like this")
+    assert script.run() == 0, script.output
+    (first,) = script.run_dirs
+    server.recover()
+    server.asked.clear()
+    script.path.rename(tmp_path / "moved.py")
+
+    done = failures(script, "retry", "chain")
+
+    assert done.returncode == 0, done.stderr
+    assert "4 failed row(s) were computed again, no failed row is left" in done.stdout
+    sent = Counter((asked.model, asked.prompt) for asked in server.asked)
+    failed = [f"row {n}." for n in (7, 23, 24, 59)]
+    assert sent == Counter([("m", text) for text in failed] + [("n", text.upper()) for text in failed])
+
+    (tmp_path / "moved.py").rename(script.path)
+    server.asked.clear()
+    assert script.run() == 0, script.output
+    assert server.asked == [], "the next run of the script finds everything"
+    assert {path.name for path in script.run_dirs} == {first.name, f"{first.name}-2"}
+    assert script.rows == of_a_run_without_failures(tmp_path, CHAIN, server)
+
+
+def test_only_the_rows_of_one_error_are_asked_again(tmp_path: Path, keys: Path, server: ProviderServer) -> None:
+    script = Script(tmp_path / "run", CHAIN, server.env(keys))
+    server.fail("row 7.", status=400, message="not like this")
+    server.fail("row 23.", status=500, message="out of order")
+    assert script.run() == 0, script.output
+    server.recover()
+    server.asked.clear()
+
+    done = failures(script, "retry", "chain", "--step", "ask", "--error", "TransientError")
+
+    assert "1 failed row(s) were computed again, 1 failed row(s) are left" in done.stdout, done.stderr
+    assert Counter(server.prompts) == Counter(["row 23.", "ROW 23."])
+    assert script.run() == 0
+    rows = script.rows["default"]
+    assert [row["second"] for row in rows] == [None if n == 7 else f"ROW {n}." for n in range(60)]
+    (left,) = [json.loads(line) for line in failures(script, "list", "chain", "--json").stdout.splitlines()]
+    assert (left["error_class"], left["input"]["instruction"]) == ("InvalidRequestError", "row 7.")
+
+
+def test_failed_rows_are_listed_and_shown_with_all_that_is_known(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    script = Script(tmp_path / "run", CHAIN, server.env(keys))
+    server.fail("row 7.", status=400, message="not like this")
+    server.fail("row 23.", status=500, message="out of order")
+    assert script.run() == 0, script.output
+
+    listed = failures(script, "list", str(script.run_dirs[0]))
+    shown = failures(script, "show", script.run_dirs[0].name, "2")
+    one = json.loads(failures(script, "list", "chain", "--error", "out of order", "--json").stdout)
+
+    assert "2 failed row(s): 1 InvalidRequestError in 'ask', 1 TransientError in 'ask'" in listed.stdout
+    for words in ("Failed row 2 in step 'ask'", "Attempts: 2", '"instruction": "row 23."', "Traceback"):
+        assert words in shown.stdout
+    assert (one["step"], one["error_class"], one["attempts"]) == ("ask", "TransientError", 2)
+    assert one["message"].endswith("out of order") or "out of order" in one["message"]
+    assert one["worker"]
+    assert one["time"] > 0
+
+
+def test_what_is_no_run_is_named(tmp_path: Path, keys: Path, server: ProviderServer) -> None:
+    script = Script(tmp_path / "run", CHAIN, server.env(keys))
+    assert script.run() == 0, script.output
+
+    absent = failures(script, "list", "chian")
+    flawless = failures(script, "retry", "chain")
+
+    assert (absent.returncode, flawless.returncode) == (1, 1)
+    assert "'chian' is no run" in absent.stderr
+    assert "There are runs of: chain." in absent.stderr
+    assert "No row of the run failed" in flawless.stderr
