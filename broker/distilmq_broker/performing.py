@@ -18,6 +18,7 @@ from distilmq_broker.core.commands import (
     KillWorker,
     Record,
     Route,
+    SayPaused,
     Send,
     SendAssign,
     SendBatch,
@@ -88,6 +89,8 @@ class Performer:
                     self._slots.keep(command.count)
                 case KillWorker():
                     self._kill(command)
+                case SayPaused():
+                    self._log.warning("run_paused", step=command.step, reason=command.reason)
                 case EndRun():
                     self.ended = command
         for session, leases in acked.items():

@@ -75,6 +75,14 @@ class KillWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class SayPaused:
+    """A step has made the run pause: say so where it is looked for later. Watching clients see it by themselves."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndRun:
     """The run is over: tell the client; the workers were told to leave before."""
 
@@ -87,4 +95,4 @@ class EndRun:
     """The bound that it was stopped for: `max_cost` or `max_tokens`."""
 
 
-Command = Record | Send | SendAssign | SendBatch | Route | KeepSlots | KillWorker | EndRun
+Command = Record | Send | SendAssign | SendBatch | Route | KeepSlots | KillWorker | SayPaused | EndRun

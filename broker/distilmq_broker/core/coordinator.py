@@ -276,4 +276,7 @@ class Coordinator:
 
     def _resumed(self, event: events.ResumeRequested, now: float) -> None:
         self.run.held_up = None
+        for state in self.run.flow.steps:
+            if state.failure_rate is not None:
+                state.failure_rate.forget()
         self._all_dirty()

@@ -14,6 +14,7 @@ from distilmq_broker.core.buffers.aligned import Aligned
 from distilmq_broker.core.buffers.buffer import buffer_for
 from distilmq_broker.core.buffers.nothing import Nothing
 from distilmq_broker.core.chunks import Chunk
+from distilmq_broker.core.failure_rate import FailureRate
 from distilmq_broker.core.leases import Key, Leases, Work
 from distilmq_broker.core.numbers import END
 from distilmq_broker.core.sources import Source
@@ -118,7 +119,9 @@ class Flow:
     def _state(self, place: Place) -> StepState:
         watched = bool(place.ordered_after)
         source = Source(place) if place.manner == "source" else None
-        return StepState(place, buffer_for(place, self.topology), Leases(watched), source)
+        allowed = place.spec.max_failure_rate
+        rate = None if allowed is None else FailureRate(allowed)
+        return StepState(place, buffer_for(place, self.topology), Leases(watched), source, failure_rate=rate)
 
     def _cut(self, state: StepState) -> Work | None:
         before = state.buffer.low(self.delivered) if state.place.ordered_after else END

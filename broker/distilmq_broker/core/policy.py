@@ -37,6 +37,13 @@ QUIET_BEATS = 4
 """After so many beats without news of a batch that is listed, and after each double, it is sent again: a worker
 that has done it sends its result again, any other passes over it."""
 
+FAILURE_WINDOW = 100
+"""So many of a step's last rows are looked at for its `max_failure_rate`."""
+FEWEST_ROWS = 20
+"""A share of fewer rows than these is taken as one of so many."""
+SHOWN_REASON = 200
+"""Characters of an error that the reason of a pause shows."""
+
 
 def credit(spec: StepSpec, quick: int = 0, wanted: int = 0) -> int:
     """How many batches one process of the step may hold.

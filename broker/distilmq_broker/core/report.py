@@ -23,6 +23,7 @@ def progress(run: Run, ending: Ending, attendance: Attendance, name: str, now: f
         stop_in=None if ending.deadline is None or ending.outcome else max(0.0, ending.deadline - now),
         waiting_for=ending.in_flight(),
         reason=run.fault or run.held_up or (f"{ending.budget} is reached" if ending.budget else ""),
+        resumable=run.fault is None and run.held_up is not None,
         steps=tuple(_step(run, state, ending, now) for state in run.flow.steps),
     )
 

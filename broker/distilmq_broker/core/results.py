@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from distilmq.protocol.messages import Ack, Cancel, ErrorInfo, Who
+from collections.abc import Iterable
+
+from distilmq.protocol.messages import Ack, Cancel, ErrorInfo, RowFailure, Who
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core import policy
 from distilmq_broker.core.chunks import Chunk
-from distilmq_broker.core.commands import Route
+from distilmq_broker.core.commands import Route, SayPaused
 from distilmq_broker.core.events import AnswerCame, BatchDone, Routed, UsageCame
 from distilmq_broker.core.facts import AnswerRecorded, BatchRecorded, RouteRecorded, RowsBuried, UsageRecorded
 from distilmq_broker.core.leases import Work
@@ -48,6 +50,7 @@ class Results:
         state.counts.rows_in += cut.rows
         state.counts.failed_rows += cut.rows
         state.leases.close(work)
+        self._watch_failures(state, cut.rows, (RowFailure(row=0, error=error),))
         self._hand_on(state, work, cut.rows)
 
     def answer(self, event: AnswerCame) -> None:
@@ -154,6 +157,7 @@ class Results:
         state.counts.rows_in += cut.rows
         state.counts.failed_rows += len(event.failures)
         state.leases.close(work)
+        self._watch_failures(state, cut.rows, event.failures)
 
     def _hand_on(self, state: StepState, work: Work, rows: int) -> None:
         """Lets the rows of a batch flow on, once all its parts are done."""
@@ -175,6 +179,14 @@ class Results:
         """Asks which successors take a recorded batch."""
         names = tuple(self._run.flow.steps[index].name for index in state.place.successors)
         self._run.outbox.emit(Route(state.name, seq_no, names))
+
+    def _watch_failures(self, state: StepState, rows: int, failures: Iterable[RowFailure]) -> None:
+        """Pauses the run when more of a step's rows fail than its user wants to pay for."""
+        if state.failure_rate is None or self._run.held_up is not None:
+            return
+        if (why := state.failure_rate.add(rows, failures)) is not None:
+            self._run.held_up = f"step '{state.name}': {why}"
+            self._run.outbox.emit(SayPaused(state.name, self._run.held_up))
 
     def _acknowledge(self, event: BatchDone) -> None:
         self._run.send(event.session, Ack(lease=event.lease))

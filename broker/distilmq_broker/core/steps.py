@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core.buffers.buffer import Buffer
 from distilmq_broker.core.chunks import Chunk
+from distilmq_broker.core.failure_rate import FailureRate
 from distilmq_broker.core.leases import Key, Leases
 from distilmq_broker.core.numbers import END
 from distilmq_broker.core.parts import Parts
@@ -73,6 +74,8 @@ class StepState:
     chosen: dict[SeqNo, tuple[str, ...]] = field(default_factory=lambda: dict[SeqNo, tuple[str, ...]]())
     """Recorded choices for batches that are to be computed again: the routing function is not asked anew."""
     counts: Counts = field(default_factory=Counts)
+    failure_rate: FailureRate | None = None
+    """Where the user wants to be asked when too many rows fail."""
     load_deaths: int = 0
     finished: bool = False
     dirty: bool = True

@@ -13,6 +13,9 @@ from distilmq.cli.parameters import parse_parameters
 from distilmq.cli.sources import is_url, pipeline_from_config, pipeline_from_script
 from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline import Pipeline
+from distilmq.pipeline.attached import attached
+from distilmq.pipeline.finding import find_run
+from distilmq.pipeline.prepare import cache_dir_of
 from distilmq.utils.huggingface import get_hf_token
 
 app = typer.Typer(no_args_is_help=True, help="Run and look at pipelines that were saved.")
@@ -71,6 +74,23 @@ def run(
         distiset.push_to_hub(repo_id, private=private, token=token, commit_message=commit_message)
         return
     print(distiset)
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="A run's directory or id, or a pipeline's name for its latest run.")],
+    cache_dir: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option("--cache-dir", help="Where runs are kept; else DISTILMQ_CACHE_DIR, else the user's cache."),
+    ] = None,
+) -> None:
+    """Go on with a run that has paused, since too many rows of a step failed."""
+    try:
+        directory = find_run(run, cache_dir_of(cache_dir))
+        attached(directory, lambda client: client.resume())
+    except (DistilmqUserError, RunError) as error:
+        _fail(str(error))
+    print(f"The run in {directory} goes on.")
 
 
 @app.command()

@@ -102,6 +102,7 @@ def _step_spec(
         stateful=step.stateful,
         models=any(hasattr(step, name) for name in _MODEL_FIELDS),
         batch_timeout=step.batch_timeout,
+        max_failure_rate=step.max_failure_rate,
         max_batches=max_batches if generator else None,
         known_rows=known_rows,
         definition=pickled_step(sent),

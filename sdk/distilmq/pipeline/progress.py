@@ -46,9 +46,14 @@ class View(Protocol):
         ...
 
 
-def open_view(name: str) -> View:
-    """A live view when the standard error is a terminal, else plain lines."""
-    return LiveView(name) if sys.stderr.isatty() else PlainView(name)
+def open_view(name: str, run: str = "") -> View:
+    """A live view when the standard error is a terminal, else plain lines.
+
+    Args:
+        name: of the pipeline.
+        run: what names the run on the command line.
+    """
+    return LiveView(name, run=run) if sys.stderr.isatty() else PlainView(name, run)
 
 
 class Rates:
@@ -79,9 +84,10 @@ class Rates:
 class PlainView:
     """A line when a step or the run changes its state, and now and then in between."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, run: str = "") -> None:
         self.last: Progress | None = None
         self._name = name
+        self._run = run
         self._said: dict[str, str] = {}
         self._next = 0.0
         self._rates = Rates()
@@ -91,7 +97,7 @@ class PlainView:
         self.last = progress
         now = time.monotonic()
         if self._changed("", progress.state):
-            self._print(headline(self._name, progress))
+            self._print(headline(self._name, progress, self._run))
         changed = [step for step in progress.steps if self._changed(step.step, step.state) and step.state != "waiting"]
         for step in changed:
             self._print(line(step, self._rates, now))
@@ -101,7 +107,7 @@ class PlainView:
                 if step.state in ("running", "stalled") and step not in changed:
                     self._print(line(step, self._rates, now))
             if progress.state == "draining":
-                self._print(headline(self._name, progress))
+                self._print(headline(self._name, progress, self._run))
 
     def note(self, note: Note) -> None:
         """Logs it."""
@@ -122,13 +128,14 @@ class PlainView:
 class LiveView:
     """A table that is painted over, on the standard error; what is printed meanwhile scrolls above it."""
 
-    def __init__(self, name: str, console: Console | None = None) -> None:
+    def __init__(self, name: str, console: Console | None = None, *, run: str = "") -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
 
         self.last: Progress | None = None
         self._name = name
+        self._run = run
         self._rates = Rates()
         self._console = console or Console(stderr=True)
         self._live: Any = Live(console=self._console, refresh_per_second=8, transient=False)
@@ -181,7 +188,7 @@ class LiveView:
             cells = self._cells(step, now)
             table.add_row(*(cells[column] for column in columns))
         notes = [Text(f"{step.step}: {step.note}", style="yellow") for step in progress.steps if step.note]
-        return Group(Text(headline(self._name, progress), style="bold"), table, *notes)
+        return Group(Text(headline(self._name, progress, self._run), style="bold"), table, *notes)
 
 
 def shown_columns(progress: Progress, width: int) -> list[str]:
@@ -191,8 +198,14 @@ def shown_columns(progress: Progress, width: int) -> list[str]:
     return [column for column in _COLUMNS if column not in left_out]
 
 
-def headline(name: str, progress: Progress) -> str:
-    """The run in one line; while it drains, with the countdown."""
+def headline(name: str, progress: Progress, run: str = "") -> str:
+    """The run in one line; while it drains, with the countdown; while it is paused, with how to go on.
+
+    Args:
+        name: of the pipeline.
+        progress: of the run.
+        run: what names it on the command line.
+    """
     stage = f", stage {progress.stage + 1} of {progress.stages}" if progress.stages > 1 else ""
     reason = f" ({progress.reason})" if progress.reason else ""
     if progress.state == "draining":
@@ -200,6 +213,9 @@ def headline(name: str, progress: Progress) -> str:
         left = "" if progress.stop_in is None else f", at most {progress.stop_in:.0f} s"
         batches = "1 batch" if progress.waiting_for == 1 else f"{progress.waiting_for} batches"
         return f"{name}: stopping; waiting for {batches} in flight{left}{why} (Ctrl+C again to stop at once)"
+    if progress.resumable:
+        where = run or progress.run
+        reason += f". `distilmq pipeline resume {where}` goes on; Ctrl+C stops, and what is done is kept"
     return f"{name}: {progress.state}{stage}{reason}"
 
 
@@ -210,7 +226,7 @@ def failures(progress: Progress) -> str:
         return ""
     return (
         f"Rows that failed: {', '.join(failed)}. They are None in the columns of that step;"
-        " `pipeline.last_run.failures` has each with its error."
+        " `pipeline.last_run.failures` has each with its error, and `distilmq failures retry` computes them again."
     )
 
 

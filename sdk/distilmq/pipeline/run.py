@@ -98,7 +98,7 @@ class LocalRun(Generic[T]):
             KeyboardInterrupt: the run was stopped; how to resume has been said.
             RunError: a step could not be loaded, or ended the run, or the coordinator died.
         """
-        view = open_view(self._compiled.plan.pipeline)
+        view = open_view(self._compiled.plan.pipeline, str(self._place.directory))
         try:
             with WarmUp(), _coordinator(self._place, interrupts) as coordinator:
                 conversation = _Conversation(coordinator, view, interrupts, self._compiled.plan.settings.stop_timeout)

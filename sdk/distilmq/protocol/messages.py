@@ -463,6 +463,8 @@ class Progress(Message):
     waiting_for: int = 0
     """Batches in flight."""
     reason: str = ""
+    resumable: bool = False
+    """It is paused until somebody resumes it."""
     steps: tuple[StepProgress, ...] = ()
 
 

@@ -40,6 +40,8 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
         use_cache: whether what earlier runs recorded of the step may be taken.
         batch_timeout: how many seconds the step may be at one batch. A process that takes longer is ended, which
             counts as if the batch had killed it; None lets it take as long as it wants.
+        max_failure_rate: the share of the last 100 rows, from 0 to 1, that may fail before the run pauses and asks;
+            rows that met a rate limit are not counted. None lets all of them fail.
     """
 
     model_config = ConfigDict(
@@ -56,8 +58,14 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
         default=None,
         description="The number of seconds that the step may be at one batch, before its process is ended.",
     )
+    max_failure_rate: RuntimeParameter[Annotated[float, Field(ge=0, le=1)]] | None = Field(
+        default=None,
+        description="The share of the last 100 rows that may fail before the run pauses, from 0 to 1.",
+    )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"pipeline", "resources", "use_cache", "batch_timeout"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset(
+        {"pipeline", "resources", "use_cache", "batch_timeout", "max_failure_rate"}
+    )
     """Fields that do not change what comes out, so changing them keeps what is recorded; bases' are added."""
 
     stateful: ClassVar[bool] = False
