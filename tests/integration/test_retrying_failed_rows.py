@@ -9,10 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
-from tests.integration.runs import Script
+from tests.integration.runs import Script, all_gone, family, kill_tree, until
 from tests.servers.providers import ProviderServer
 
 CHAIN = """
@@ -158,3 +159,150 @@ def test_what_is_no_run_is_named(tmp_path: Path, keys: Path, server: ProviderSer
     assert "'chian' is no run" in absent.stderr
     assert "There are runs of: chain." in absent.stderr
     assert "No row of the run failed" in flawless.stderr
+
+
+JOINED = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    with Pipeline("joined") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(40)], batch_size=10)
+        tasks = [
+            TextGeneration(name=f"ask_{m}", llm=OpenAILLM(model=m), input_batch_size=5, num_generations=GENERATIONS,
+                group_generations=True)
+            for m in ("a", "b", "c")
+        ]
+        group = GroupColumns(name="group", columns=["generation", "model_name"], input_batch_size=10)
+        more = TextGeneration(
+            name="more",
+            llm=OpenAILLM(model="d"),
+            num_generations=2,
+            input_batch_size=8,
+            output_mappings={"generation": "another"},
+        )
+        last = TextGeneration(
+            name="last", llm=OpenAILLM(model="e"), input_batch_size=10, output_mappings={"generation": "end"}
+        )
+        load >> sample_n_steps(2) >> tasks >> group >> more >> last
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+def good(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The rows of which no step failed, without the columns that only failed rows have."""
+    return [
+        {
+            **row,
+            "distilmq_metadata": {name: told for name, told in row["distilmq_metadata"].items() if told is not None},
+        }  # type: ignore[attr-defined]  # it is JSON
+        for row in rows
+        if row["instruction"] not in ("row 7.", "row 23.", "row 31.")
+    ]
+
+
+def test_joins_routing_and_several_generations_go_on_as_they_were(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    script = Script(tmp_path / "run", "GENERATIONS = 2\n" + dedent(JOINED), server.env(keys))
+    server.fail("row 7.", status=400, message="not like this", model="a")
+    server.fail("row 23.", status=400, message="not like this", model="d")
+    server.fail("row 31.", status=400, message="not like this")
+    assert script.run() == 0, script.output
+    before = script.rows["default"]
+    asked_before = Counter((asked.model, asked.prompt) for asked in server.asked)
+    server.recover()
+    server.asked.clear()
+
+    done = failures(script, "retry", "joined")
+
+    assert done.returncode == 0, done.stderr
+    asked = Counter((asked.model, asked.prompt) for asked in server.asked)
+    assert {prompt for _, prompt in asked} <= {"row 7.", "row 23.", "row 31."}
+    routed = {model for model, prompt in asked_before if prompt == "row 31."}
+    assert {model for model, prompt in asked if prompt == "row 31."} == {*routed, "d", "e"}, "routed as before"
+    assert asked["d", "row 7."] == (asked["a", "row 7."] > 0), "only what was made from the failed row is asked"
+    assert script.run() == 0, script.output
+    rows = script.rows["default"]
+    assert [row["instruction"] for row in rows] == [f"row {n}." for n in range(40) for _ in range(2)]
+    assert len(before) < 80
+    assert all(row["end"] is not None and row["another"] is not None for row in rows)
+    assert good(rows) == good(before)
+
+
+COUNTING = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import Task
+
+    class Count(Task):
+        @property
+        def inputs(self): return ["instruction"]
+        @property
+        def outputs(self): return ["number", "model_name"]
+        def format_input(self, input): return [{"role": "user", "content": input["instruction"]}]
+        def format_output(self, output, input=None): return {"number": int(output)}
+
+    with Pipeline("counting") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(30)])
+        load >> Count(name="count", llm=OpenAILLM(model="m"))
+
+    if __name__ == "__main__":
+        distiset = pipeline.run()
+        first = pipeline.last_run
+        (HERE / "letters.json").write_text(json.dumps(first.failures, default=str))
+        if first.failures:
+            again = first.retry_failures(error="ValueError")
+            assert pipeline.last_run is again and again.failures == []
+            distiset = again.distiset()
+        dump(distiset)
+"""
+
+
+def test_an_answer_of_no_use_is_a_dead_letter_and_is_asked_for_again(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    said: Counter[str] = Counter()
+
+    def says(prompt: str) -> str:
+        said[prompt] += 1
+        return "thirteen" if prompt == "row 13." and said[prompt] == 1 else prompt.strip("row .")
+
+    server.says = says
+    script = Script(tmp_path / "run", COUNTING, server.env(keys))
+
+    assert script.run() == 0, script.output
+
+    (letter,) = json.loads((script.folder / "letters.json").read_text())
+    assert (letter["step"], letter["error_class"], letter["answer"]) == ("count", "ValueError", "thirteen")
+    assert letter["input"]["instruction"] == "row 13."
+    assert [row["number"] for row in script.rows["default"]] == list(range(30))
+    assert said == Counter({f"row {n}.": 2 if n == 13 else 1 for n in range(30)})
+
+
+def test_a_retry_that_is_killed_goes_on_with_the_script_and_asks_nothing_twice(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    script = Script(tmp_path / "run", CHAIN, server.env(keys))
+    for n in (7, 23, 24, 59):
+        server.fail(f"row {n}.", status=400, message="not like this")
+    assert script.run() == 0, script.output
+    server.recover()
+    server.asked.clear()
+    server.hold(after=2)
+    command = [sys.executable, "-m", "distilmq", "failures", "retry", "chain"]
+    env = {**os.environ, **script.env, "DISTILMQ_CACHE_DIR": str(script.cache), "SCRIPT_DIR": str(script.folder)}
+    retry = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: len(server.asked) >= 4, "requests that are out", 60)
+    until(lambda: script.answers() > 0 or len(server.asked) > 4, "an answer that is recorded")
+    processes = family(retry.pid)
+    kill_tree(retry.pid)
+    retry.wait()
+    until(lambda: all_gone(processes), "no process outlives the retry")
+    server.release()
+
+    assert script.run() == 0, script.output
+
+    failed = {f"row {n}." for n in (7, 23, 24, 59)}
+    assert {asked.prompt for asked in server.asked} == failed | {text.upper() for text in failed}
+    assert script.rows == of_a_run_without_failures(tmp_path, CHAIN, server)

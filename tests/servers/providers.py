@@ -56,6 +56,7 @@ class Fault:
     retry_after: float | None
     times: int | None
     damage: Damage | None = None
+    model: str | None = None
 
 
 @dataclass
@@ -104,10 +105,11 @@ class ProviderServer:
         retry_after: float | None = None,
         times: int | None = None,
         hang_up: bool = False,
+        model: str | None = None,
     ) -> None:
-        """Lets requests whose prompt holds a text fail: the next `times`, or all of them."""
+        """Lets requests whose prompt holds a text (to one model, or to all) fail: the next `times`, or all of them."""
         damage: Damage | None = "hang up" if hang_up else None
-        self._faults.append(Fault(text, status, message, code, retry_after, times, damage))
+        self._faults.append(Fault(text, status, message, code, retry_after, times, damage, model))
 
     def damage(self, text: str, damage: Damage, *, times: int | None = None) -> None:
         """Damages the answers to requests whose prompt holds a text: the next `times`, or all of them."""
@@ -251,7 +253,7 @@ class ProviderServer:
         if not dialect.allows(request.headers, KEY):
             return _error(dialect, 401, "Incorrect API key provided", "invalid_api_key", None)
         for fault in self._faults:
-            if fault.text in question.prompt and fault.times != 0:
+            if fault.text in question.prompt and fault.times != 0 and fault.model in (None, question.model):
                 fault.times = fault.times - 1 if fault.times is not None else None
                 if fault.damage is not None:
                     return fault.damage

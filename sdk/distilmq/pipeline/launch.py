@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,9 +27,11 @@ from distilmq.pipeline.local import free_run_dir, latest_run_dir
 from distilmq.pipeline.logs import run_logging
 from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
 from distilmq.pipeline.requirements import check_requirements
-from distilmq.pipeline.run import LocalRun, Place, Reading, read_distiset, reopened, say
+from distilmq.pipeline.revising import revise
+from distilmq.pipeline.run import LocalRun, Outcome, Place, Reading, read_distiset, reopened, say
 from distilmq.pipeline.settings import run_settings
 from distilmq.pipeline.usage import RunUsage, run_usage
+from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.plan import Plan, RunSettings
 from distilmq.utils.files import write_yaml
 
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from distilmq.distiset import Distiset
 
 _LONGEST_NAME = 100
+
+Secrets = Mapping[str, Mapping[str, str]]
+"""Step to dotted field to value."""
 
 _log = logging.getLogger("distilmq.pipeline")
 
@@ -90,7 +96,8 @@ def launch(pipeline: Launchable, options: RunOptions, keep: Callable[[LastRun], 
                 meanwhile=lambda: _keep_config(pipeline, prepared, place.directory),
             )
             expect = _expectation(compiled.plan, prepared.dag, options) if options.dry_run is not None else None
-            return _run(run, place, reading, interrupts, keep, expect)
+            left = _Left(place, run.steps, reading, keep, compiled.secrets)
+            return _run(run, interrupts, left, expect)
         finally:
             if place.temporary:
                 shutil.rmtree(place.directory.parent, ignore_errors=True)
@@ -108,10 +115,8 @@ def try_out(pipeline: Launchable, options: RunOptions) -> Estimate:
 
 def _run(
     run: LocalRun[Distiset],
-    place: Place,
-    reading: Reading,
     interrupts: Interrupts,
-    keep: Callable[[LastRun], None],
+    left: _Left,
     expect: Callable[[LocalRun[Distiset]], Estimate | None] | None,
 ) -> Distiset:
     distiset: Distiset | None = None
@@ -121,7 +126,8 @@ def _run(
         expected = expect(run) if expect is not None else None
         return distiset
     finally:
-        keep(_last_run(run, place, reading, distiset, expected))
+        failures = None if run.failures is None else readable(run.failures)
+        left.keep(left.last_run(run.outcome, distiset=distiset, failures=failures, usage=run.usage, expected=expected))
 
 
 def _expectation(plan: Plan, dag: Dag, options: RunOptions) -> Callable[[LocalRun[Distiset]], Estimate | None]:
@@ -149,28 +155,55 @@ def _requests_at_once(dag: Dag, step: str) -> int:
     return (dag.steps[step].resources.replicas or 1) * getattr(llm, "requests_at_once", 1)
 
 
-def _last_run(
-    run: LocalRun[Distiset], place: Place, reading: Reading, distiset: Distiset | None, expected: Estimate | None
-) -> LastRun:
-    def open_distiset() -> Distiset:
-        if distiset is not None:
-            return distiset
-        _check_there(place)
-        return reopened(place, lambda client: read_distiset(client, reading, place))
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is left of a run, and of the revisions of it."""
 
-    def read_failures() -> list[dict[str, Any]]:
-        if run.failures is not None:
-            return readable(run.failures)
-        _check_there(place)
-        return readable(reopened(place, lambda client: client.failures()))
+    place: Place
+    steps: list[str]
+    reading: Reading
+    keep: Callable[[LastRun], None]
+    secrets: Secrets = field(repr=False)
 
-    def read_usage() -> RunUsage:
-        if run.usage is not None:
-            return run.usage
-        _check_there(place)
-        return run_usage(reopened(place, lambda client: client.usage()), run.steps)
+    def last_run(
+        self,
+        outcome: Outcome,
+        *,
+        distiset: Distiset | None = None,
+        failures: list[dict[str, Any]] | None = None,
+        usage: RunUsage | None = None,
+        expected: Estimate | None = None,
+    ) -> LastRun:
+        """The user's view; what is not known yet is read when it is asked for."""
+        return LastRun(
+            self.place.directory,
+            outcome,
+            lambda: distiset if distiset is not None else self._distiset(),
+            lambda: failures if failures is not None else self._failures(),
+            lambda: usage if usage is not None else self._usage(),
+            self._retry,
+            expected,
+        )
 
-    return LastRun(place.directory, run.outcome, open_distiset, read_failures, read_usage, expected)
+    def _distiset(self) -> Distiset:
+        _check_there(self.place)
+        return reopened(self.place, lambda client: read_distiset(client, self.reading, self.place))
+
+    def _failures(self) -> list[dict[str, Any]]:
+        _check_there(self.place)
+        return readable(reopened(self.place, lambda client: client.failures()))
+
+    def _usage(self) -> RunUsage:
+        _check_there(self.place)
+        return run_usage(reopened(self.place, lambda client: client.usage()), self.steps)
+
+    def _retry(self, only: FailureFilter) -> LastRun:
+        _check_there(self.place)
+        revised = revise(self.place.directory, only, secrets=self.secrets)
+        left = _Left(revised.place, self.steps, self.reading, self.keep, self.secrets)
+        last_run = left.last_run(revised.outcome, failures=revised.failures)
+        self.keep(last_run)
+        return last_run
 
 
 def _check_there(place: Place) -> None:

@@ -67,7 +67,8 @@ def test_every_field_is_operational_or_of_substance(step: type[_Step]) -> None:
         "pipeline",
         "resources",
         "use_cache",
-        "batch_timeout", "max_failure_rate",
+        "batch_timeout",
+        "max_failure_rate",
     }
 
     assert operational(step) & set(step.model_fields) == expected
