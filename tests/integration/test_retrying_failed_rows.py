@@ -148,6 +148,27 @@ def test_failed_rows_are_listed_and_shown_with_all_that_is_known(
     assert one["time"] > 0
 
 
+def test_a_retry_without_a_key_says_so_and_goes_on_when_there_is_one(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    script = Script(tmp_path / "run", CHAIN, server.env(keys))
+    server.fail("row 7.", status=400, message="not like this")
+    assert script.run() == 0, script.output
+    server.recover()
+    server.asked.clear()
+    env, script.env = script.env, {name: value for name, value in script.env.items() if name != "OPENAI_API_KEY"}
+
+    without = failures(script, "retry", "chain")
+    script.env = env
+    done = failures(script, "retry", "chain")
+
+    assert without.returncode == 1
+    assert "OPENAI_API_KEY" in without.stderr
+    assert "The revision is finished, no failed row is left" in done.stdout, done.stderr
+    assert Counter(server.prompts) == Counter(["row 7.", "ROW 7."])
+    assert len(script.run_dirs) == 2
+
+
 def test_what_is_no_run_is_named(tmp_path: Path, keys: Path, server: ProviderServer) -> None:
     script = Script(tmp_path / "run", CHAIN, server.env(keys))
     assert script.run() == 0, script.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from distilmq.protocol.messages import Ack, Cancel, ErrorInfo, RowFailure, Who
 from distilmq.protocol.seq_no import SeqNo
@@ -86,10 +86,13 @@ class Results:
         chunk = None if state is None else state.unrouted.pop(event.seq_no)
         if state is None or chunk is None:
             return
-        chosen = [index for index in state.place.successors if self._run.flow.steps[index].name in event.successors]
+        chosen = self._named(state, event.successors)
         names = tuple(self._run.flow.steps[index].name for index in chosen)
         self._run.outbox.record(RouteRecorded(state.name, event.seq_no, names))
         self._run.flow.route(state, chunk, chosen)
+
+    def _named(self, state: StepState, successors: Collection[str]) -> list[int]:
+        return [index for index in state.place.successors if self._run.flow.steps[index].name in successors]
 
     def _generated(self, state: StepState, source: Source, event: BatchDone, now: float) -> None:
         which = ordinal(event.lease.seq_no)
@@ -173,7 +176,8 @@ class Results:
             if chosen is None:
                 self.ask_route(state, chunk.seq_no)
             else:
-                self.routed(Routed(state.name, chunk.seq_no, chosen))
+                state.unrouted.pop(chunk.seq_no)
+                self._run.flow.route(state, chunk, self._named(state, chosen))
 
     def ask_route(self, state: StepState, seq_no: SeqNo) -> None:
         """Asks which successors take a recorded batch."""

@@ -46,7 +46,7 @@ def _with_dependants(
     if again and place.spec.stateful:
         # What it remembers of a row decides on all later ones, and a new process remembers nothing.
         return list(batches)
-    if made and place.manner == "positional":
-        # Its batches are numbered by the places of rows, which shift when a batch gives another number of rows.
+    if made and place.manner != "batchwise":
+        # A batch that gives another number of rows this time shifts all cuts behind it.
         again.update(number for number in batches if number >= min(made))
     return list(again)

@@ -84,7 +84,7 @@ def retry(run: Run, step: Steps = None, error: Errors = None, cache_dir: Cache =
         _fail(str(problem))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None  # how to go on has been said
-    again = f"{revised.again} failed row(s) were computed again"
+    again = f"{revised.again} failed row(s) were computed again" if revised.again else "The revision is finished"
     left = f"{len(revised.failures)} failed row(s) are left" if revised.failures else "no failed row is left"
     print(f"{again}, {left}: {revised.place.directory}")
     print("Run the script again to get the dataset: all of it is there.")

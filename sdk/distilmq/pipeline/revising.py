@@ -35,7 +35,7 @@ class Revised:
     place: Place
     outcome: Outcome
     again: int
-    """How many failed rows were computed again."""
+    """How many failed rows were computed again; 0 where a revision that had not come to its end went on."""
     failures: list[dict[str, Any]] = field(repr=False)
     """The dead letters that it has."""
 
@@ -57,16 +57,17 @@ def revise(directory: Path, only: FailureFilter, *, secrets: Mapping[str, Mappin
         raise DistilmqUserError(f"The run in {directory} is still at work: wait for its end, or stop it by Ctrl+C.")
     place = Place(directory, directory.parent.parent)
     plan = decode_plan((directory / "plan.msgpack").read_bytes())
-    letters = readable(reopened(place, lambda client: client.failures()))
+    letters, outcome = reopened(place, lambda client: (_failures_of(client), _outcome_of(client)))
     again = _meant(letters, only, plan)
-    if not again:
+    if again:
+        revision, plan = _new_place(place), _revising(plan, directory, only)
+        _take_along(directory, revision.directory)
+    elif plan.settings.revises is not None and outcome != "done":
+        revision = place  # that revision did not come to its end: it goes on
+    else:
         raise DistilmqUserError(_nothing_meant(letters, only, plan))
-    revision = _new_place(place)
-    _take_along(directory, revision.directory)
     with run_logging([], plan.settings.log_level), Interrupts() as interrupts:
-        compiled = Compiled(
-            _revising(plan, directory, only), {step: dict(values) for step, values in (secrets or {}).items()}
-        )
+        compiled = Compiled(plan, {step: dict(values) for step, values in (secrets or {}).items()})
         run = LocalRun(compiled, revision, _failures_of)
         failures = run.execute(interrupts)
     return Revised(revision, run.outcome, len(again), failures)
@@ -74,6 +75,10 @@ def revise(directory: Path, only: FailureFilter, *, secrets: Mapping[str, Mappin
 
 def _failures_of(client: Client) -> list[dict[str, Any]]:
     return readable(client.failures())
+
+
+def _outcome_of(client: Client) -> str:
+    return client.finished.outcome if client.finished is not None else "stopped"
 
 
 def _meant(letters: Sequence[Mapping[str, Any]], only: FailureFilter, plan: Plan) -> list[Mapping[str, Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from distilmq_broker.core.commands import Record
-from distilmq_broker.core.facts import BatchRecorded, Fact, RouteRecorded, RowsBuried, Slice
+from distilmq_broker.core.facts import AnswerRecorded, BatchRecorded, Fact, RouteRecorded, RowsBuried, Slice
 from tests.broker.core.behaviour import Behaviour
 
 Key = tuple[str, tuple[int, ...], int]
@@ -15,7 +15,7 @@ class MemoryJournal:
     """Facts and rows of one run."""
 
     def __init__(self, behaviour: Behaviour) -> None:
-        self._behaviour = behaviour
+        self.behaviour = behaviour
         self.facts: list[Fact] = []
         """Committed."""
         self.appended: list[Record] = []
@@ -59,6 +59,17 @@ class MemoryJournal:
         numbers = sorted(seq_no for name, seq_no in self._parts if name == step)
         return [row for seq_no in numbers for row in self.whole(step, seq_no)]
 
+    def forget(self, batches: Mapping[str, Iterable[tuple[int, ...]]]) -> None:
+        """Some batches are not recorded any more; choices that were made about them are."""
+        gone = {(step, number) for step, numbers in batches.items() for number in numbers}
+        self.facts = [
+            fact
+            for fact in self.facts
+            if isinstance(fact, RouteRecorded | AnswerRecorded) or (fact.step, fact.seq_no) not in gone
+        ]
+        self.rows = {key: rows for key, rows in self.rows.items() if key[:2] not in gone}
+        self._parts = {key: parts for key, parts in self._parts.items() if key not in gone}
+
     def _store(self, record: Record) -> None:
         fact = record.fact
         if isinstance(fact, BatchRecorded):
@@ -66,7 +77,7 @@ class MemoryJournal:
             self._put((fact.step, fact.seq_no, fact.part), record.payload)
         elif isinstance(fact, RowsBuried):
             names = {slices[0].step: self.taken(slices) for slices in fact.inputs if slices}
-            self._put((fact.step, fact.seq_no, fact.part), [self._behaviour.buried(fact.step, names)])
+            self._put((fact.step, fact.seq_no, fact.part), [self.behaviour.buried(fact.step, names)])
         elif isinstance(fact, RouteRecorded):
             assert (fact.step, fact.seq_no) not in self.routes, f"routed twice: {fact}"
             self.routes[fact.step, fact.seq_no] = fact.successors

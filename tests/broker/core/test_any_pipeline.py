@@ -107,3 +107,20 @@ def test_a_stopped_run_goes_on_where_it_stopped(
 
     assert world.run() == "done"
     assert_like_reference(plan, behaviour, world)
+
+
+@settings(DRAWN, max_examples=150)
+@given(pipelines(), SEEDS, st.integers(0, 2))
+def test_a_revised_run_has_the_rows_of_one_without_failures(
+    drawn: tuple[Plan, Behaviour], seed: int, restarts: int
+) -> None:
+    plan, behaviour = drawn
+    world = World(plan, replace(behaviour, failing=3), seed=seed)
+    assert world.run() == "done"
+    good = replace(behaviour, failing=0)
+
+    world.revise(good)
+    world.faults = Faults(restarts=restarts, often=0.02)
+
+    assert world.run() == "done"
+    assert_like_reference(plan, good, world)

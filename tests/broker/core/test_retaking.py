@@ -47,6 +47,14 @@ def test_a_step_that_remembers_rows_is_taken_again_whole() -> None:
     assert again == {"ask": [(1,)], "keep": [(0,), (1,), (2,)], "rank": [()]}
 
 
+def test_where_batches_are_cut_across_others_everything_behind_is_taken_again() -> None:
+    plan = plan_of(generator(), step("ask", "load"), step("keep", "ask", size=7), global_step("rank", "keep"))
+
+    again = retaken(plan, chain(3), {"ask": [(1,)]})
+
+    assert again == {"ask": [(1,)], "keep": [(1,), (2,)], "rank": [()]}
+
+
 def test_of_a_join_by_position_everything_behind_is_taken_again() -> None:
     plan = plan_of(generator("one"), generator("other"), step("ask", "one"), step("join", "ask", "other"))
     numbers: list[SeqNo] = [(0,), (10,), (20,)]

@@ -18,6 +18,7 @@ from distilmq_broker.core.commands import Command, EndRun, KeepSlots, KillWorker
 from distilmq_broker.core.coordinator import Coordinator
 from distilmq_broker.core.events import Event
 from distilmq_broker.core.facts import BatchRecorded, RowsBuried
+from distilmq_broker.core.retaking import retaken
 from tests.broker.core.behaviour import Behaviour
 from tests.broker.core.invariants import Key, check_invariants
 from tests.broker.core.journal import MemoryJournal
@@ -117,6 +118,22 @@ class World:
         self.slots = 0
         self.restart()
 
+    def revise(self, behaviour: Behaviour) -> None:
+        """The batches with failed rows, and what was made from them, are taken again by steps that do otherwise."""
+        recorded: dict[str, dict[tuple[int, ...], list[tuple[str, tuple[int, ...]]]]] = {}
+        failed: dict[str, list[tuple[int, ...]]] = {}
+        for fact in self.journal.facts:
+            if isinstance(fact, BatchRecorded):
+                above = [(part.step, part.seq_no) for parts in fact.inputs for part in parts]
+                recorded.setdefault(fact.step, {}).setdefault(fact.seq_no, []).extend(above)
+        for step, batches in recorded.items():
+            rows = {number: self.journal.whole(step, number) for number in batches}
+            failed[step] = [n for n, values in rows.items() if any(v.startswith(f"{step}:failed:") for v in values)]
+        self.journal.forget(retaken(self.plan, recorded, failed))
+        self.behaviour = self.journal.behaviour = behaviour
+        self._choices_made = None
+        self.begin_again()
+
     def values(self, step: str) -> list[str]:
         """What a step gave, in the order of rows."""
         return self.journal.values(step)
@@ -191,6 +208,8 @@ class World:
                     self.questions.append(order)
                 case KeepSlots():
                     self.slots = order.count
+                case commands.SayPaused():
+                    raise AssertionError("no step of a drawn pipeline says how many rows may fail")
                 case KillWorker():
                     if (worker := self.workers.get(order.session)) is not None:
                         self._exit(worker, -9)

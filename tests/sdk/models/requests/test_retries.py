@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -16,6 +17,9 @@ from distilmq.errors import (
     TooLongError,
     TransientError,
 )
+from distilmq.models.requests.concurrency import AdaptiveLimit
+from distilmq.models.requests.limiter import Limiter
+from distilmq.models.requests.rates import NOTHING, Limits, Pace
 from distilmq.models.requests.retries import RetryPolicy, error_for_status, retry_after, seconds, with_retries
 
 
@@ -97,8 +101,15 @@ def test_the_last_error_says_how_often_the_request_was_sent() -> None:
         raise TransientError("oops")
 
     async def ask() -> None:
-        policy = RetryPolicy(max_retries=2, first_delay=0.0)
-        await with_retries(call, policy=policy, slots=asyncio.Semaphore(1), draining=lambda: False)
+        limiter = Limiter(AdaptiveLimit(1, 1), Pace(Limits(), 0.0), name="m", log=logging.getLogger("distilmq.tests"))
+        await with_retries(
+            call,
+            policy=RetryPolicy(max_retries=2, first_delay=0.0),
+            limiter=limiter,
+            draining=lambda: False,
+            estimate=NOTHING,
+            actual=lambda answer: NOTHING,
+        )
 
     with pytest.raises(TransientError) as raised:
         asyncio.run(ask())
