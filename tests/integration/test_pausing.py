@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ CODE = """
     from distilmq.steps.tasks import TextGeneration
 
     with Pipeline("pausing") as pipeline:
-        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(200)], batch_size=10)
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(400)], batch_size=10)
         ask = TextGeneration(
             name="ask", llm=OpenAILLM(model="m", max_retries=0), input_batch_size=10, max_failure_rate=0.2
         )
@@ -75,26 +76,27 @@ def test_a_run_that_paused_is_looked_at_and_resumed_from_another_terminal(
     assert "max_failure_rate is 0.2" in script.output
     assert "out of service" in script.output
     assert f"`distilmq pipeline resume {script.run_dirs[0]}` goes on; Ctrl+C stops" in script.output
-    assert asked < 200
+    assert asked < 400
     assert "InvalidRequestError in 'ask'" in listed.stdout, listed.stderr
     assert "is still at work" in retried.stderr
     assert resumed.returncode == 0, resumed.stderr
-    assert len(script.rows["default"]) == len(server.asked) == 200
+    assert len(script.rows["default"]) == len(server.asked) == 400
 
 
 def test_a_run_that_paused_is_stopped_by_ctrl_c_and_goes_on_later(script: Script, server: ProviderServer) -> None:
     server.fail("", status=400, message="out of service")
     process = script.start()
     until(lambda: "paused" in script.output, "word that it paused", 60)
-    asked = len(server.asked)
 
     process.send_signal(signal.SIGINT)
     code = process.wait(60)
+    asked = len(server.asked)
     server.recover()
 
     assert code in (130, -signal.SIGINT), script.output
     assert script.run() == 0, script.output
-    assert len(script.rows["default"]) == len(server.asked) == 200
-    assert asked < 200
+    assert len(script.rows["default"]) == 400
+    assert asked < 400
+    assert {prompt for prompt, times in Counter(server.prompts).items() if times > 1} <= set(server.prompts[:asked])
     none = distilmq(script, "pipeline", "resume", "pausing")
     assert "Nobody is at work on the run" in none.stderr

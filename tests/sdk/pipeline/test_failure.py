@@ -61,5 +61,14 @@ def test_dead_letters_are_readable() -> None:
     }
 
     assert readable([letter]) == [
-        {"step": "task", "input": {"n": 7}, "error": "ValueError: seven", "traceback": TRACE, "seq_no": [1], "row": 2}
+        {
+            "step": "task",
+            "input": {"n": 7},
+            "error": "ValueError: seven",
+            "error_class": "ValueError",
+            "message": "seven",
+            "traceback": TRACE,
+            "seq_no": [1],
+            "row": 2,
+        }
     ]

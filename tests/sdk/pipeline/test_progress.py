@@ -75,6 +75,15 @@ def test_stages_and_reasons_are_named() -> None:
     assert headline("pipe", paused) == "pipe: paused, stage 2 of 3 (disk full)"
 
 
+def test_a_run_that_waits_for_its_user_says_how_to_go_on() -> None:
+    paused = Progress(run="r", state="paused", reason="step 'ask': too many", resumable=True)
+
+    assert headline("pipe", paused, "/runs/1") == (
+        "pipe: paused (step 'ask': too many). `distilmq pipeline resume /runs/1` goes on; Ctrl+C stops, and what is"
+        " done is kept"
+    )
+
+
 @pytest.mark.parametrize(("seconds", "shown"), [(4.4, "4 s"), (200, "3:20"), (7400, "2:03:20")])
 def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown

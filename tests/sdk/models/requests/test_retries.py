@@ -18,6 +18,7 @@ from distilmq.errors import (
     TransientError,
 )
 from distilmq.models.requests.concurrency import AdaptiveLimit
+from distilmq.models.requests.demand import Demand
 from distilmq.models.requests.limiter import Limiter
 from distilmq.models.requests.rates import NOTHING, Limits, Pace
 from distilmq.models.requests.retries import RetryPolicy, error_for_status, retry_after, seconds, with_retries
@@ -101,7 +102,9 @@ def test_the_last_error_says_how_often_the_request_was_sent() -> None:
         raise TransientError("oops")
 
     async def ask() -> None:
-        limiter = Limiter(AdaptiveLimit(1, 1), Pace(Limits(), 0.0), name="m", log=logging.getLogger("distilmq.tests"))
+        limiter = Limiter(
+            AdaptiveLimit(1, 1), Pace(Limits(), 0.0), name="m", log=logging.getLogger("distilmq.tests"), demand=Demand()
+        )
         await with_retries(
             call,
             policy=RetryPolicy(max_retries=2, first_delay=0.0),
