@@ -47,3 +47,8 @@ def counting(pipeline: Pipeline) -> None:
         assert_type(pipeline.last_run.usage, RunUsage)
         assert_type(next(iter(pipeline.last_run.usage)), ModelUsage)
         assert_type(pipeline.last_run.usage.total.cost, float | None)
+
+
+def computing_failed_rows_again(pipeline: Pipeline) -> None:
+    if pipeline.last_run is not None:
+        assert_type(pipeline.last_run.retry_failures(step="ask", error="TransientError").distiset(), Distiset)

@@ -13,7 +13,7 @@ import pytest
 from distilmq.errors import InvalidRequestError, RowsFailedError, StepFatalError
 from distilmq.models import LLM
 from distilmq.steps.remarks import Remarks, current_remarks
-from distilmq.steps.tasks import GeneratorTask, GlobalTask, Task
+from distilmq.steps.tasks import GeneratorTask, GlobalTask, Task, TextGeneration
 from distilmq.testing import ScriptedLLM, requests_in
 from distilmq.typing import GeneratorStepOutput, StepColumns
 
@@ -339,3 +339,16 @@ def test_a_task_says_how_many_rows_each_row_gave() -> None:
         current_remarks.reset(token)
 
     assert remarks.counts == [3, 1]
+
+
+def test_a_model_that_says_nothing_is_remarked() -> None:
+    remarks = Remarks()
+    token = current_remarks.set(remarks)
+    try:
+        with loaded(TextGeneration(name="say", llm=ScriptedLLM(answers={"one": None}.get))) as task:
+            rows = [row for given in task.process([{"instruction": "one"}]) for row in given]
+    finally:
+        current_remarks.reset(token)
+
+    assert rows[0]["generation"] is None
+    assert [str(failed.error) for failed in remarks.failed.values()] == ["'scripted' gave no answer"]

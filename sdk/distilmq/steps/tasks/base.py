@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from pydantic import Field, PositiveInt
 
 from distilmq.constants import DISTILMQ_METADATA_KEY, ERROR_PREFIX
-from distilmq.errors import DrainedError, RequestsFailedError, RowsFailedError, StepFatalError
+from distilmq.errors import DrainedError, RequestError, RequestsFailedError, RowsFailedError, StepFatalError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.base import LLM
 from distilmq.models.requests.answers import asking_for
@@ -111,6 +111,8 @@ class _Task(_Step, ABC):
         metadata: list[dict[str, Any]] = []
         for index, generation in enumerate(generations):
             formatted = self._formatted(generation, row)
+            if generation is None:  # the row comes out as it should, and does not hide
+                remark_failure(RequestError(f"'{self.llm.model_name}' gave no answer"), None)
             own = _metadata_of(formatted)
             formatted.pop(DISTILMQ_METADATA_KEY, None)
             made.append({**formatted, **{name: values[index] for name, values in columns.items()}})
