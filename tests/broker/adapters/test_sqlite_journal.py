@@ -251,7 +251,10 @@ def had(worker: str, requests: int) -> UsageRecorded:
 def older(folder: Path) -> None:
     """Makes the ledger one of format 1, as the first release wrote it."""
     connection = sqlite3.connect(folder / "ledger.db")
-    connection.executescript("DROP TABLE usage; PRAGMA user_version = 1;")
+    letters = "".join(f"ALTER TABLE dead_letter DROP COLUMN {name};" for name in ("answer", "attempts", "out"))
+    connection.executescript(
+        f"DROP TABLE usage; DROP TABLE kept; ALTER TABLE batch DROP COLUMN counts; {letters} PRAGMA user_version = 1;"
+    )
     connection.close()
 
 
