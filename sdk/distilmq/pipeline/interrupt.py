@@ -1,7 +1,8 @@
 """Ctrl+C during a run: counted while the run is followed, raised as usual everywhere else.
 
-The handler only counts and wakes the loop that follows the run through a pipe: logging or sending inside a
-signal handler can enter code that was interrupted half way.
+Python calls a handler once for all signals that came since it last looked, and while another thread has the
+interpreter that can be long. So the signals are counted in a pipe, where C code writes each one's number as it comes.
+The handler does next to nothing: logging or sending in it can enter code that was interrupted half way.
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], object] | int | None
+
+FORCED_WITHIN = 0.7
+"""Seconds that everything has to end by itself after the second SIGINT. Two are promised: what is left is for the
+interpreter to end, on a busy machine too."""
+_LOOK_EVERY = 0.02
 
 
 class Interrupts:
@@ -24,12 +31,21 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.forced_by: float | None = None
+        """When all must have ended, once a second SIGINT has been counted."""
+        self._count = 0
         self._held = 0
         self._installed = False
         self._previous: Handler = None
+        self._previous_wakeup = -1
         self._reader = -1
         self._writer = -1
+
+    @property
+    def count(self) -> int:
+        """How many have come; asking empties `files`."""
+        self._listen()
+        return self._count
 
     @property
     def files(self) -> list[int]:
@@ -44,6 +60,7 @@ class Interrupts:
             self._reader, self._writer = os.pipe()
             os.set_blocking(self._reader, False)
             os.set_blocking(self._writer, False)
+            self._previous_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
             self._previous = previous
             signal.signal(signal.SIGINT, self._on_signal)
             self._installed = True
@@ -52,6 +69,8 @@ class Interrupts:
     def __exit__(self, *exc: object) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, self._previous)
+            signal.set_wakeup_fd(self._previous_wakeup)
+            self._listen()
             self._installed = False
             os.close(self._reader)
             os.close(self._writer)
@@ -65,19 +84,53 @@ class Interrupts:
         finally:
             self._held -= 1
 
-    def clear(self) -> None:
-        """Empties the pipe after a wake-up; the count stays."""
+    @contextmanager
+    def raised(self) -> Generator[None]:
+        """Inside, within `held`, a SIGINT raises as it does outside, and one that has come already does so at once."""
+        held = self._held
         try:
-            while self._installed and os.read(self._reader, 64):
-                pass
-        except BlockingIOError:
+            self._held = 0
+            if self.count:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._held = held
+
+    @property
+    def forced(self) -> bool:
+        """Whether a second SIGINT has been counted, and the time that it left is over; `files` stay as they are."""
+        return self.forced_by is not None and time.monotonic() >= self.forced_by
+
+    def wait(self, ended: Callable[[float], bool], most: float) -> bool:
+        """Waits until something has ended: for at most so many seconds, and not when the end is forced.
+
+        Args:
+            ended: waits for so many seconds, and says whether it has.
+            most: seconds.
+        """
+        deadline = time.monotonic() + most
+        while not ended(_LOOK_EVERY):
+            self._listen()
+            if self.forced or time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _listen(self) -> None:
+        if not self._installed:
             return
+        with suppress(BlockingIOError):
+            while numbers := os.read(self._reader, 64):
+                self._count += numbers.count(signal.SIGINT)
+                self._pass_on(bytes(number for number in numbers if number != signal.SIGINT))
+        if self._count > 1 and self.forced_by is None:
+            self.forced_by = time.monotonic() + FORCED_WITHIN
+
+    def _pass_on(self, numbers: bytes) -> None:
+        """Other signals are for whoever listened before, such as the event loop of a notebook's kernel."""
+        if numbers and self._previous_wakeup >= 0:
+            with suppress(OSError):
+                os.write(self._previous_wakeup, numbers)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        self.count += 1
         if not self._held:
             raise KeyboardInterrupt
-        try:
-            os.write(self._writer, b"!")
-        except BlockingIOError:
-            return  # The pipe is full: the loop will wake up anyway.

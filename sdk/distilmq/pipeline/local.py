@@ -18,8 +18,6 @@ _TAIL = 4000
 """Bytes of the coordinator's last words that an error shows."""
 _REFUSALS = (2, 3, 4)
 """Exit codes of a coordinator that says why it cannot begin: bad settings, another one has the run, the journal."""
-_CLOSING = 5.0
-"""Seconds in which a coordinator that was let go must be gone."""
 
 
 class LocalCoordinator:
@@ -81,15 +79,26 @@ class LocalCoordinator:
         if self._process.poll() is None:
             self._process.kill()
 
-    def close(self, *, patience: float = _CLOSING) -> None:
-        """Hangs up and waits for it to leave; after `patience` seconds it is killed."""
+    def hang_up(self) -> None:
+        """Lets it go: it leaves by itself."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    def ended(self, seconds: float) -> bool:
+        """Waits for at most so long for its end; says whether it has come."""
         try:
-            self._process.wait(patience)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            return False
+        return True
+
+    def close(self, *, patience: float = 0.0) -> None:
+        """Hangs up, and kills it when it has not left after `patience` seconds."""
+        try:
+            self.hang_up()
+            if not self.ended(patience):
+                self._process.kill()
+                self._process.wait()
         finally:
             self._folder.remove()
 

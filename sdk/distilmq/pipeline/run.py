@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import secrets
 import sys
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from distilmq.pipeline.compile import Compiled
 from distilmq.pipeline.failure import run_error
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.local import LocalCoordinator
-from distilmq.pipeline.progress import failures, log_note, open_view
+from distilmq.pipeline.progress import View, failures, log_note, open_view
 from distilmq.pipeline.usage import RunUsage, run_usage
 from distilmq.pipeline.warm_up import WarmUp
 from distilmq.protocol.messages import Finished, Note, Progress
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 Outcome = Literal["done", "stopped", "failed", "lost"]
 T = TypeVar("T")
 
-_KILL_AFTER = 1.0
-"""Seconds that a coordinator has to end by itself at the second Ctrl+C."""
+_CLOSING = 5.0
+"""Seconds in which a coordinator that was let go must be gone."""
+_WARMED_UP = 60.0
+"""Seconds in which what is being imported must have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +101,34 @@ class LocalRun(Generic[T]):
             KeyboardInterrupt: the run was stopped; how to resume has been said.
             RunError: a step could not be loaded, or ended the run, or the coordinator died.
         """
-        view = open_view(self._compiled.plan.pipeline, str(self._place.directory))
+        with interrupts.held():
+            view = open_view(self._compiled.plan.pipeline, str(self._place.directory))
+            try:
+                with _warm_up(interrupts), _coordinator(self._place, interrupts) as coordinator:
+                    return self._follow(coordinator, view, interrupts)
+            finally:
+                view.close()
+                if interrupts.count > 1:
+                    _spare_the_last_collection()
+
+    def _follow(self, coordinator: LocalCoordinator, view: View, interrupts: Interrupts) -> T:
+        conversation = _Conversation(coordinator, view, interrupts, self._compiled.plan.settings.stop_timeout)
         try:
-            with WarmUp(), _coordinator(self._place, interrupts) as coordinator:
-                conversation = _Conversation(coordinator, view, interrupts, self._compiled.plan.settings.stop_timeout)
-                try:
-                    with interrupts.held():
-                        finished = conversation.run(self._compiled, self._meanwhile)
-                    view.close()
-                    if view.last is not None and (said := failures(view.last)):
-                        say(said)
-                    self.last_progress = view.last
-                    if finished is not None and interrupts.count < 2:
-                        self._tell_usage(conversation.client, conversation.epoch)
-                    return self._result(conversation.client, finished, stopped=bool(interrupts.count))
-                finally:
-                    conversation.client.close()
-        finally:
+            finished = conversation.run(self._compiled, self._meanwhile)
             view.close()
+            if view.last is not None and (said := failures(view.last)):
+                say(said)
+            self.last_progress = view.last
+            if finished is not None and interrupts.count < 2:
+                self._tell_usage(conversation.client, conversation.epoch)
+            return self._result(conversation.client, finished, interrupts)
+        except CoordinatorLostError:
+            if interrupts.count < 2:
+                raise
+            # It was killed while it was asked something.
+            return self._result(conversation.client, None, interrupts)
+        finally:
+            conversation.client.close()
 
     def _tell_usage(self, client: Client, epoch: int) -> None:
         progress = self.last_progress
@@ -124,9 +137,9 @@ class LocalRun(Generic[T]):
         if self.usage:
             say(f"What models took{', in all starts of this run' if epoch > 1 else ''}:\n{self.usage}")
 
-    def _result(self, client: Client, finished: Finished | None, *, stopped: bool) -> T:
+    def _result(self, client: Client, finished: Finished | None, interrupts: Interrupts) -> T:
         self.outcome = finished.outcome if finished is not None else "stopped"
-        if finished is not None and finished.budget and not stopped:
+        if finished is not None and finished.budget and not interrupts.count:
             raise budget_error(finished.budget, self._compiled.plan.settings, self.usage or RunUsage())
         if finished is None or finished.outcome == "stopped":
             say(f"Stopped. What is done is kept in {self._place.directory}: run the script again to go on from there.")
@@ -136,7 +149,8 @@ class LocalRun(Generic[T]):
         if self._place.temporary:
             self.failures = client.failures()
         try:
-            return self._read(client)
+            with interrupts.raised():
+                return self._read(client)
         except KeyboardInterrupt:
             say("Stopped while the dataset was written. All rows are done: run the script again to get the dataset.")
             raise
@@ -152,7 +166,6 @@ class _Conversation:
         self._interrupts = interrupts
         self._stop_timeout = stop_timeout
         self._heard = 0
-        self._kill_at: float | None = None
         self.epoch = 1
         """Which start of the run it is."""
         self.client = Client(
@@ -174,22 +187,20 @@ class _Conversation:
             meanwhile()
             return self.client.follow()
         except CoordinatorLostError:
-            if self._kill_at is None:
+            if self._interrupts.count < 2:
                 raise
             return None
 
     def _on_wake(self) -> None:
-        self._interrupts.clear()
-        if self._interrupts.count > self._heard:
-            if self._heard == 0:
-                self.client.stop(self._stop_timeout)
-            if self._interrupts.count > 1:
-                self.client.kill()
-                self._kill_at = time.monotonic() + _KILL_AFTER
-            self._heard = self._interrupts.count
+        count = self._interrupts.count
+        if count > self._heard == 0:
+            self.client.stop(self._stop_timeout)
+        if count > max(self._heard, 1):
+            self.client.kill()
+        self._heard = count
 
     def _check(self) -> None:
-        if self._kill_at is not None and time.monotonic() > self._kill_at:
+        if self._interrupts.forced:
             self._coordinator.kill()
         self._coordinator.check()
 
@@ -228,7 +239,7 @@ def reopened(place: Place, read: Callable[[Client], T]) -> T:
         finally:
             client.close()
     finally:
-        coordinator.close()
+        coordinator.close(patience=_CLOSING)
 
 
 def connect(endpoint: str) -> Any:
@@ -256,11 +267,28 @@ class Quiet:
 
 
 @contextmanager
+def _warm_up(interrupts: Interrupts) -> Generator[None]:
+    warm_up = WarmUp()
+    warm_up.start()
+    try:
+        yield
+    finally:
+        warm_up.stop()
+        if not interrupts.wait(warm_up.ended, _WARMED_UP):
+            warm_up.leave_behind()
+
+
+@contextmanager
 def _coordinator(place: Place, interrupts: Interrupts) -> Generator[LocalCoordinator]:
-    with interrupts.held():
-        coordinator = LocalCoordinator(place.directory, place.cache_dir)
+    coordinator = LocalCoordinator(place.directory, place.cache_dir)
     try:
         yield coordinator
     finally:
-        with interrupts.held():
-            coordinator.close(patience=_KILL_AFTER if interrupts.count > 1 else 5.0)
+        coordinator.hang_up()
+        interrupts.wait(coordinator.ended, _CLOSING)
+        coordinator.close()
+
+
+def _spare_the_last_collection() -> None:
+    """Has the interpreter end without looking for cycles in everything that was imported: it takes half a second."""
+    atexit.register(gc.freeze)

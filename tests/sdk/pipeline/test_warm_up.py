@@ -32,19 +32,23 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_warm_up_imports_one_module_after_the_other(modules: list[str]) -> None:
     sys.first_may_go_on = True  # type: ignore[attr-defined]  # read by the module
+    warm_up = WarmUp(modules)
 
-    with WarmUp(modules):
-        while modules[-1] not in sys.modules:
-            pass
+    warm_up.start()
 
+    assert warm_up.ended(10)
     assert [name for name in modules if name in sys.modules] == ["warm_first", "warm_second"]
 
 
-def test_leaving_waits_for_the_module_at_hand_and_imports_no_other(modules: list[str]) -> None:
-    with WarmUp(modules) as warm_up:
-        while not hasattr(sys, "first_is_being_imported"):
-            pass
-        warm_up._stopped.set()  # pyright: ignore[reportPrivateUsage]  # what leaving does before it waits
-        sys.first_may_go_on = True  # type: ignore[attr-defined]  # read by the module
+def test_one_that_is_stopped_ends_with_the_module_at_hand(modules: list[str]) -> None:
+    warm_up = WarmUp(modules)
+    warm_up.start()
+    while not hasattr(sys, "first_is_being_imported"):
+        pass
 
+    warm_up.stop()
+
+    assert not warm_up.ended(0)
+    sys.first_may_go_on = True  # type: ignore[attr-defined]  # read by the module
+    assert warm_up.ended(10)
     assert [name for name in modules if name in sys.modules] == ["warm_first"]
