@@ -42,7 +42,7 @@ CODE = """
         load >> Slow(name="slow", input_batch_size=5)
 
     if __name__ == "__main__":
-        dump(pipeline.run())
+        dump(eval(os.environ.get("CALL", "pipeline.run()")))
         (HERE / "after").touch()
 """
 
@@ -130,6 +130,39 @@ def test_a_ctrl_c_while_the_dataset_is_built_keeps_every_row(tmp_path: Path) -> 
     assert script.run() == 0
     assert [row["n"] for row in script.rows["default"]] == list(range(50))
     assert script.worked == before, "nothing ran again"
+
+
+def test_a_ctrl_c_after_which_the_last_batch_ends_is_not_forgotten(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", CODE.replace("range(50)", "range(25)"))
+    with Terminal(script, PHASE="running") as terminal:
+        reach(script, "running")
+        until(lambda: sum(step == "slow" for step, _, _ in script.recorded()) == 4, "all batches but the last")
+
+        terminal.press_ctrl_c()
+        until(lambda: "Ctrl+C again" in terminal.shown, "the countdown")
+        (script.folder / "gate").touch()
+
+        assert terminal.process.wait(30) in INTERRUPTED
+    assert "All rows are done: run the script again to get the dataset" in terminal.shown.replace("\r\n", " ")
+    assert not (script.folder / "after").exists(), "the next line must not run"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("pipeline.run(use_cache=False)", "run it again with use_cache=True to go on from there"),
+        ("pipeline.dry_run()", "Nothing is kept of a dry run"),
+    ],
+)
+def test_what_is_said_of_going_on_holds_for_how_it_was_run(tmp_path: Path, call: str, said: str) -> None:
+    script = Script(tmp_path / "run", CODE)
+    with Terminal(script, PHASE="loading", CALL=call) as terminal:
+        reach(script, "loading")
+
+        terminal.press_ctrl_c()
+
+        assert terminal.process.wait(30) in INTERRUPTED
+    assert said.replace(" ", "") in "".join(terminal.shown.split())
 
 
 @pytest.mark.parametrize("phase", ["loading", "running", "draining", "building", "importing"])

@@ -142,7 +142,7 @@ class LocalRun(Generic[T]):
         if finished is not None and finished.budget and not interrupts.count:
             raise budget_error(finished.budget, self._compiled.plan.settings, self.usage or RunUsage())
         if finished is None or finished.outcome == "stopped":
-            say(f"Stopped. What is done is kept in {self._place.directory}: run the script again to go on from there.")
+            say(self._how_to_go_on())
             raise KeyboardInterrupt
         if finished.outcome == "failed":
             raise run_error(finished)
@@ -152,8 +152,16 @@ class LocalRun(Generic[T]):
             with interrupts.raised():
                 return self._read(client)
         except KeyboardInterrupt:
-            say("Stopped while the dataset was written. All rows are done: run the script again to get the dataset.")
+            say(self._how_to_go_on(done=True))
             raise
+
+    def _how_to_go_on(self, *, done: bool = False) -> str:
+        if self._place.temporary:
+            return "Stopped. Nothing is kept of a dry run."
+        again = "run the script again" if self._compiled.plan.settings.use_cache else "run it again with use_cache=True"
+        if done:
+            return f"Stopped before the dataset was complete. All rows are done: {again} to get the dataset."
+        return f"Stopped. What is done is kept in {self._place.directory}: {again} to go on from there."
 
 
 class _Conversation:
