@@ -2,7 +2,8 @@
 
 Code of distilmq and of installed packages goes by its name: it changes with their versions, and results that
 cost money shall outlive an update. The user's own code goes by its source without comments and docstrings, and
-so do the functions and classes of the module that it uses; other values go by what they hold.
+so do the functions and classes that it uses, of its own module and of others of the user; other values go by what
+they hold.
 """
 
 from __future__ import annotations
@@ -107,10 +108,15 @@ def _function_parts(function: Any, seen: dict[int, Any]) -> Iterator[str]:
 
 def _used(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[str]:
     """What a function takes from its module and from the functions around it."""
-    for name in _names(function.__code__):
+    names = _names(function.__code__)
+    for name in names:
         if name in function.__globals__:
             yield name
-            yield from _parts(function.__globals__[name], seen)
+            value = function.__globals__[name]
+            if isinstance(value, types.ModuleType):
+                yield from _module_parts(value, [other for other in names if other != name], seen)
+            else:
+                yield from _parts(value, seen)
         elif not hasattr(builtins, name):
             yield name
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
@@ -121,6 +127,22 @@ def _used(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[str]:
         if name != "__class__":
             yield name
             yield from _parts(content, seen)
+
+
+def _module_parts(module: types.ModuleType, names: list[str], seen: dict[int, Any]) -> Iterator[str]:
+    """What a function can take from a module by the names that it mentions, as in `helpers.clean(text)`."""
+    yield f"module {module.__name__}"
+    if not is_user_code(module.__name__):
+        return
+    for name in names:
+        if name not in vars(module):
+            continue
+        yield name
+        value = vars(module)[name]
+        if isinstance(value, types.ModuleType):
+            yield from _module_parts(value, [other for other in names if other != name], seen)
+        else:
+            yield from _parts(value, seen)
 
 
 def _names(code: types.CodeType) -> list[str]:

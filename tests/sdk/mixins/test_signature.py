@@ -136,6 +136,7 @@ SCRIPT = """
 from distilmq.steps import Step, StepInput, StepOutput, step
 
 import functools, random, re
+import signature_helpers, signature_package.inner
 
 FACTOR = 2
 PATTERN = re.compile("a")
@@ -177,15 +178,27 @@ def Decorated(inputs: StepInput) -> StepOutput:
 def Uses(inputs: StepInput) -> StepOutput:
     yield [{{**row, "v": (PATTERN, PLACES, RANDOM, SCALE, looked_up(row["text"]))}} for row in inputs]
 
-print(Mine(name="a").signature, Decorated(name="b").signature, Uses(name="c").signature)
+@step(outputs=["v"])
+def Imports(inputs: StepInput) -> StepOutput:
+    yield [{{**row, "v": signature_helpers.clean(signature_package.inner.cut(row["text"]))}} for row in inputs]
+
+print(*(step(name="a").signature for step in (Mine, Decorated, Uses, Imports)))
 """
+MODULES = {
+    "signature_helpers.py": "def clean(text):\n    return text.strip()\ndef unused(text):\n    return text\n",
+    "signature_package/__init__.py": "",
+    "signature_package/inner.py": "import signature_package\n\ndef cut(text):\n    return text[:9]\n",
+}
 NOTHING = {"helper": "", "doc": "pass", "base": "", "function": ""}
 
 
 def signatures(folder: Path, change: dict[str, str], old: str = "", new: str = "") -> list[str]:
     """The signatures of a step of a class and one of a function, in a script with some changes."""
     script = folder / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT.format(**{**NOTHING, **change})).replace(old, new, 1))
+    files = {"script.py": textwrap.dedent(SCRIPT.format(**{**NOTHING, **change})), **MODULES}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text.replace(old, new, 1))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
@@ -193,19 +206,22 @@ def signatures(folder: Path, change: dict[str, str], old: str = "", new: str = "
 @pytest.mark.parametrize(
     ("change", "old", "new", "changed"),
     [
-        ({}, "", "", [False, False, False]),
-        ({}, "# a comment", "#", [False, False, False]),
-        ({"helper": "+ '!'"}, "", "", [True, True, False]),
-        ({}, "FACTOR = 2", "FACTOR = 3", [True, True, False]),
-        ({"base": "+ '!'"}, "", "", [True, False, False]),
-        ({"function": "+ '!'"}, "", "", [False, True, False]),
-        ({}, '"d"', '"e"', [True, False, False]),
-        ({}, "limit: int = 1", "limit: int = 2", [True, False, False]),
-        ({}, 're.compile("a")', 're.compile("b")', [False, False, True]),
-        ({}, "(1, 2)", "(1, 3)", [False, False, True]),
-        ({}, "Scale(3)", "Scale(4)", [False, False, True]),
-        ({}, "text * self.to", "text * self.to + text", [False, False, True]),
-        ({}, 'text + "1"', 'text + "2"', [False, False, True]),
+        ({}, "", "", [False, False, False, False]),
+        ({}, "# a comment", "#", [False, False, False, False]),
+        ({"helper": "+ '!'"}, "", "", [True, True, False, False]),
+        ({}, "FACTOR = 2", "FACTOR = 3", [True, True, False, False]),
+        ({"base": "+ '!'"}, "", "", [True, False, False, False]),
+        ({"function": "+ '!'"}, "", "", [False, True, False, False]),
+        ({}, '"d"', '"e"', [True, False, False, False]),
+        ({}, "limit: int = 1", "limit: int = 2", [True, False, False, False]),
+        ({}, 're.compile("a")', 're.compile("b")', [False, False, True, False]),
+        ({}, "(1, 2)", "(1, 3)", [False, False, True, False]),
+        ({}, "Scale(3)", "Scale(4)", [False, False, True, False]),
+        ({}, "text * self.to", "text * self.to + text", [False, False, True, False]),
+        ({}, 'text + "1"', 'text + "2"', [False, False, True, False]),
+        ({}, "text.strip()", "text.lstrip()", [False, False, False, True]),
+        ({}, "text[:9]", "text[:8]", [False, False, False, True]),
+        ({}, "def unused(text)", "def unused(words)", [False, False, False, False]),
     ],
 )
 def test_code_of_the_user_counts_with_what_it_uses(
