@@ -74,6 +74,50 @@ def test_a_killed_run_goes_on_when_the_script_runs_again(tmp_path: Path, victim:
     assert not recorded & set(again), "a recorded batch ran again"
 
 
+GIVEN = """
+    import datasets
+    import pandas as pd
+    from distilmq.steps import make_generator_step
+
+    rows = {"n": list(range(100)), "text": [f"row {n}" for n in range(100)]}
+    given = datasets.Dataset.from_dict(rows) if os.environ["INPUT"] != "frame" else pd.DataFrame(rows)
+
+    @step(inputs=["n"], outputs=["doubled"])
+    def double(inputs: StepInput):
+        mark("double", inputs)
+        if inputs[0]["n"] >= 60:
+            wait_for("gate")
+        yield [{**row, "doubled": row["n"] * 2} for row in inputs]
+
+    with Pipeline("given") as pipeline:
+        work = double(input_batch_size=5)
+        if os.environ["INPUT"] == "dataset step":
+            make_generator_step(given, batch_size=5) >> work
+
+    if __name__ == "__main__":
+        arguments = {} if os.environ["INPUT"] == "dataset step" else {"dataset": given, "dataset_batch_size": 5}
+        dump(pipeline.run(**arguments))
+"""
+
+
+@pytest.mark.parametrize("given", ["dataset", "dataset step", "frame"])
+def test_a_killed_run_of_a_dataset_that_was_given_goes_on(tmp_path: Path, given: str) -> None:
+    script = Script(tmp_path / "run", GIVEN, {"INPUT": given})
+    pid = halfway(script)
+    processes = family(pid)
+    recorded = {entry for entry in doubled(script) if entry[0] < 60}
+
+    kill_tree(pid)
+    until(lambda: all_gone(processes), "no process outlives the run", 40)
+    (script.folder / "gate").touch()
+    before = doubled(script)
+    assert script.run() == 0
+
+    found = [(row["n"], row["text"], row["doubled"]) for row in script.rows["default"]]
+    assert found == [(n, f"row {n}", n * 2) for n in range(100)]
+    assert not recorded & set(doubled(script) - before), "a recorded batch ran again"
+
+
 def test_a_killed_worker_is_replaced_and_its_batch_goes_on(tmp_path: Path) -> None:
     script = Script(tmp_path / "run", GATED)
     pid = halfway(script)
