@@ -47,7 +47,8 @@ class SlotKeeper:
         """Supervisors that ended since the last call; ours is replaced while step processes are wanted."""
         ended = list(self._launcher.exited())
         for name, code in ended:
-            self._log.warning("supervisor_ended", worker=name, code=code)
+            tell = self._log.warning if code or self._wanted else self._log.info
+            tell("supervisor_ended", worker=name, code=code)
             if name == self._ours:
                 self._ours = self._session = None
                 self._deaths += 1
