@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distilmq.pipeline.usage import dollars, short_count
@@ -23,6 +25,9 @@ _FIRST_TO_GO = ("batches", "rows/s")
 _NARROW = 78
 """Characters that all columns need."""
 _STYLES = {"done": "green", "reused": "green", "failed": "red", "stalled": "yellow", "running": "cyan"}
+_OVER = ("done", "stopped", "failed")
+_FIRST = ("failed", "stalled", "running", "loading", "waiting")
+"""States of steps in the order in which they are shown where there is no room for all."""
 
 _log = logging.getLogger("distilmq.pipeline")
 
@@ -96,11 +101,15 @@ class PlainView:
         """Prints what has changed."""
         self.last = progress
         now = time.monotonic()
-        if self._changed("", progress.state):
+        over = progress.state in _OVER
+        news = self._changed("", progress.state)
+        if news and not over:
             self._print(headline(self._name, progress, self._run))
         changed = [step for step in progress.steps if self._changed(step.step, step.state) and step.state != "waiting"]
         for step in changed:
             self._print(line(step, self._rates, now))
+        if news and over:
+            self._print(headline(self._name, progress, self._run))
         if now >= self._next:
             self._next = now + _PLAIN_EVERY
             for step in progress.steps:
@@ -145,14 +154,16 @@ class LiveView:
     def progress(self, progress: Progress) -> None:
         """Paints the table anew."""
         self.last = progress
-        self._live.update(self.table(progress, time.monotonic()))
+        self._live.update(self.table(progress, time.monotonic(), room=self._console.height))
 
     def note(self, note: Note) -> None:
         """Logs it above the table."""
         log_note(note)
 
     def close(self) -> None:
-        """Leaves the last state on the screen."""
+        """Leaves the last state on the screen, with all steps."""
+        if self.last is not None and self._live.is_started:
+            self._live.update(self.table(self.last, time.monotonic()))
         self._live.stop()
 
     def _cells(self, step: StepProgress, now: float) -> dict[str, str | Text]:
@@ -172,8 +183,8 @@ class LiveView:
             "ETA": "" if eta is None else duration(eta),
         }
 
-    def table(self, progress: Progress, now: float) -> RenderableType:
-        """The whole picture."""
+    def table(self, progress: Progress, now: float, *, room: int | None = None) -> RenderableType:
+        """The whole picture; of more steps than there is `room` for, those that are at work."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -184,11 +195,31 @@ class LiveView:
             # Where there is no room names are cut, not numbers.
             left = column in ("step", "state")
             table.add_column(column, justify="left" if left else "right", no_wrap=column != "step")
-        for step in progress.steps:
+        notes = [Text(f"{step.step}: {step.note}", style="yellow") for step in progress.steps if step.note]
+        # Beside the rows there are the headline, the names of the columns, and what says that some are not shown.
+        shown = fitting(progress.steps, None if room is None else room - len(notes) - 3)
+        for step in shown:
             cells = self._cells(step, now)
             table.add_row(*(cells[column] for column in columns))
-        notes = [Text(f"{step.step}: {step.note}", style="yellow") for step in progress.steps if step.note]
+        if more := len(progress.steps) - len(shown):
+            notes.append(Text(f"and {more} more: {counted(progress.steps, shown)}", style="dim"))
         return Group(Text(headline(self._name, progress, self._run), style="bold"), table, *notes)
+
+
+def fitting(steps: Sequence[StepProgress], room: int | None) -> list[StepProgress]:
+    """The steps that `room` rows can show, at least one: those that are at work before the others, in their order."""
+    if room is None or len(steps) <= room:
+        return list(steps)
+    ranks = {state: rank for rank, state in enumerate(_FIRST)}
+    places = sorted(range(len(steps)), key=lambda place: (ranks.get(steps[place].state, len(ranks)), place))
+    return [steps[place] for place in sorted(places[: max(1, room)])]
+
+
+def counted(steps: Sequence[StepProgress], shown: Sequence[StepProgress]) -> str:
+    """How many of the steps that are not shown are in which state, such as `8 done, 3 waiting`."""
+    states = Counter(step.state for step in steps)
+    states.subtract(Counter(step.state for step in shown))
+    return ", ".join(f"{count} {state}" for state, count in states.items() if count)
 
 
 def shown_columns(progress: Progress, width: int) -> list[str]:
@@ -296,4 +327,10 @@ def duration(seconds: float) -> str:
 def log_note(note: Note) -> None:
     """Hands a note to the logger of its step, where the caller's handlers hear it."""
     logger = logging.getLogger(f"distilmq.step.{note.step}") if note.step else _log
-    logger.log(_LEVELS[note.level], "%s", f"{note.event}: {note.text}" if note.text else note.event)
+    logger.log(_LEVELS[note.level], "%s", _words(note))
+
+
+def _words(note: Note) -> str:
+    if note.event == "logged":  # by the step itself: its own words
+        return note.text
+    return f"{note.event}: {note.text}" if note.text else note.event

@@ -101,8 +101,8 @@ def test_without_a_terminal_there_is_a_line_for_each_change(capsys: pytest.Captu
     assert capsys.readouterr().err.splitlines() == [
         "pipe: running",
         "load: running, 4/5 batches, 40/100 rows",
-        "pipe: done",
         "load: done, 4/5 batches, 40/100 rows",
+        "pipe: done",
     ]
 
 
@@ -119,6 +119,36 @@ def test_in_a_terminal_there_is_a_table() -> None:
     assert "40/100" in shown
     assert "running 1/2" in shown
     assert "task: stalled for 70 s" in shown
+
+
+def test_a_small_terminal_shows_the_steps_at_work() -> None:
+    states = ["done"] * 8 + ["running", "done", "stalled"] + ["waiting"] * 9
+    steps = tuple(LOAD.model_copy(update={"step": f"step-{n}.", "state": state}) for n, state in enumerate(states))
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, height=8, color_system=None)
+    view = LiveView("pipe", console)
+
+    view.progress(Progress(run="r", state="running", steps=steps))
+    view._live.refresh()  # pyright: ignore[reportPrivateUsage]  # not to wait for its clock
+    small = screen.getvalue()
+    view.close()
+
+    assert [step.step for step in steps if step.step in small] == [
+        "step-8.",
+        "step-10.",
+        "step-11.",
+        "step-12.",
+        "step-13.",
+    ]
+    assert "and 15 more: 9 done, 6 waiting" in small
+    assert all(step.step in screen.getvalue() for step in steps), "at the end all are shown"
+
+
+def test_what_a_step_logs_stands_in_its_own_words(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "distilmq"):
+        PlainView("pipe").note(Note(session="s", step="task", level="info", event="logged", text="half way"))
+
+    assert [record.getMessage() for record in caplog.records] == ["half way"]
 
 
 def test_notes_go_to_the_logger_of_their_step(caplog: pytest.LogCaptureFixture) -> None:
