@@ -7,6 +7,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ from distilmq.pipeline import Pipeline
 from distilmq.pipeline.compile import Compiled, compile_plan
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.prepare import RunOptions, prepare
-from distilmq.pipeline.run import LocalRun, Place, Reading
+from distilmq.pipeline.run import LocalRun, Place, Reading, read_distiset
 from distilmq.protocol.packing import unpack
 from distilmq.protocol.plan import Plan, StepSpec
 from distilmq.steps import GeneratorStep, GlobalStep, Step, StepInput, StepResources
@@ -182,7 +183,8 @@ def run(plan: Plan, pipeline: Pipeline, directory: Path) -> tuple[Plan, Distiset
         place = Place(directory / "drawn" / "run", directory)
         place.directory.mkdir(parents=True)
         reading = Reading(leaves=compiled.plan.leaves, columns=prepared.columns)
-        return compiled.plan, LocalRun(compiled, place, reading).execute(interrupts)
+        read = partial(read_distiset, reading=reading, place=place)
+        return compiled.plan, LocalRun(compiled, place, read).execute(interrupts)
 
 
 class Ledger:
