@@ -119,11 +119,13 @@ class Runner:
     def run(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
         """The answer to a batch; never raises."""
         began = time.perf_counter()
-        token = current_meter.set(self.meter)
+        # A request that was refused for good is not sent again while the batch is halved.
+        tokens = current_meter.set(self.meter), failed_requests.set({})
         try:
             ended = self._run(batch, payload)
         finally:
-            current_meter.reset(token)
+            current_meter.reset(tokens[0])
+            failed_requests.reset(tokens[1])
         more: dict[str, Any] = {"usage": usage} if (usage := self.meter.totals()) else {}
         if isinstance(ended.answer, Result):
             more["seconds"] = time.perf_counter() - began
@@ -161,8 +163,6 @@ class Runner:
             keep=partial(self._keep_answer, batch.lease),
             draining=self._draining,
         )
-        # A request that was refused for good is not sent again while the batch is halved.
-        failed_requests.set({})
         places = range(max((len(rows) for rows in inputs), default=0))
         if not batch.kept:
             return self._computed(batch, self._compute(inputs, places, book))
