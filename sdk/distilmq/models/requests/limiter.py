@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from distilmq.errors import DrainedError
 from distilmq.models.requests.concurrency import AdaptiveLimit, Admission, Change
 from distilmq.models.requests.demand import Demand
-from distilmq.models.requests.rates import Cost, Limits, Pace
+from distilmq.models.requests.rates import NOTHING, Cost, Limits, Pace
 
 GLANCE = 0.1
 """Seconds between two looks at whether those that wait still want to go."""
@@ -133,7 +133,7 @@ class Limiter:
     def refused(self, turn: Turn, retry_after: float | None) -> None:
         """The provider refused because of a limit of its own."""
         now = self._clock()
-        self._pace.answered(turn.estimate, Cost())
+        self._pace.answered(turn.estimate, NOTHING)
         learnt = self._pace.refused(retry_after, turn.sent_at, now)
         if learnt is not None:
             self._log.info("'%s' takes about %.0f requests per minute, as its refusals show.", self._name, learnt)

@@ -59,7 +59,7 @@ class Bucket:
         """Another limit from here on."""
         self.limit = limit
         # A second's worth, but for small limits one unit; what may come at once is taken off the minute.
-        self._capacity = max(1.0, min(limit / MINUTE, limit * 0.05))
+        self._capacity = max(1.0, limit / MINUTE)
         self._per_second = max(limit - self._capacity, limit * 0.5) / MINUTE
 
     def wait(self, now: float) -> float:
@@ -105,10 +105,12 @@ class Pace:
         return None if bucket is None else bucket.limit
 
     def set_limits(self, limits: Limits, now: float) -> None:
-        """These hold from here on; what is None no longer holds."""
-        self._told = limits
+        """These were told from here on; where none was told before and none is now, what was learnt goes on holding."""
+        before, self._told = self._told, limits
         for name in ("requests", "input_tokens", "output_tokens"):
-            self._put(name, getattr(limits, name), now)
+            told = getattr(limits, name)
+            if told is not None or getattr(before, name) is not None:
+                self._put(name, told, now)
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may go out; 0 for at once."""

@@ -113,6 +113,24 @@ def test_a_told_rate_is_not_learnt_away() -> None:
     assert pace.requests_per_minute == 300
 
 
+def test_a_loan_without_rates_leaves_a_learnt_rate_as_it_is() -> None:
+    pace, _ = refusing(5.0, 30.0)
+    learnt = pace.requests_per_minute
+    assert learnt is not None
+
+    pace.set_limits(Limits(), 30.0)
+
+    assert pace.requests_per_minute == learnt
+
+
+def test_a_told_rate_that_is_told_no_more_holds_no_more() -> None:
+    pace = Pace(Limits(requests=60), 0.0)
+
+    pace.set_limits(Limits(), 0.0)
+
+    assert pace.requests_per_minute is None
+
+
 def test_headers_tell_the_limit_and_when_it_is_used_up() -> None:
     pace = Pace(Limits(), 0.0)
     headers = {
