@@ -12,7 +12,7 @@ import pytest
 from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models import LLM, AsyncLLM
-from distilmq.models.llms.base import merged
+from distilmq.models.llms.async_llm import merged
 from distilmq.models.llms.utils import prepare_output
 from distilmq.testing import ScriptedLLM
 

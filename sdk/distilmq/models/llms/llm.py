@@ -1,0 +1,303 @@
+"""Language models that take a list of inputs at once, and what is common to all of them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from distilmq.errors import (
+    DistilmqNotImplementedError,
+    DistilmqUserError,
+    DrainedError,
+)
+from distilmq.mixins.runtime_parameters import RuntimeParameter, RuntimeParametersMixin
+from distilmq.mixins.serialization import Serializable
+from distilmq.mixins.signature import Signed, model_parts
+from distilmq.models.requests.answers import (
+    current_answers,
+    decode_answer,
+    encode_answer,
+    request_key,
+    row_of,
+)
+from distilmq.models.requests.meter import current_meter, tokens_in
+from distilmq.models.requests.prices import Listed, Prices, listed_cost, own_cost
+from distilmq.protocol.usage import Usage
+from distilmq.typing import FormattedInput, GenerateOutput, HiddenState, RuntimeParameterInfo
+from distilmq.utils.docstring import described_parameters
+
+MAX_NEW_TOKENS = "max_new_tokens"
+_OTHER_NAMES = ("max_output_tokens", "max_tokens", "max_completion_tokens", "num_predict")
+"""Providers' own names for the bound on generated tokens."""
+
+
+class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
+    """A language model that takes a list of inputs at once.
+
+    Attributes:
+        generation_kwargs: arguments of `generate` (or `agenerate`) beside the inputs.
+        prices: US dollars per million tokens, as `{"input": 2.5, "output": 10}`; by the provider's list when they are
+            not given. They count what a run costs and change nothing else.
+        use_offline_batch_generation: ask through the provider's batch jobs. Not in distilmq yet.
+        offline_batch_generation_block_until_done: seconds between two looks at a batch job.
+        jobs_ids: the batch jobs that were started.
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        validate_default=True,
+        validate_assignment=True,
+        extra="forbid",
+    )
+
+    generation_kwargs: RuntimeParameter[dict[str, Any]] = Field(
+        default_factory=dict[str, Any],
+        description="The kwargs to be propagated to either `generate` or `agenerate` methods within each `LLM`.",
+    )
+    prices: RuntimeParameter[Prices] | None = Field(
+        default=None,
+        description='US dollars per million tokens, as `{"input": 2.5, "output": 10}`; else those that the provider'
+        " lists.",
+    )
+    use_offline_batch_generation: RuntimeParameter[bool] = Field(
+        default=False, description="Whether to use the `offline_batch_generate` method to generate the responses."
+    )
+    offline_batch_generation_block_until_done: RuntimeParameter[int] | None = Field(
+        default=None, description="Seconds between two looks at the batch jobs until they are done."
+    )
+    jobs_ids: tuple[str, ...] | None = Field(default=None)
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset(
+        {"jobs_ids", "offline_batch_generation_block_until_done", "prices", "use_offline_batch_generation"}
+    )
+    price_provider: ClassVar[str | None] = None
+    """The provider, as `genai-prices` calls it, of a model that names no address of its API."""
+    runs_here: ClassVar[bool] = False
+    """The model runs in the process that asks it: its tokens cost nothing."""
+    process_bound: ClassVar[frozenset[str]] = frozenset()
+    """Private attributes that belong to this process (clients, engines): pickling leaves them out."""
+    concurrent_batches: ClassVar[bool] = False
+    """Whether it may be asked from several threads at once, one for each batch in hand."""
+
+    _logger: logging.Logger = PrivateAttr(default_factory=lambda: logging.getLogger("distilmq.llm"))
+
+    # ------------------------------------------------------------ life cycle
+
+    def load(self) -> None:
+        """Gets ready in the process that asks; an override calls `super().load()`."""
+        self._logger = logging.getLogger(f"distilmq.llm.{self.model_name}")
+        self.check_generation_kwargs()
+        self.cost_of(0, 0)  # reads the list of prices, so that no answer has to wait for it
+
+    def unload(self) -> None:
+        """Gives back what `load` took."""
+
+    # ------------------------------------------------------------ generation
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str:
+        """The model's name, as rows carry it."""
+        ...
+
+    @abstractmethod
+    def generate(self, inputs: list[Any], *args: Any, **kwargs: Any) -> Sequence[GenerateOutput]:
+        """Answers each input.
+
+        Args:
+            inputs: conversations, texts, or pairs of one with the shape of its answer.
+            args: none; they stand for whatever an override takes.
+            kwargs: `num_generations` (answers per input), and as `generation_kwargs`.
+
+        Returns:
+            Per input `generations` and `statistics`, and whatever else the model gives for each generation.
+        """
+        ...
+
+    def generate_outputs(
+        self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
+    ) -> Sequence[GenerateOutput]:
+        """Answers each input that the batch in hand has no answer to yet.
+
+        Raises:
+            DrainedError: the worker drains, so the model is not asked.
+        """
+        self._refuse_offline()
+        kwargs = self.own_kwargs(kwargs)
+        book = current_answers.get()
+        if book is None:
+            return self._generated(inputs, num_generations, kwargs)
+        keys = self.keys_of(inputs, num_generations, kwargs)
+        found = [book.find(row_of(place), key) for place, key in enumerate(keys)]
+        outputs = [decode_answer(answer) if answer is not None else None for answer in found]
+        missing = [place for place, output in enumerate(outputs) if output is None]
+        if missing and book.draining():
+            raise DrainedError(f"'{self.model_name}' is not asked, since the worker drains")
+        if missing:
+            given = self._generated([inputs[place] for place in missing], num_generations, kwargs)
+            for place, output in zip(missing, given, strict=True):
+                outputs[place] = cast("dict[str, Any]", output)
+                if (answer := encode_answer(cast("Mapping[str, Any]", output))) is not None:
+                    book.keep(row_of(place), keys[place], answer)
+        return cast("list[GenerateOutput]", outputs)
+
+    def get_last_hidden_states(self, inputs: list[Any]) -> list[HiddenState]:
+        """The last hidden states for each input, where the engine shows them."""
+        raise DistilmqNotImplementedError(
+            f"Method `get_last_hidden_states` is not implemented for `{type(self).__name__}`."
+        )
+
+    # ------------------------------------------------------------ what it costs
+
+    def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """US dollars of one request with these tokens; None when the model has no price that is known."""
+        if self.prices is not None:
+            return own_cost(self.prices, input_tokens, output_tokens)
+        if self.runs_here:
+            return 0.0
+        return listed_cost(self._listed(), input_tokens, output_tokens)
+
+    def usage_of(self, output: Mapping[str, Any], seconds: float) -> Usage:
+        """What one answered request took; without tokens its price is not known.
+
+        Args:
+            output: as `generate` gives it for one input.
+            seconds: that the answer took.
+        """
+        inputs, outputs = tokens_in(output)
+        cost = self.cost_of(inputs, outputs)
+        if not inputs and self.cost_of(1, 1):
+            cost = None  # no prompt is empty: the server does not tell
+        return Usage(
+            model=self.model_name,
+            requests=1,
+            input_tokens=inputs,
+            output_tokens=outputs,
+            cost=cost or 0.0,
+            unpriced=int(cost is None),
+            seconds=seconds,
+        )
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many requests are out at once: what estimates of time reckon with."""
+        return 1
+
+    def _listed(self) -> Listed:
+        url = getattr(self, "base_url", None) or getattr(self, "endpoint", None)
+        return Listed(self.model_name, str(url) if url else None, self.price_provider)
+
+    def _generated(
+        self, inputs: list[Any], num_generations: int, kwargs: Mapping[str, Any]
+    ) -> Sequence[GenerateOutput]:
+        """Answers of `generate`, counted."""
+        began = time.perf_counter()
+        given = self.generate(inputs, num_generations=num_generations, **kwargs)
+        if (meter := current_meter.get()) is not None:
+            seconds = (time.perf_counter() - began) / max(1, len(given))
+            for output in given:
+                meter.count(self.usage_of(cast("Mapping[str, Any]", output), seconds))
+        return given
+
+    # ------------------------------------------------------------ generation arguments
+
+    def get_generation_kwargs(self) -> dict[str, Any]:
+        """The arguments of `generate` that were set."""
+        return self.generation_kwargs or {}
+
+    def own_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Generation arguments by the model's own names: `max_new_tokens` is understood by every model.
+
+        Raises:
+            DistilmqUserError: both it and the model's own name are given.
+        """
+        given = dict(kwargs)
+        own = self._own_max_new_tokens()
+        if MAX_NEW_TOKENS not in given or own is None or own == MAX_NEW_TOKENS:
+            return given
+        if own in given:
+            raise DistilmqUserError(
+                f"`generation_kwargs` of `{type(self).__name__}` give both `{MAX_NEW_TOKENS}` and `{own}`: they are two"
+                " names of one parameter. Give one of them."
+            )
+        given[own] = given.pop(MAX_NEW_TOKENS)
+        return given
+
+    def check_generation_kwargs(self) -> None:
+        """Raises DistilmqUserError if `generation_kwargs` name an argument that the model does not take."""
+        parameters = self._generation_parameters()
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return
+        unknown = [name for name in self.own_kwargs(self.get_generation_kwargs()) if name not in parameters]
+        if unknown:
+            known = [name for name in parameters if name not in ("input", "inputs", "num_generations")]
+            raise DistilmqUserError(
+                f"`generation_kwargs` of `{type(self).__name__}` ('{self.model_name}') name {unknown}, which it does"
+                f" not take. It takes: {known}."
+            )
+
+    def get_runtime_parameters_info(self) -> list[RuntimeParameterInfo]:
+        """As of every model, with the generation arguments by name."""
+        infos = super().get_runtime_parameters_info()
+        described = described_parameters(self._generation_function())
+        for info in infos:
+            if info.get("name") == "generation_kwargs":
+                info["keys"] = [
+                    {
+                        "name": name,
+                        "optional": parameter.default is not inspect.Parameter.empty,
+                        "description": described.get(name),
+                    }
+                    for name, parameter in self._generation_parameters().items()
+                    if name not in ("input", "inputs", "num_generations")
+                    and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+                ]
+        return infos
+
+    def keys_of(self, inputs: Sequence[Any], num_generations: int, kwargs: Mapping[str, Any]) -> list[bytes]:
+        """Digest of each request: the model with its parameters of substance, the input and the arguments.
+
+        Code is no part of it: changed code is another step, which has answers of its own.
+        """
+        model = {
+            name: value
+            for name, value in model_parts(self, "")
+            if name != "generation_kwargs" and name.rpartition(".")[2] != "code"
+        }
+        common = {"model": model, "generations": num_generations, "kwargs": dict(kwargs)}
+        return [request_key({**common, "input": input}) for input in inputs]
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What pickling keeps: nothing that belongs to this process."""
+        state = super().__getstate__()
+        bound = {name for base in type(self).__mro__ for name in base.__dict__.get("process_bound", frozenset[str]())}
+        private = state.get("__pydantic_private__")
+        if private is not None:
+            defaults = type(self).__private_attributes__
+            state["__pydantic_private__"] = {
+                name: defaults[name].get_default() if name in bound else value for name, value in private.items()
+            }
+        return state
+
+    def _generation_function(self) -> Any:
+        return type(self).generate
+
+    def _generation_parameters(self) -> dict[str, inspect.Parameter]:
+        parameters = inspect.signature(self._generation_function()).parameters
+        return {name: parameter for name, parameter in parameters.items() if name != "self"}
+
+    def _own_max_new_tokens(self) -> str | None:
+        """The model's own name for the bound on generated tokens; None where it is not known."""
+        parameters = self._generation_parameters()
+        return next((name for name in (MAX_NEW_TOKENS, *_OTHER_NAMES) if name in parameters), None)
+
+    def _refuse_offline(self) -> None:
+        if self.use_offline_batch_generation:
+            raise DistilmqNotImplementedError("`use_offline_batch_generation` is not in distilmq yet")

@@ -1,0 +1,165 @@
+"""Every message on the wire: a header each, validated here; payload frames travel behind it, unread.
+
+A message is sent as `[version, header, *payload frames]` (see `codec`). The coordinator owns one ROUTER
+socket; supervisors, step processes and clients each own a DEALER. `worker` names the host's supervisor,
+`session` the one connection: a process that starts again is a new session.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from distilmq.protocol.messages.client import (
+    Accepted,
+    Control,
+    Failures,
+    Fetch,
+    FetchFailures,
+    FetchUsage,
+    Finished,
+    Progress,
+    Rows,
+    Secrets,
+    StepProgress,
+    Submit,
+    UsageReport,
+    Watch,
+)
+from distilmq.protocol.messages.from_worker import (
+    Answered,
+    Borrow,
+    Bye,
+    Exited,
+    Failed,
+    Heartbeat,
+    Hello,
+    LoadFailed,
+    Loan,
+    Note,
+    Ready,
+    Result,
+    Returned,
+    Want,
+)
+from distilmq.protocol.messages.to_worker import (
+    Ack,
+    Assign,
+    Batch,
+    Cancel,
+    Drain,
+    Kill,
+    Lend,
+    Refused,
+    Slots,
+    Stop,
+    Welcome,
+    Who,
+)
+from distilmq.protocol.messages.values import ErrorInfo, Lease, Message, RowFailure, Value, Versions
+
+FromWorker = Annotated[
+    Hello
+    | Ready
+    | Want
+    | Borrow
+    | LoadFailed
+    | Result
+    | Failed
+    | Returned
+    | Answered
+    | Heartbeat
+    | Exited
+    | Note
+    | Bye,
+    Field(discriminator="kind"),
+]
+ToWorker = Annotated[
+    Welcome | Refused | Assign | Batch | Ack | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
+    Field(discriminator="kind"),
+]
+FromClient = Annotated[
+    Hello | Submit | Secrets | Watch | Control | Fetch | FetchFailures | FetchUsage | Bye, Field(discriminator="kind")
+]
+ToClient = Annotated[
+    Welcome | Refused | Who | Accepted | Progress | Rows | Failures | UsageReport | Note | Finished,
+    Field(discriminator="kind"),
+]
+FromPeer = Annotated[
+    Hello
+    | Ready
+    | Want
+    | Borrow
+    | LoadFailed
+    | Result
+    | Failed
+    | Returned
+    | Answered
+    | Heartbeat
+    | Exited
+    | Note
+    | Bye
+    | Submit
+    | Secrets
+    | Watch
+    | Control
+    | Fetch
+    | FetchFailures
+    | FetchUsage,
+    Field(discriminator="kind"),
+]
+
+__all__ = [
+    "Accepted",
+    "Ack",
+    "Answered",
+    "Assign",
+    "Batch",
+    "Borrow",
+    "Bye",
+    "Cancel",
+    "Control",
+    "Drain",
+    "ErrorInfo",
+    "Exited",
+    "Failed",
+    "Failures",
+    "Fetch",
+    "FetchFailures",
+    "FetchUsage",
+    "Finished",
+    "FromClient",
+    "FromPeer",
+    "FromWorker",
+    "Heartbeat",
+    "Hello",
+    "Kill",
+    "Lease",
+    "Lend",
+    "LoadFailed",
+    "Loan",
+    "Message",
+    "Note",
+    "Progress",
+    "Ready",
+    "Refused",
+    "Result",
+    "Returned",
+    "RowFailure",
+    "Rows",
+    "Secrets",
+    "Slots",
+    "StepProgress",
+    "Stop",
+    "Submit",
+    "ToClient",
+    "ToWorker",
+    "UsageReport",
+    "Value",
+    "Versions",
+    "Want",
+    "Watch",
+    "Welcome",
+    "Who",
+]

@@ -1,0 +1,164 @@
+"""What clients and the coordinator say to each other."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from distilmq.protocol.messages.values import ErrorInfo, Message, Value
+from distilmq.protocol.usage import WorkerUsage
+
+
+class Submit(Message):
+    """A plan to run. One payload frame: the plan, by `plan.encode_plan`."""
+
+    kind: Literal["submit"] = "submit"
+    session: str
+
+
+class Secrets(Message):
+    """Secret values of the plan's steps, kept in memory only."""
+
+    kind: Literal["secrets"] = "secrets"
+    session: str
+    values: dict[str, dict[str, str]] = Field(repr=False)
+    """Step to dotted field to value."""
+
+
+class Accepted(Message):
+    """The plan runs."""
+
+    kind: Literal["accepted"] = "accepted"
+    run: str
+    epoch: int
+    resumed: int = 0
+    """Batches that were already recorded."""
+
+
+class Watch(Message):
+    """Send `Progress` from now on."""
+
+    kind: Literal["watch"] = "watch"
+    session: str
+
+
+class Control(Message):
+    """`stop` drains the run, `kill` ends it at once, `pause` and `resume` hold and release hand-outs, `close`
+    ends a coordinator whose run is over and whose rows were fetched."""
+
+    kind: Literal["control"] = "control"
+    session: str
+    action: Literal["stop", "kill", "pause", "resume", "close"]
+    timeout: float | None = None
+
+
+class StepProgress(Value):
+    """What the progress view shows of one step."""
+
+    step: str
+    kind: str = "normal"
+    stage: int = 0
+    state: Literal["waiting", "loading", "running", "stalled", "done", "failed", "reused"] = "waiting"
+    batches: int = 0
+    """Recorded."""
+    known_batches: int = 0
+    """Recorded, handed out, or cut and waiting."""
+    rows: int = 0
+    """Rows out."""
+    rows_in: int = 0
+    known_rows: int | None = None
+    """Rows expected to go in; None while a generator does not know."""
+    failed_rows: int = 0
+    replicas: int = 0
+    ready: int = 0
+    note: str = ""
+    models: bool = False
+    """Calls models; then the next ones say what they took in all, over all starts of the run."""
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    """US dollars; None when the price of a request is not known."""
+
+
+class Progress(Message):
+    """The state of the run, at most a few times a second."""
+
+    kind: Literal["progress"] = "progress"
+    run: str
+    state: Literal["starting", "running", "draining", "paused", "done", "stopped", "failed"]
+    stage: int = 0
+    stages: int = 1
+    stop_in: float | None = None
+    """Seconds left until a draining run gives up on what is in flight."""
+    waiting_for: int = 0
+    """Batches in flight."""
+    reason: str = ""
+    resumable: bool = False
+    """It is paused until somebody resumes it."""
+    steps: tuple[StepProgress, ...] = ()
+
+
+class Fetch(Message):
+    """Rows of a step's output, in order: `credit` parts from `cursor` on."""
+
+    kind: Literal["fetch"] = "fetch"
+    session: str
+    step: str
+    cursor: str = ""
+    """`seq_no.sort_key` of the last batch received; empty for the beginning."""
+    credit: int = 8
+
+
+class Rows(Message):
+    """One batch of a fetch. One payload frame unless it is only the end."""
+
+    kind: Literal["rows"] = "rows"
+    step: str
+    cursor: str
+    rows: int
+    last: bool = False
+    """The step has nothing (more) behind this."""
+
+
+class FetchFailures(Message):
+    """The dead letters of the run, of all steps or of one."""
+
+    kind: Literal["fetch_failures"] = "fetch_failures"
+    session: str
+    step: str = ""
+
+
+class Failures(Message):
+    """The dead letters asked for."""
+
+    kind: Literal["failures"] = "failures"
+    failures: tuple[dict[str, Any], ...]
+
+
+class FetchUsage(Message):
+    """What models took, in all starts of the run."""
+
+    kind: Literal["fetch_usage"] = "fetch_usage"
+    session: str
+
+
+class UsageReport(Message):
+    """The totals asked for, one for each step, model and worker process."""
+
+    kind: Literal["usage_report"] = "usage_report"
+    usage: tuple[WorkerUsage, ...]
+
+
+class Finished(Message):
+    """The run is over; its rows can still be fetched until `Control(close)`."""
+
+    kind: Literal["finished"] = "finished"
+    outcome: Literal["done", "stopped", "failed"]
+    step: str = ""
+    error: ErrorInfo | None = None
+    loading: bool = False
+    """The error came from a step's `load()`."""
+    budget: Literal["", "max_cost", "max_tokens"] = ""
+    """The bound that the run has reached and was stopped for."""

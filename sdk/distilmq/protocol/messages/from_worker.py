@@ -1,0 +1,189 @@
+"""What supervisors and step processes say to the coordinator (and `Hello`, which every peer says)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from distilmq.protocol.messages.values import ErrorInfo, Lease, Message, RowFailure, Value, Versions
+from distilmq.protocol.usage import Usage
+
+
+class Hello(Message):
+    """First on every connection, and the answer to `Who`."""
+
+    kind: Literal["hello"] = "hello"
+    role: Literal["supervisor", "worker", "client"]
+    worker: str
+    session: str
+    steps: tuple[str, ...] = ()
+    """The subscription: steps this process takes; empty for any."""
+    capacity: int = 1
+    """Of a supervisor: how many step processes it keeps."""
+    step: str | None = None
+    """The step this process has already been assigned, when it comes back after a cut."""
+    ready: bool = False
+    held: tuple[Lease, ...] = ()
+    """Batches in hand and results not yet acknowledged."""
+    versions: Versions = Versions()
+    host: str = ""
+    pid: int = 0
+
+
+class Ready(Message):
+    """The step's `load()` has returned."""
+
+    kind: Literal["ready"] = "ready"
+    session: str
+    step: str
+    at_once: int = 1
+    """Batches that it works on at the same time, at most."""
+
+
+class Want(Message):
+    """How many batches a step process wants to hold from here on: its models could take more, or have enough."""
+
+    kind: Literal["want"] = "want"
+    session: str
+    batches: int
+
+
+class LoadFailed(Message):
+    """The step's code could not be rebuilt, or its `load()` raised."""
+
+    kind: Literal["load_failed"] = "load_failed"
+    session: str
+    step: str
+    error: ErrorInfo
+
+
+class Result(Message):
+    """A batch is done. One payload frame: its output rows."""
+
+    kind: Literal["result"] = "result"
+    session: str
+    lease: Lease
+    rows: int
+    last: bool = False
+    """Of a generator: nothing comes after this batch."""
+    failures: tuple[RowFailure, ...] = ()
+    counts: tuple[int, ...] = ()
+    """Rows that came out for each row of the input, where that is known and not one for each."""
+    seconds: float = 0.0
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
+
+
+class Failed(Message):
+    """A batch that cannot be computed: a generator or a global step raised, or its result is too large."""
+
+    kind: Literal["failed"] = "failed"
+    session: str
+    lease: Lease
+    error: ErrorInfo
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
+
+
+class Returned(Message):
+    """A draining worker gives a batch back unfinished; the answers it got were sent before."""
+
+    kind: Literal["returned"] = "returned"
+    session: str
+    lease: Lease
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
+
+
+class Answered(Message):
+    """A model's answer, the moment it came. One payload frame: the answer."""
+
+    kind: Literal["answered"] = "answered"
+    session: str
+    lease: Lease
+    row: int
+    """Place of the row in the batch's input, from 0."""
+    key: bytes
+    """Hash of model, messages, schema and parameters of substance."""
+    occurrence: int = 0
+    """Which of several equal requests of the row this was, from 0."""
+    usage: tuple[Usage, ...] = ()
+    """What the process has had from models so far, a total for each."""
+
+
+class Loan(Value):
+    """Limits of an account, or a share of them: requests at once, and what may be sent in a minute. None: no limit."""
+
+    places: int | None = None
+    requests: float | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+
+
+class Borrow(Message):
+    """A step process asks for its share of an account's limits."""
+
+    kind: Literal["borrow"] = "borrow"
+    session: str
+    account: bytes
+    """Hash of provider, address, key and model."""
+    told: Loan
+    """The limits of the whole account, as the user told them."""
+    wanted: int = 0
+    """Requests that are out or wait."""
+    out: int = 0
+    held: Loan | None = None
+    """What it still has of an earlier loan."""
+    asked: float = 0.0
+    """When, by the clock of who asks; it comes back in `Lend`."""
+
+
+class Heartbeat(Message):
+    """A supervisor's beat proves the host; a step process's beat lists what it holds."""
+
+    kind: Literal["heartbeat"] = "heartbeat"
+    session: str
+    held: tuple[Lease, ...] = ()
+    children: tuple[str, ...] = ()
+    """Of a supervisor: the sessions of its living step processes."""
+    step: str = ""
+    """Of a step process: what it was assigned."""
+    usage: tuple[Usage, ...] = ()
+    """Of a step process: what it has had from models so far, a total for each."""
+
+
+class Exited(Message):
+    """A supervisor tells at once that one of its step processes ended."""
+
+    kind: Literal["exited"] = "exited"
+    session: str
+    child: str
+    code: int
+    """As `subprocess` gives it: negative is a signal."""
+    output: str = ""
+    """The last lines it wrote to its standard error."""
+
+
+class Note(Message):
+    """Something to log and, above debug level, to show: a warning of a step, a stall with its stack."""
+
+    kind: Literal["note"] = "note"
+    session: str
+    step: str = ""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    event: str
+    text: str = ""
+    lease: Lease | None = None
+    child: str = ""
+    """Of a supervisor: the step process that it speaks of."""
+
+
+class Bye(Message):
+    """The peer closes by its own will and holds nothing."""
+
+    kind: Literal["bye"] = "bye"
+    session: str
+    reason: str = ""
+    step: str = ""
+    """Of a step process: what it was assigned."""
+    usage: tuple[Usage, ...] = ()
+    """What it has had from models so far, a total for each."""

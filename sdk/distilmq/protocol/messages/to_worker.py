@@ -1,0 +1,129 @@
+"""What the coordinator says to supervisors and step processes (and to clients: `Welcome`, `Refused`, `Who`)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from distilmq.protocol.messages.from_worker import Loan
+from distilmq.protocol.messages.values import Lease, Message
+
+
+class Welcome(Message):
+    """The peer is known from here on; times in seconds, sizes in bytes."""
+
+    kind: Literal["welcome"] = "welcome"
+    run: str
+    epoch: int
+    heartbeat: float
+    liveness: float
+    max_message: int
+
+
+class Refused(Message):
+    """The peer cannot take part: why, and what to do."""
+
+    kind: Literal["refused"] = "refused"
+    reason: str
+    fix: str = ""
+
+
+class Assign(Message):
+    """Tells a step process which replica of which step it is. One payload frame: the step, by cloudpickle."""
+
+    kind: Literal["assign"] = "assign"
+    step: str
+    replica: int
+    replicas: int = 1
+    step_kind: Literal["generator", "normal", "global"] = "normal"
+    signature: str = ""
+    pipeline: str = ""
+    stateful: bool = False
+    size: int = 50
+    credit: int = 2
+    outputs: tuple[str, ...] = ()
+    batch_timeout: float | None = None
+    stall_after: float = 60.0
+    python: str = ""
+    """The minor version of Python that pickled the step; empty when it was checked before."""
+    artifacts: str = ""
+    """Folder where `save_artifact` of this step writes."""
+    secrets: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Dotted field of the step (`llm.api_key`) to its secret value."""
+
+
+class Batch(Message):
+    """Work. One payload frame per name in `inputs`, one more with the answers when `answers` is set, and one with
+    the rows that are known already when `kept` is set."""
+
+    kind: Literal["batch"] = "batch"
+    lease: Lease
+    inputs: tuple[str, ...] = ()
+    """The predecessors whose rows follow, in order; of a routed join only those that took part."""
+    rows: tuple[int, ...] = ()
+    offset: int = 0
+    """Of a generator: rows it has given so far, over all runs."""
+    answers: bool = False
+    kept: bool = False
+    epoch: int = 0
+    acked: tuple[Lease, ...] = ()
+    """Results of the same worker that are committed: each as good as an `Ack` before this."""
+
+
+class Ack(Message):
+    """The result is committed: the worker may forget it."""
+
+    kind: Literal["ack"] = "ack"
+    lease: Lease
+
+
+class Lend(Message):
+    """A share of an account's limits: it may be used for so many seconds from when it was asked for."""
+
+    kind: Literal["lend"] = "lend"
+    account: bytes
+    loan: Loan
+    seconds: float
+    asked: float
+
+
+class Cancel(Message):
+    """The batch is not wanted from this worker any more."""
+
+    kind: Literal["cancel"] = "cancel"
+    lease: Lease
+
+
+class Who(Message):
+    """The coordinator does not know this connection: say `Hello`."""
+
+    kind: Literal["who"] = "who"
+
+
+class Drain(Message):
+    """Finish what was sent, take nothing new; what is not done after `timeout` seconds goes back."""
+
+    kind: Literal["drain"] = "drain"
+    timeout: float
+
+
+class Stop(Message):
+    """Unload and leave; `now` leaves what is in hand."""
+
+    kind: Literal["stop"] = "stop"
+    now: bool = False
+
+
+class Slots(Message):
+    """To a supervisor: keep this many step processes running."""
+
+    kind: Literal["slots"] = "slots"
+    count: int
+
+
+class Kill(Message):
+    """To a supervisor: end one of its step processes (it is replaced)."""
+
+    kind: Literal["kill"] = "kill"
+    child: str
