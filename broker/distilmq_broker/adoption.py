@@ -138,7 +138,7 @@ class Adoption:
             for step in steps:
                 changed = changed_fields(last.fields.get(step.name), step.signature_fields)
                 if changed:
-                    text = f"step {step.name!r} runs anew, since {', '.join(changed)} changed"
+                    text = f"step {step.name!r} runs anew, since {_listed(changed)} changed"
                     notes.append(Note(session="", step=step.name, event="step_changed", text=text))
                     self._log.info("step_changed", step=step.name, fields=changed, since=str(last.folder))
         finally:
@@ -192,6 +192,23 @@ def changed_fields(before: Mapping[str, str] | None, now: Mapping[str, str]) -> 
     if before is None:
         return []
     return [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+
+
+def _listed(fields: Iterable[str]) -> str:
+    """Names of a signature's fields, as they are told to users."""
+    return ", ".join(_told(*field.split(" ", 2)) for field in fields)
+
+
+def _told(kind: str, first: str = "", rest: str = "") -> str:
+    match kind, first, rest:
+        case "input", "", "":
+            return "the data that it reads"
+        case "route", source, "" if source:
+            return f"the routing behind {source!r}"
+        case "upstream", _, source:
+            return f"what comes from {source!r}"
+        case _:
+            return " ".join(part for part in (kind, first, rest) if part)
 
 
 def _matching(

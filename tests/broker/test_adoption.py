@@ -41,6 +41,22 @@ def test_a_changed_step_and_what_follows_run_again(tmp_path: Path) -> None:
     assert '"event": "step_changed"' in second.log
 
 
+def test_what_changed_is_told_in_the_words_of_the_pipeline(tmp_path: Path) -> None:
+    fields = {"input": "1", "upstream 0 load": "1", "route load": "1", "llm.model": "1"}
+    before = STEPS[1].model_copy(update={"signature_fields": fields})
+    changed = {"signature": "sig-ask-2", "signature_fields": dict.fromkeys(fields, "2")}
+    with _Opened(tmp_path, "first", _plan(STEPS[0], before, STEPS[2])) as first:
+        record_chain(first.journal, 3)
+
+    with _Opened(tmp_path, "second", _plan(STEPS[0], before.model_copy(update=changed), STEPS[2])) as second:
+        said = [note.text for note in second.notes]
+
+    assert said == [
+        "step 'ask' runs anew, since the data that it reads, what comes from 'load', the routing behind 'load',"
+        " llm.model changed"
+    ]
+
+
 def test_what_was_taken_over_lives_on_when_the_other_run_is_removed(tmp_path: Path) -> None:
     with _Opened(tmp_path, "first", _plan()) as first:
         record_chain(first.journal, 2)

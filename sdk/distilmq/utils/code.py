@@ -13,16 +13,16 @@ import builtins
 import hashlib
 import inspect
 import sys
-import sysconfig
 import textwrap
 import types
 from collections.abc import Iterator
 from typing import Any, cast
 
+from distilmq.utils.imported_code import INSTALLED, imported_sources
+from distilmq.utils.source import plain_source
 from distilmq.utils.state import state_digest
 
 _STDLIB = frozenset(sys.stdlib_module_names)
-_INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib")})
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -39,7 +39,7 @@ def is_user_code(module: str | None) -> bool:
     if not top or top == "distilmq" or top == "builtins" or (top in _STDLIB and top != "__main__"):
         return False
     file = getattr(sys.modules.get(cast("str", module)), "__file__", None)
-    return file is None or not str(file).startswith(_INSTALLED)
+    return file is None or not str(file).startswith(INSTALLED)
 
 
 def _parts(code: Any, seen: dict[int, Any]) -> Iterator[str]:
@@ -119,6 +119,7 @@ def _used(function: types.FunctionType, seen: dict[int, Any]) -> Iterator[str]:
                 yield from _parts(value, seen)
         elif not hasattr(builtins, name):
             yield name
+    yield from imported_sources(function.__code__, function.__globals__.get("__package__"), set())
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
             content = cell.cell_contents
@@ -195,14 +196,4 @@ def _source(code: Any) -> str | None:
         tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError, SyntaxError):
         return None
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            node.body = _without_docstring(node.body)
-    return ast.unparse(tree)
-
-
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        return body[1:] or [ast.Pass()]
-    return body
+    return plain_source(tree)

@@ -182,11 +182,24 @@ def Uses(inputs: StepInput) -> StepOutput:
 def Imports(inputs: StepInput) -> StepOutput:
     yield [{{**row, "v": signature_helpers.clean(signature_package.inner.cut(row["text"]))}} for row in inputs]
 
-print(*(step(name="a").signature for step in (Mine, Decorated, Uses, Imports)))
+@step(outputs=["v"])
+def Late(inputs: StepInput) -> StepOutput:
+    def look(text):
+        from signature_late import words, deep
+
+        return words.count(text) + deep.more(text)
+
+    yield [{{**row, "v": look(row["text"])}} for row in inputs]
+
+print(*(step(name="a").signature for step in (Mine, Decorated, Uses, Imports, Late)))
 """
 MODULES = {
     "signature_helpers.py": "def clean(text):\n    return text.strip()\ndef unused(text):\n    return text\n",
     "signature_package/__init__.py": "",
+    "signature_late/__init__.py": "",
+    "signature_late/words.py": "import json\n\ndef count(text):\n    return len(text)\n",
+    "signature_late/deep.py": "from . import deeper, words\n\ndef more(text):\n    return deeper.MORE\n",
+    "signature_late/deeper.py": '"""Read by no function that is imported by name."""\n\nMORE = 1  # a remark\n',
     "signature_package/inner.py": "import signature_package\n\ndef cut(text):\n    return text[:9]\n",
 }
 NOTHING = {"helper": "", "doc": "pass", "base": "", "function": ""}
@@ -206,22 +219,25 @@ def signatures(folder: Path, change: dict[str, str], old: str = "", new: str = "
 @pytest.mark.parametrize(
     ("change", "old", "new", "changed"),
     [
-        ({}, "", "", [False, False, False, False]),
-        ({}, "# a comment", "#", [False, False, False, False]),
-        ({"helper": "+ '!'"}, "", "", [True, True, False, False]),
-        ({}, "FACTOR = 2", "FACTOR = 3", [True, True, False, False]),
-        ({"base": "+ '!'"}, "", "", [True, False, False, False]),
-        ({"function": "+ '!'"}, "", "", [False, True, False, False]),
-        ({}, '"d"', '"e"', [True, False, False, False]),
-        ({}, "limit: int = 1", "limit: int = 2", [True, False, False, False]),
-        ({}, 're.compile("a")', 're.compile("b")', [False, False, True, False]),
-        ({}, "(1, 2)", "(1, 3)", [False, False, True, False]),
-        ({}, "Scale(3)", "Scale(4)", [False, False, True, False]),
-        ({}, "text * self.to", "text * self.to + text", [False, False, True, False]),
-        ({}, 'text + "1"', 'text + "2"', [False, False, True, False]),
-        ({}, "text.strip()", "text.lstrip()", [False, False, False, True]),
-        ({}, "text[:9]", "text[:8]", [False, False, False, True]),
-        ({}, "def unused(text)", "def unused(words)", [False, False, False, False]),
+        ({}, "", "", [False, False, False, False, False]),
+        ({}, "# a comment", "#", [False, False, False, False, False]),
+        ({"helper": "+ '!'"}, "", "", [True, True, False, False, False]),
+        ({}, "FACTOR = 2", "FACTOR = 3", [True, True, False, False, False]),
+        ({"base": "+ '!'"}, "", "", [True, False, False, False, False]),
+        ({"function": "+ '!'"}, "", "", [False, True, False, False, False]),
+        ({}, '"d"', '"e"', [True, False, False, False, False]),
+        ({}, "limit: int = 1", "limit: int = 2", [True, False, False, False, False]),
+        ({}, 're.compile("a")', 're.compile("b")', [False, False, True, False, False]),
+        ({}, "(1, 2)", "(1, 3)", [False, False, True, False, False]),
+        ({}, "Scale(3)", "Scale(4)", [False, False, True, False, False]),
+        ({}, "text * self.to", "text * self.to + text", [False, False, True, False, False]),
+        ({}, 'text + "1"', 'text + "2"', [False, False, True, False, False]),
+        ({}, "text.strip()", "text.lstrip()", [False, False, False, True, False]),
+        ({}, "text[:9]", "text[:8]", [False, False, False, True, False]),
+        ({}, "def unused(text)", "def unused(words)", [False, False, False, False, False]),
+        ({}, "len(text)", "len(text) + 1", [False, False, False, False, True]),
+        ({}, "MORE = 1", "MORE = 2", [False, False, False, False, True]),
+        ({}, "# a remark", "# another", [False, False, False, False, False]),
     ],
 )
 def test_code_of_the_user_counts_with_what_it_uses(

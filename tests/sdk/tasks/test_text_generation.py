@@ -74,6 +74,18 @@ def test_a_template_that_cannot_be_read_is_refused() -> None:
         TextGeneration(llm=ScriptedLLM(), template="{{ instruction ")
 
 
+def test_nothing_is_asked_for_a_row_without_an_instruction() -> None:
+    llm = ScriptedLLM()
+    task = TextGeneration(llm=llm, template="{% if a %}{{ a }}{% endif %}{{ b }}", columns=["a", "b"])
+    task.load()
+
+    with pytest.raises(RowsFailedError, match="'a' and 'b' of this row is None"):
+        list(task.process([{"a": None, "b": "Hi"}, {"a": None, "b": None}]))
+    assert [len(rows) for rows in task.process([{"a": None, "b": "Hi"}])] == [1]
+
+    task.unload()
+
+
 def test_a_conversation_is_not_an_instruction() -> None:
     task = TextGeneration(llm=ScriptedLLM())
     chat = [{"role": "user", "content": "Hi"}]

@@ -112,6 +112,8 @@ class TextGeneration(Task):
                 f"Providing `{self._columns()[0]}` formatted as an OpenAI chat / conversation is not possible, you"
                 " should use `ChatGeneration` with `messages` as input instead."
             )
+        if values and all(value is None for value in values.values()):
+            raise DistilmqUserError(f"There is nothing to ask: {' and '.join(map(repr, values))} of this row is None.")
         return _compiled(self.template).render(**values)
 
     def _check_template(self) -> None:

@@ -1,0 +1,101 @@
+"""The user's modules that a function imports when it runs (`def process(...): import helpers`), as their source.
+
+They are looked for and read, never imported: what they say is the same whether they have been imported or not.
+Whole modules count, with the modules of the user's that they import themselves.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import sys
+import sysconfig
+import types
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import resolve_name
+from pathlib import Path
+
+from distilmq.utils.source import plain_source
+
+_STDLIB = frozenset(sys.stdlib_module_names)
+INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib")})
+"""Where packages lie that are not the user's."""
+
+
+def imported_sources(code: types.CodeType, package: str | None, seen: set[str]) -> Iterator[str]:
+    """Name and source of each of the user's modules that a function imports, and of those that they import.
+
+    Args:
+        code: of the function.
+        package: it is in, for relative imports.
+        seen: modules that were told; grows.
+    """
+    for name in _imports_of(code, package):
+        yield from _module(name, seen)
+
+
+def _imports_of(code: types.CodeType, package: str | None) -> Iterator[str]:
+    instructions = list(dis.get_instructions(code))
+    for place, instruction in enumerate(instructions):
+        if instruction.opname != "IMPORT_NAME":
+            continue
+        level, names = instructions[place - 2].argval, instructions[place - 1].argval
+        yield from _named(str(instruction.argval), names or (), level or 0, package)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _imports_of(constant, package)
+
+
+def _named(module: str, names: tuple[str, ...], level: int, package: str | None) -> Iterator[str]:
+    """The dotted modules that an import may mean: of `from a import b` that is `a` and, where it is one, `a.b`."""
+    if level:
+        try:
+            module = resolve_name("." * level + module, package)
+        except ImportError:
+            return
+    yield module
+    for name in names:
+        yield f"{module}.{name}"
+
+
+def _module(name: str, seen: set[str]) -> Iterator[str]:
+    if name in seen:
+        return
+    seen.add(name)
+    spec = _spec(name)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return
+    try:
+        tree = ast.parse(Path(spec.origin).read_text())
+    except (OSError, SyntaxError, ValueError):
+        return  # the import in the function will say so
+    yield f"module {name}"
+    yield plain_source(tree)
+    package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        for imported in _imported_by(node, package):
+            yield from _module(imported, seen)
+
+
+def _imported_by(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.name
+    elif isinstance(node, ast.ImportFrom):
+        yield from _named(node.module or "", tuple(alias.name for alias in node.names), node.level, package)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where one of the user's modules is; None for any other module, and for what is no module."""
+    top, *rest = name.split(".")
+    if top in _STDLIB or top in ("distilmq", "distilmq_broker", "distilmq_workers"):
+        return None
+    spec = PathFinder.find_spec(top)
+    if spec is None or (spec.origin or "").startswith(INSTALLED):
+        return None
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(f"{spec.name}.{part}", list(spec.submodule_search_locations))
+    return spec
