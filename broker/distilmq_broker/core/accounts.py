@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distilmq.protocol.messages import Lend, Loan
-from distilmq_broker.core.commands import Send
 from distilmq_broker.core.events import LoanAsked
-from distilmq_broker.core.run import Run
 
 LENT_FOR = 5.0
 """Seconds that a loan lives; who has it asks again every second."""
@@ -31,22 +29,24 @@ class _Borrower:
 
 
 class Accounts:
-    """All accounts of a run."""
+    """Lends of every account that processes name.
 
-    def __init__(self, run: Run, *, cautious: bool) -> None:
-        self._run = run
+    Args:
+        cautious: whether an earlier holder may have lent what is not over yet.
+    """
+
+    def __init__(self, *, cautious: bool) -> None:
         self._accounts: dict[bytes, dict[str, _Borrower]] = {}
         self._cautious = cautious
-        """Whether an earlier coordinator may have lent what is not over yet."""
         self._cautious_until: float | None = None
 
     def start(self, now: float) -> None:
-        """The coordinator begins."""
+        """The holder begins."""
         if self._cautious:
             self._cautious_until = now + LENT_FOR
 
-    def asked(self, event: LoanAsked, now: float) -> None:
-        """A process asks for its share; it is answered at once, if with nothing."""
+    def asked(self, event: LoanAsked, now: float) -> Lend:
+        """A process (no two have the same session) asks for its share: it is answered at once, if with nothing."""
         borrowers = self._accounts.setdefault(event.account, {})
         for session in [session for session, other in borrowers.items() if other.until <= now]:
             del borrowers[session]
@@ -57,9 +57,7 @@ class Accounts:
         if careful:
             loan = _at_most(loan, event.held or Loan(places=0, requests=0, input_tokens=0, output_tokens=0))
         mine.lent, mine.until = loan, now + LENT_FOR
-        # It follows from no fact, so it waits for no commit.
-        lend = Lend(account=event.account, loan=loan, seconds=LENT_FOR, asked=event.asked)
-        self._run.outbox.urge(Send(event.session, lend))
+        return Lend(account=event.account, loan=loan, seconds=LENT_FOR, asked=event.asked)
 
 
 def _share(mine: _Borrower, borrowers: dict[str, _Borrower]) -> Loan:

@@ -15,7 +15,7 @@ from distilmq.protocol.plan import Plan
 from distilmq_broker.core import events, report
 from distilmq_broker.core.accounts import Accounts
 from distilmq_broker.core.attendance import Attendance
-from distilmq_broker.core.commands import Command, KeepSlots
+from distilmq_broker.core.commands import Command, KeepSlots, Send
 from distilmq_broker.core.dispatch import Dispatch
 from distilmq_broker.core.ending import Ending
 from distilmq_broker.core.facts import Fact, UsageRecorded
@@ -43,7 +43,7 @@ class Coordinator:
         self._losses = Losses(self.run, self._results, self._ending)
         self._dispatch = Dispatch(self.run)
         self._attendance = Attendance(self.run, self._dispatch, self._losses, self._ending)
-        self._accounts = Accounts(self.run, cautious=epoch > 1)
+        self._accounts = Accounts(cautious=epoch > 1)
         self._slots = 0
         self._nothing_before = 0.0
         # No host and no batch can expire before this time.
@@ -252,7 +252,8 @@ class Coordinator:
 
     def _loan_asked(self, event: events.LoanAsked, now: float) -> None:
         if event.session in self.run.workers.sessions:
-            self._accounts.asked(event, now)
+            # It follows from no fact, so it waits for no commit.
+            self.run.outbox.urge(Send(event.session, self._accounts.asked(event, now)))
 
     def _routed(self, event: events.Routed, now: float) -> None:
         self._results.routed(event)

@@ -5,34 +5,27 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distilmq.protocol.messages import Lend, Loan
+from distilmq.protocol.messages import Loan
 from distilmq_broker.core.accounts import LENT_FOR, Accounts
-from distilmq_broker.core.commands import Send
 from distilmq_broker.core.events import LoanAsked
-from distilmq_broker.core.run import Run
-from tests.broker.core.scene import generator, plan_of, step
 
 ACCOUNT = b"account"
 TOLD = Loan(places=64, requests=600.0)
 
 
 class Holder:
-    """The accounts of a run, and what each process was lent."""
+    """Whoever lends."""
 
     def __init__(self, *, cautious: bool = False, now: float = 0.0) -> None:
-        self.run = Run(plan_of(generator(), step("a", "load")))
-        self.accounts = Accounts(self.run, cautious=cautious)
+        self.accounts = Accounts(cautious=cautious)
         self.accounts.start(now)
 
     def ask(
         self, session: str, now: float, *, wanted: int = 1000, out: int = 0, told: Loan = TOLD, held: Loan | None = None
     ) -> Loan:
-        self.accounts.asked(LoanAsked(session, ACCOUNT, told, wanted, out, held, now), now)
-        (command,) = self.run.outbox.take()
-        assert isinstance(command, Send)
-        assert isinstance(command.message, Lend)
-        assert command.session == session
-        return command.message.loan
+        lend = self.accounts.asked(LoanAsked(session, ACCOUNT, told, wanted, out, held, now), now)
+        assert (lend.account, lend.asked) == (ACCOUNT, now)
+        return lend.loan
 
 
 def test_one_process_alone_gets_all_of_it() -> None:
