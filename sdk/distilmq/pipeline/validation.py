@@ -56,6 +56,7 @@ def _check_step(dag: Dag, step: _Step, available: Mapping[str, list[str] | None]
     _check_place(dag, step)
     _check_process(dag, step)
     check_parameters(step)
+    step.verify_arguments()
     step.verify_inputs_mappings()
     step.verify_outputs_mappings()
     columns = _check_columns(dag, step, available)

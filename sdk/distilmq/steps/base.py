@@ -150,6 +150,9 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
         """The columns of the rows that come out, when rows with these columns go in."""
         return unique([*available, *self.get_outputs()])
 
+    def verify_arguments(self) -> None:
+        """Raises DistilmqUserError if the step cannot run with what it was given; called before anything is started."""
+
     def verify_inputs_mappings(self) -> None:
         """Raises DistilmqUserError if `input_mappings` names an input that the step does not have."""
         known = list(as_requirements(self.inputs))

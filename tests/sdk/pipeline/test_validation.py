@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distilmq.errors import DistilmqTypeError, DistilmqUserError
+from distilmq.models import OpenAILLM
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
 from distilmq.pipeline.validation import validate
 from distilmq.steps import (
@@ -20,6 +21,7 @@ from distilmq.steps import (
     StepResources,
     step,
 )
+from distilmq.steps.tasks import TextGeneration
 from tests.sdk.pipeline.some_steps import (
     Asks,
     Double,
@@ -257,6 +259,14 @@ def test_replicas_of_a_step_that_runs_once_are_a_warning(caplog: pytest.LogCaptu
     said = warnings_of(lambda: rows() >> Total(name="total", resources=StepResources(replicas=2)), caplog)
 
     assert said == ["Step 'total' is a global step: it runs once, `StepResources(replicas=2)` is not used."]
+
+
+def test_generation_arguments_that_the_model_does_not_take() -> None:
+    llm = OpenAILLM(model="m", generation_kwargs={"temprature": 1})
+
+    said = refusal(lambda: rows() >> TextGeneration(llm=llm, input_mappings={"instruction": "text"}))
+
+    assert said.startswith("`generation_kwargs` of `OpenAILLM` ('m') name ['temprature'], which it does not take.")
 
 
 def test_a_routing_function_that_nothing_follows() -> None:

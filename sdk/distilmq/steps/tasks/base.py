@@ -79,6 +79,11 @@ class _Task(_Step, ABC):
         self.llm.unload()
         super().unload()
 
+    def verify_arguments(self) -> None:
+        """As of every step; the model must know the generation arguments that it was given."""
+        super().verify_arguments()
+        self.llm.check_generation_kwargs()
+
     # ------------------------------------------------------------ what a task says about itself
 
     @property
