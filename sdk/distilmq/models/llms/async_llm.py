@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from pydantic import Field, PositiveInt, PrivateAttr, SecretStr
+from pydantic import Field, PositiveInt
 
-from distilmq.errors import (
-    RequestsFailedError,
-)
+from distilmq.errors import RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.llm import LLM, MAX_NEW_TOKENS
 from distilmq.models.requests import sending
-from distilmq.models.requests.answers import (
-    current_answers,
-    failed_requests,
-    row_of,
-)
-from distilmq.models.requests.concurrency import START, AdaptiveLimit
-from distilmq.models.requests.demand import demand
-from distilmq.models.requests.event_loop import EventLoopThread
-from distilmq.models.requests.lending import Borrower, Loan, desk
-from distilmq.models.requests.limiter import Limiter
+from distilmq.models.requests.answers import current_answers, failed_requests, row_of
 from distilmq.models.requests.meter import Meter, current_meter
-from distilmq.models.requests.rates import NOTHING, Cost, Limits, Pace
-from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
+from distilmq.models.requests.rates import NOTHING, Cost, Limits
+from distilmq.models.requests.sender import Sender
 from distilmq.typing import FormattedInput, GenerateOutput
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -38,10 +26,8 @@ CHARACTERS_PER_TOKEN = 4.0
 USUAL_OUTPUT = 256.0
 """Tokens of an answer whose bound is not known."""
 
-_making_channel = threading.Lock()
 
-
-class AsyncLLM(LLM, ABC):
+class AsyncLLM(Sender, LLM, ABC):
     """A language model that is asked one input at a time, many of them at once.
 
     Attributes:
@@ -53,37 +39,15 @@ class AsyncLLM(LLM, ABC):
         output_tokens_per_minute: of the account, in answers.
     """
 
-    max_retries: RuntimeParameter[int] = Field(
-        default=MAX_RETRIES, ge=0, description="The maximum number of times to retry a request before failing."
-    )
-    max_concurrency: RuntimeParameter[PositiveInt] | None = Field(
-        default=None, description="The maximum number of requests that are sent at once; learnt when not given."
-    )
-    requests_per_minute: RuntimeParameter[PositiveInt] | None = Field(
-        default=None, description="The number of requests that the account may send in a minute."
-    )
-    input_tokens_per_minute: RuntimeParameter[PositiveInt] | None = Field(
-        default=None, description="The number of tokens in prompts that the account may send in a minute."
-    )
     output_tokens_per_minute: RuntimeParameter[PositiveInt] | None = Field(
         default=None, description="The number of tokens in answers that the account may get in a minute."
     )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset(
-        {
-            "max_concurrency",
-            "max_retries",
-            "requests_per_minute",
-            "input_tokens_per_minute",
-            "output_tokens_per_minute",
-        }
-    )
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_channel"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"output_tokens_per_minute"})
     concurrent_batches: ClassVar[bool] = True
 
     _num_generations_param_supported: bool = True
     """Whether `agenerate` takes `num_generations`; otherwise it is called as often."""
-    _channel: sending.Channel | None = PrivateAttr(default=None)
 
     @abstractmethod
     async def agenerate(self, input: Any, *args: Any, **kwargs: Any) -> GenerateOutput:
@@ -131,67 +95,11 @@ class AsyncLLM(LLM, ABC):
 
     def unload(self) -> None:
         """Closes the event loop, after what `aclose` closes on it."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            try:
-                channel.loop.run(self.aclose())
-            finally:
-                if channel.borrower is not None:
-                    channel.borrower.close()
-                channel.limiter.close()
-                channel.loop.close()
+        self._close_channel()
         super().unload()
 
-    @property
-    def requests_at_once(self) -> int:
-        """As told; where it is learnt, what it begins with."""
-        return self._told_concurrency() or START
-
-    async def aclose(self) -> None:
-        """Closes clients that belong to the event loop; an override need not call `super().aclose()`."""
-
-    def _own_channel(self) -> sending.Channel:
-        with _making_channel:  # a worker calls `process` on one thread per batch
-            if self._channel is None:
-                loop = EventLoopThread(f"llm-{self.model_name}"[:60])
-                policy = RetryPolicy(max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries)
-                limiter = self._make_limiter()
-                self._channel = sending.Channel(loop, limiter, policy, self._make_borrower(limiter, loop))
-            return self._channel
-
-    def _make_limiter(self) -> Limiter:
-        told = self._told_concurrency()
-        return Limiter(
-            AdaptiveLimit() if told is None else AdaptiveLimit(told, told),
-            Pace(self._told_limits(), time.monotonic()),
-            name=self.model_name,
-            log=self._logger,
-            demand=demand,
-        )
-
-    def _make_borrower(self, limiter: Limiter, loop: EventLoopThread) -> Borrower | None:
-        """Who sees to our share where others use the account, too; None where nothing was told or nobody lends."""
-        told = Loan(self._told_concurrency(), self._told_limits())
-        account = self.account()
-        if not desk.lends or account is None or told == Loan():
-            return None
-        return Borrower(account, told, limiter, desk, loop.loop)
-
-    def account(self) -> bytes | None:
-        """What names the account whose limits hold: provider, address, key and model; None for an engine of our own."""
-        key: Any = getattr(self, "api_key", None)
-        secret = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
-        places = (getattr(self, name, None) for name in ("base_url", "endpoint", "host"))
-        address = next((place for place in places if place), "")
-        parts = (type(self).__name__, str(address), secret, self.model_name)
-        return hashlib.sha256(repr(parts).encode()).digest()
-
     def _told_limits(self) -> Limits:
-        return Limits(self.requests_per_minute, self.input_tokens_per_minute, self.output_tokens_per_minute)
-
-    def _told_concurrency(self) -> int | None:
-        """The most requests at once; None where it is to be learnt."""
-        return self.max_concurrency
+        return replace(super()._told_limits(), output_tokens=self.output_tokens_per_minute)
 
     def _estimate(self, kwargs: Mapping[str, Any]) -> Callable[[Any], Cost]:
         """What a request takes before its answer says so: counted only where tokens are limited."""

@@ -1,0 +1,118 @@
+"""What a model has that sends requests over a network, whatever it asks for: limits, retries, an event loop."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field, PositiveInt, PrivateAttr, SecretStr
+
+from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.requests import sending
+from distilmq.models.requests.concurrency import START, AdaptiveLimit
+from distilmq.models.requests.demand import demand
+from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.lending import Borrower, Loan, desk
+from distilmq.models.requests.limiter import Limiter
+from distilmq.models.requests.rates import Limits, Pace
+from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
+
+_making_channel = threading.Lock()
+
+
+class Sender(BaseModel, ABC):
+    """A model whose requests go out together, within the limits of its account."""
+
+    max_retries: RuntimeParameter[int] = Field(
+        default=MAX_RETRIES, ge=0, description="The maximum number of times to retry a request before failing."
+    )
+    max_concurrency: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The maximum number of requests that are sent at once; learnt when not given."
+    )
+    requests_per_minute: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The number of requests that the account may send in a minute."
+    )
+    input_tokens_per_minute: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The number of tokens in prompts that the account may send in a minute."
+    )
+
+    operational_fields: ClassVar[frozenset[str]] = frozenset(
+        {"max_concurrency", "max_retries", "requests_per_minute", "input_tokens_per_minute"}
+    )
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_channel"})
+
+    _logger: logging.Logger = PrivateAttr(default_factory=lambda: logging.getLogger("distilmq.model"))
+    _channel: sending.Channel | None = PrivateAttr(default=None)
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str:
+        """The model's name, as rows carry it."""
+        ...
+
+    @property
+    def requests_at_once(self) -> int:
+        """As told; where it is learnt, what it begins with."""
+        return self._told_concurrency() or START
+
+    async def aclose(self) -> None:
+        """Closes clients that belong to the event loop; an override need not call `super().aclose()`."""
+
+    def account(self) -> bytes | None:
+        """What names the account whose limits hold: provider, address, key and model; None for an engine of our own."""
+        key: Any = getattr(self, "api_key", None)
+        secret = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
+        places = (getattr(self, name, None) for name in ("base_url", "endpoint", "host"))
+        address = next((place for place in places if place), "")
+        parts = (type(self).__name__, str(address), secret, self.model_name)
+        return hashlib.sha256(repr(parts).encode()).digest()
+
+    def _own_channel(self) -> sending.Channel:
+        with _making_channel:  # a worker calls `process` on one thread per batch
+            if self._channel is None:
+                loop = EventLoopThread(f"llm-{self.model_name}"[:60])
+                policy = RetryPolicy(max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries)
+                limiter = self._make_limiter()
+                self._channel = sending.Channel(loop, limiter, policy, self._make_borrower(limiter, loop))
+            return self._channel
+
+    def _close_channel(self) -> None:
+        """Closes the event loop, after what `aclose` closes on it."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            try:
+                channel.loop.run(self.aclose())
+            finally:
+                if channel.borrower is not None:
+                    channel.borrower.close()
+                channel.limiter.close()
+                channel.loop.close()
+
+    def _make_limiter(self) -> Limiter:
+        told = self._told_concurrency()
+        return Limiter(
+            AdaptiveLimit() if told is None else AdaptiveLimit(told, told),
+            Pace(self._told_limits(), time.monotonic()),
+            name=self.model_name,
+            log=self._logger,
+            demand=demand,
+        )
+
+    def _make_borrower(self, limiter: Limiter, loop: EventLoopThread) -> Borrower | None:
+        """Who sees to our share where others use the account, too; None where nothing was told or nobody lends."""
+        told = Loan(self._told_concurrency(), self._told_limits())
+        account = self.account()
+        if not desk.lends or account is None or told == Loan():
+            return None
+        return Borrower(account, told, limiter, desk, loop.loop)
+
+    def _told_limits(self) -> Limits:
+        return Limits(self.requests_per_minute, self.input_tokens_per_minute, None)
+
+    def _told_concurrency(self) -> int | None:
+        """The most requests at once; None where it is to be learnt."""
+        return self.max_concurrency
