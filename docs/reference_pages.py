@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 import textwrap
+from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -27,6 +28,10 @@ SECTIONS = {
 
 _EXAMPLE = re.compile(r"^```python$", re.M)
 _RUN_BY = "<!-- elsewhere: tests/docs/test_docstrings.py runs the examples of docstrings -->"
+
+_ENVIRONMENT = "from the environment"
+_WITHOUT_ENTRIES = ("distilmq.models.llms.api_llm",)
+"""Modules whose classes users do not meet: their fields are told with the classes that build on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,9 @@ def reference_pages() -> dict[str, str]:
 def _page(title: str, modules: tuple[str, ...]) -> str:
     parts = [f"# {title}", "Written from the docstrings by `make docs`."]
     for name in modules:
-        module = importlib.import_module(name)
-        parts += [f"## `{name}`", *(_entry(public, value) for public, value in _public(module))]
+        public = _public(importlib.import_module(name))
+        shown = [value for _, value in public]
+        parts += [f"## `{name}`", *(_entry(name, value, shown) for name, value in public)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -64,19 +70,21 @@ def _public(module: ModuleType) -> list[tuple[str, object]]:
     return [(name, value) for name, value in pairs if getattr(value, "__name__", name) == name]
 
 
-def _entry(name: str, value: object) -> str:
+def _entry(name: str, value: object, shown: list[object]) -> str:
     if inspect.isclass(value):
-        return _class_entry(name, value)
+        return _class_entry(name, value, shown)
     if inspect.isroutine(value):
         return f"### `{name}{_signature(value)}`\n\n{_doc(value)}"
     return f"### `{name}`"
 
 
-def _class_entry(name: str, cls: type) -> str:
-    bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object)
+def _class_entry(name: str, cls: type, shown: list[object]) -> str:
+    hidden = list(_hidden_bases(cls, shown))
+    bases = ", ".join(dict.fromkeys(_bases(cls, hidden)))
     parts = [f"### `{name}({bases})`" if bases else f"### `{name}`", _doc(cls)]
     source = _class_source(cls)
-    if fields := _fields(source):
+    fields = {field.name: field for each in (*reversed(hidden), cls) for field in _fields(_class_source(each))}.values()
+    if fields:
         parts.append("| field | type | default | |\n|---|---|---|---|\n" + "\n".join(map(_field_line, fields)))
     for method in source.body if source else ():
         if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and not method.name.startswith("_"):
@@ -84,6 +92,23 @@ def _class_entry(name: str, cls: type) -> str:
             if doc and not _is_property(method):
                 parts.append(f"#### `{name}.{method.name}({_arguments(method)})`\n\n{_as_text(doc)}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _hidden_bases(cls: type, shown: list[object]) -> Iterator[type]:
+    """Bases of a class whose fields are told with it."""
+    for base in cls.__mro__[1:]:
+        if base in shown:
+            return
+        if base.__module__ in _WITHOUT_ENTRIES:
+            yield base
+
+
+def _bases(cls: type, hidden: list[type]) -> Iterator[str]:
+    for base in cls.__bases__:
+        if base in hidden:
+            yield from _bases(base, hidden)
+        elif base is not object and not (cls in hidden and base is ABC):
+            yield base.__name__
 
 
 def _class_source(cls: type) -> ast.ClassDef | None:
@@ -119,6 +144,8 @@ def _fields(source: ast.ClassDef | None) -> list[Field]:
 
 def _default(text: str) -> str:
     """The default inside a `Field(...)` call, or the text itself."""
+    if text.startswith(("key_field(", "address_field(")):
+        return _ENVIRONMENT
     if not text.startswith("Field("):
         return text
     call = ast.parse(text, mode="eval").body
@@ -128,7 +155,8 @@ def _default(text: str) -> str:
 
 
 def _field_line(field: Field) -> str:
-    cells = (f"`{field.name}`", f"`{field.annotation}`", f"`{field.default}`" if field.default else "", field.doc)
+    default = f"`{field.default}`" if field.default not in ("", _ENVIRONMENT) else field.default
+    cells = (f"`{field.name}`", f"`{field.annotation}`", default, field.doc)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

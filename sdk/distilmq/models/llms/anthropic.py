@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field, PrivateAttr, SecretStr, validate_call
+from pydantic import Field, SecretStr, validate_call
 
-from distilmq.errors import DistilmqUserError, RefusedError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
-from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms import stainless
+from distilmq.models.llms.api_llm import NamedApiLLM
+from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.parts import Image, Text, parts_of, text_of
 from distilmq.models.llms.utils import as_messages, given, json_schema, missing_library, split_input
-from distilmq.models.requests.retries import error_for_status, retry_after
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput
-
-if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 _KEY, _URL = "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"
 
 
-class AnthropicLLM(AsyncLLM):
+class AnthropicLLM(NamedApiLLM):
     """Asks a Claude model.
 
     System messages are sent as the request's `system`. Several generations are as many requests.
@@ -50,27 +44,18 @@ class AnthropicLLM(AsyncLLM):
         ```
     """
 
-    model: str
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or ANTHROPIC_URL,
-        description="The base URL to use for the Anthropic API.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, ANTHROPIC_URL, "The base URL to use for the Anthropic API."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
     timeout: RuntimeParameter[float] = Field(
         default=600.0, description="The maximum time in seconds to wait for a response from the API."
     )
     http_client: Any = Field(default=None, exclude=True, repr=False)
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "http_client", "timeout"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "http_client"})
 
     _num_generations_param_supported = False
-    _aclient: AsyncAnthropic | None = PrivateAttr(default=None)
 
     def load(self) -> None:
         """Makes the client.
@@ -91,17 +76,6 @@ class AnthropicLLM(AsyncLLM):
             max_retries=0,  # there is one layer of retries, and it is ours
             http_client=self.http_client or anthropic.DefaultAioHttpClient(),
         )
-
-    async def aclose(self) -> None:
-        """Closes the client."""
-        client, self._aclient = self._aclient, None
-        if client is not None:
-            await client.close()
-
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
 
     @validate_call
     async def agenerate(
@@ -143,9 +117,9 @@ class AnthropicLLM(AsyncLLM):
             ),
         }
         answer = await self._sent(options)
-        if answer.stop_reason == "refusal":
-            raise RefusedError(f"{self._who()} refuses this content: its stop reason is 'refusal'")
         text = "".join(block.text for block in answer.content if block.type == "text")
+        if answer.stop_reason == "refusal":
+            raise self._refusal("its stop reason is 'refusal'", text or None)
         if not answer.content and answer.stop_reason != "end_turn":
             self._logger.warning("'%s' gave no text (stop reason '%s')", self.model_name, answer.stop_reason)
         return {
@@ -159,22 +133,11 @@ class AnthropicLLM(AsyncLLM):
     async def _sent(self, options: dict[str, Any]) -> Any:
         import anthropic
 
-        if self._aclient is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        messages: Any = self._aclient.messages
-        try:
-            answer = await messages.create(**options)
-        except anthropic.APIStatusError as error:
-            wait = retry_after(error.response.headers)
-            raise error_for_status(error.status_code, error.message, retry_after=wait, who=self._who()) from error
-        except anthropic.APIConnectionError as error:  # a timeout is one, too
-            raise TransientError(f"{self._who()}: {error.__cause__ or error}") from error
-        except anthropic.APIError as error:
-            raise TransientError(f"{self._who()} sent no answer: {error}") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
-            raise TransientError(f"{self._who()} sent no JSON: {error}") from error
+        client = self._loaded()
+        with stainless.translated(anthropic, status=self._status, who=self._who):
+            answer: Any = await client.messages.create(**options)
         if getattr(answer, "content", None) is None or getattr(answer, "usage", None) is None:
-            raise TransientError(f"{self._who()} sent {str(answer)[:500]}")
+            raise self._no_answer(answer)
         return answer
 
 

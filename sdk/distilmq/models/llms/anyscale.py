@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.credentials import key_from
+from distilmq.models.llms.credentials import address_field, key_field
 from distilmq.models.llms.openai import OpenAILLM
 
 ANYSCALE_URL = "https://api.endpoints.anyscale.com/v1"
@@ -34,12 +33,9 @@ class AnyscaleLLM(OpenAILLM):
         ```
     """
 
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or ANYSCALE_URL,
-        description="The base URL to use for the Anyscale API requests.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, ANYSCALE_URL, "The base URL to use for the Anyscale API requests."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
 
     key_variable: ClassVar[str] = _KEY

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.credentials import key_from
+from distilmq.models.llms.credentials import address_field, key_field
 from distilmq.models.llms.openai import OpenAILLM
 
 if TYPE_CHECKING:
@@ -41,13 +41,10 @@ class AzureOpenAILLM(OpenAILLM):
         ```
     """
 
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL),
-        description="The base URL to use for the Azure OpenAI API requests, i.e. the Azure OpenAI endpoint.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, None, "The base URL to use for the Azure OpenAI API requests, i.e. the Azure OpenAI endpoint."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
     api_version: RuntimeParameter[str] | None = Field(
         default_factory=lambda: os.environ.get(_VERSION),
         description="The API version to use for the API requests.",

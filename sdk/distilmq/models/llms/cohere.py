@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar
 
-from pydantic import Field, PrivateAttr, SecretStr, validate_call
+from pydantic import Field, SecretStr, validate_call
 
-from distilmq.errors import DistilmqUserError, RefusedError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
-from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms.api_llm import NamedApiLLM
+from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.utils import as_messages, given, json_schema, split_input
 from distilmq.models.requests.http import JsonClient
 from distilmq.models.requests.usage import statistics
@@ -20,7 +18,7 @@ COHERE_URL = "https://api.cohere.com"
 _KEY, _URL = "COHERE_API_KEY", "COHERE_BASE_URL"
 
 
-class CohereLLM(AsyncLLM):
+class CohereLLM(NamedApiLLM):
     """Asks a model of Cohere.
 
     Several generations are as many requests.
@@ -45,27 +43,15 @@ class CohereLLM(AsyncLLM):
         ```
     """
 
-    model: str
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or COHERE_URL,
-        description="The base URL to use for the Cohere API requests.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, COHERE_URL, "The base URL to use for the Cohere API requests."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
-    timeout: RuntimeParameter[float] = Field(
-        default=120, description="The maximum time in seconds to wait for a response from the API."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
     client_name: RuntimeParameter[str] | None = Field(default="distilmq", description="The name of the client.")
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "client_name", "timeout"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "client_name"})
 
     _num_generations_param_supported = False
-    _aclient: JsonClient | None = PrivateAttr(default=None)
 
     def load(self) -> None:
         """Makes the client.
@@ -76,17 +62,6 @@ class CohereLLM(AsyncLLM):
         super().load()
         headers = {"Authorization": f"Bearer {needed_key(self, _KEY)}", **given(**{"X-Client-Name": self.client_name})}
         self._aclient = JsonClient(self._address(), headers=headers, timeout=self.timeout)
-
-    async def aclose(self) -> None:
-        """Closes the client."""
-        client, self._aclient = self._aclient, None
-        if client is not None:
-            await client.close()
-
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
 
     @validate_call
     async def agenerate(
@@ -141,10 +116,7 @@ class CohereLLM(AsyncLLM):
                 response_format=_response_format(json_schema(shape or self.structured_output)),
             ),
         }
-        if self._aclient is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        answer = await self._aclient.post("/v2/chat", body, who=self._who())
-        return self._output(answer)
+        return self._output(await self._loaded().post("/v2/chat", body, who=self._who()))
 
     def _who(self) -> str:
         return f"'{self.model_name}' at {self.base_url}"
@@ -156,11 +128,11 @@ class CohereLLM(AsyncLLM):
     def _output(self, answer: dict[str, Any]) -> GenerateOutput:
         reason = answer.get("finish_reason")
         if reason in ("ERROR", "TIMEOUT") or not isinstance(answer.get("message"), dict):
-            raise TransientError(f"{self._who()} sent no answer: {str(answer)[:500]}")
-        if reason == "ERROR_TOXIC":
-            raise RefusedError(f"{self._who()} refuses this content: its finish reason is '{reason}'")
+            raise self._no_answer(answer)
         blocks: list[dict[str, Any]] = answer["message"].get("content") or []
         texts = [str(block["text"]) for block in blocks if "text" in block]  # others are thoughts
+        if reason == "ERROR_TOXIC":
+            raise self._refusal(f"its finish reason is '{reason}'", "".join(texts) or None)
         if not texts:
             self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, reason)
         output: GenerateOutput = {

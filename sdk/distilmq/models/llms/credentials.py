@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from distilmq.errors import DistilmqUserError
 
@@ -14,6 +14,22 @@ def key_from(variable: str) -> SecretStr | None:
     """The key in an environment variable, or None."""
     value = os.environ.get(variable)
     return SecretStr(value) if value else None
+
+
+def key_field(variable: str) -> Any:
+    """The field of a key that is read from an environment variable when it is not given."""
+    return Field(default_factory=lambda: key_from(variable), description="The API key to authenticate the requests.")
+
+
+def address_field(variable: str, otherwise: str | None, description: str) -> Any:
+    """The field of a server's address.
+
+    Args:
+        variable: of the environment, where it is read from when it is not given.
+        otherwise: where the provider itself is.
+        description: of the field.
+    """
+    return Field(default_factory=lambda: os.environ.get(variable) or otherwise, description=description)
 
 
 def needed_key(model: Any, variable: str) -> str:

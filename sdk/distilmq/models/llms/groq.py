@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar
 
-from pydantic import Field, SecretStr, validate_call
+from pydantic import SecretStr, validate_call
 
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.credentials import key_from
+from distilmq.models.llms.credentials import address_field, key_field
 from distilmq.models.llms.openai import OpenAILLM, json_response_format
 from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.typing import GenerateOutput
@@ -40,13 +39,10 @@ class GroqLLM(OpenAILLM):
         ```
     """
 
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or GROQ_URL,
-        description="The base URL to use for the Groq API requests.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, GROQ_URL, "The base URL to use for the Groq API requests."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
 
     key_variable: ClassVar[str] = _KEY
     _num_generations_param_supported = False

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
-from pydantic import Field, PrivateAttr, validate_call
+from pydantic import Field, validate_call
 
-from distilmq.errors import DistilmqUserError, RefusedError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.api_llm import ApiLLM
 from distilmq.models.llms.openai import json_response_format, token_logprobs
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
-from distilmq.models.requests.retries import error_for_status, retry_after
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs
 
 
-class LiteLLM(AsyncLLM):
+class LiteLLM(ApiLLM):
     """Asks a model by LiteLLM, which knows many providers; each reads the environment variables that it always reads.
 
     Prefer the class of the provider itself where there is one. LiteLLM asks for a model's prices over the network when
@@ -41,15 +39,8 @@ class LiteLLM(AsyncLLM):
 
     model: str
     verbose: RuntimeParameter[bool] = Field(default=False, description="Whether LiteLLM tells what it does.")
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"verbose"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_library"})
-
-    _library: Any = PrivateAttr(default=None)
-    """The package `litellm`: its clients are its own."""
 
     def load(self) -> None:
         """Imports LiteLLM.
@@ -66,14 +57,11 @@ class LiteLLM(AsyncLLM):
         library: Any = litellm
         library.suppress_debug_info = not self.verbose  # errors are told by us
         library.set_verbose = bool(self.verbose)
-        self._library = library
+        self._aclient = library  # its clients are its own
 
-    async def aclose(self) -> None:
-        """Closes LiteLLM's clients."""
-        library, self._library = self._library, None
-        if library is not None:
-            await library.close_litellm_async_clients()
-            library.in_memory_llm_clients_cache.flush_cache()
+    async def _close(self, client: Any) -> None:
+        await client.close_litellm_async_clients()
+        client.in_memory_llm_clients_cache.flush_cache()
 
     @property
     def model_name(self) -> str:
@@ -166,11 +154,9 @@ class LiteLLM(AsyncLLM):
     async def _sent(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> Any:
         import openai
 
-        if self._library is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        who = self._who()
+        library = self._loaded()
         try:
-            answer = await self._library.acompletion(
+            answer = await library.acompletion(
                 model=self.model,
                 messages=messages,
                 num_retries=0,  # there is one layer of retries, and it is ours
@@ -179,10 +165,10 @@ class LiteLLM(AsyncLLM):
             )
         except openai.APIError as error:  # LiteLLM's errors are OpenAI's, whatever the provider
             told: Any = error
-            wait = retry_after(getattr(getattr(told, "response", None), "headers", None))
-            raise error_for_status(told.status_code, str(error), retry_after=wait, who=who) from error
+            headers = getattr(getattr(told, "response", None), "headers", None)
+            raise self._status(told.status_code, str(error), headers) from error
         if not getattr(answer, "choices", None) or any(choice.message is None for choice in answer.choices):
-            raise TransientError(f"{who} sent an answer without a choice: {str(answer)[:500]}")
+            raise self._no_answer(answer)
         return answer
 
     def _who(self) -> str:
@@ -192,7 +178,7 @@ class LiteLLM(AsyncLLM):
         texts = [choice.message.content for choice in answer.choices]
         reasons = [choice.finish_reason for choice in answer.choices]
         if not any(texts) and "content_filter" in reasons:
-            raise RefusedError(f"{self._who()} refuses this content: its finish reason is 'content_filter'")
+            raise self._refusal("its finish reason is 'content_filter'")
         for text, reason in zip(texts, reasons, strict=True):
             if text is None:
                 self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, reason)

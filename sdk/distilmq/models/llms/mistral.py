@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field, PositiveInt, PrivateAttr, SecretStr, validate_call
+from pydantic import Field, PositiveInt, SecretStr, validate_call
 
-from distilmq.errors import DistilmqUserError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
-from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms.api_llm import NamedApiLLM
+from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
-from distilmq.models.requests.retries import error_for_status, retry_after
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput
-
-if TYPE_CHECKING:
-    from mistralai.client import Mistral
 
 MISTRAL_URL = "https://api.mistral.ai"
 _KEY, _URL = "MISTRAL_API_KEY", "MISTRAL_BASE_URL"
 
 
-class MistralLLM(AsyncLLM):
+class MistralLLM(NamedApiLLM):
     """Asks a model over Mistral's chat API.
 
     Attributes:
@@ -45,32 +39,16 @@ class MistralLLM(AsyncLLM):
         ```
     """
 
-    model: str
-    endpoint: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or MISTRAL_URL,
-        description="The endpoint of the Mistral API.",
-    )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
-    timeout: RuntimeParameter[float] = Field(
-        default=120, description="The maximum time in seconds to wait for a response from the API."
-    )
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
+    endpoint: RuntimeParameter[str] | None = address_field(_URL, MISTRAL_URL, "The endpoint of the Mistral API.")
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
     max_concurrent_requests: RuntimeParameter[PositiveInt] = Field(
         default=64,
         description="The maximum number of requests that are sent at once, as `max_concurrency`.",
     )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset(
-        {"api_key", "endpoint", "max_concurrent_requests", "timeout"}
-    )
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "endpoint", "max_concurrent_requests"})
 
     _num_generations_param_supported = False
-    _aclient: Mistral | None = PrivateAttr(default=None)
 
     def _told_concurrency(self) -> int | None:
         return self.max_concurrency or self.max_concurrent_requests
@@ -94,18 +72,12 @@ class MistralLLM(AsyncLLM):
             retry_config=None,  # there is one layer of retries, and it is ours
         )
 
-    async def aclose(self) -> None:
-        """Closes the client."""
-        client: Any = self._aclient
-        self._aclient = None
-        if client is not None:
-            await client.__aexit__(None, None, None)
-            client.__exit__(None, None, None)
+    async def _close(self, client: Any) -> None:
+        await client.__aexit__(None, None, None)
+        client.__exit__(None, None, None)
 
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
+    def _who(self) -> str:
+        return f"'{self.model_name}' at {self.endpoint}"
 
     @validate_call
     async def agenerate(
@@ -155,23 +127,19 @@ class MistralLLM(AsyncLLM):
         import httpx2
         from mistralai.client.errors import MistralError, NoResponseError
 
-        if self._aclient is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        who = f"'{self.model_name}' at {self.endpoint}"
-        chat: Any = self._aclient.chat
+        client = self._loaded()
         try:
-            answer = await chat.complete_async(model=self.model, messages=messages, **options)
+            answer = await client.chat.complete_async(model=self.model, messages=messages, **options)
         except MistralError as error:
             if error.status_code < 400:  # a proxy's page, or JSON that is no answer
-                raise TransientError(f"{who} sent {error.body[:500]}") from error
-            wait = retry_after(error.headers)
-            raise error_for_status(error.status_code, error.body or error.message, retry_after=wait, who=who) from error
+                raise self._no_answer(error.body) from error
+            raise self._status(error.status_code, error.body or error.message, error.headers) from error
         except (NoResponseError, httpx2.TransportError) as error:
-            raise TransientError(f"{who}: {type(error).__name__}: {error}") from error
+            raise self._cut_off(error) from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
-            raise TransientError(f"{who} sent no JSON: {error}") from error
+            raise self._not_json(error) from error
         if not answer.choices or answer.choices[0].message is None:
-            raise TransientError(f"{who} sent an answer without a choice: {answer!r}")
+            raise self._no_answer(answer)
         return answer
 
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr, validate_call
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, InvalidRequestError, TransientError
+from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, InvalidRequestError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.parts import Image, parts_of, text_of
 from distilmq.models.llms.utils import as_messages, given, json_schema, split_input
@@ -22,7 +22,7 @@ _HOST = "OLLAMA_HOST"
 _PORT = 11434
 
 
-class OllamaLLM(AsyncLLM):
+class OllamaLLM(NamedApiLLM):
     """Asks a model that Ollama runs on this machine or another.
 
     Several generations are as many requests. Bare text, and conversations of a model with `tokenizer_id`, are sent as
@@ -49,24 +49,16 @@ class OllamaLLM(AsyncLLM):
         ```
     """
 
-    model: str
     host: RuntimeParameter[str] | None = Field(default=None, description="The host of the Ollama API.")
-    timeout: RuntimeParameter[float] = Field(
-        default=120, description="The maximum time in seconds to wait for a response from the API."
-    )
     follow_redirects: bool = True
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
     tokenizer_id: RuntimeParameter[str] | None = Field(default=None, description="Whose chat template is used.")
     use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")
     magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"follow_redirects", "host", "timeout"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient", "_template"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"follow_redirects", "host"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
 
     _num_generations_param_supported = False
-    _aclient: JsonClient | None = PrivateAttr(default=None)
     _template: ChatTemplate | None = PrivateAttr(default=None)
 
     def load(self) -> None:
@@ -83,17 +75,6 @@ class OllamaLLM(AsyncLLM):
         self._aclient = JsonClient(
             self._address(), headers={}, timeout=self.timeout, follow_redirects=self.follow_redirects
         )
-
-    async def aclose(self) -> None:
-        """Closes the client."""
-        client, self._aclient = self._aclient, None
-        if client is not None:
-            await client.close()
-
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
 
     @validate_call
     async def agenerate(
@@ -154,9 +135,7 @@ class OllamaLLM(AsyncLLM):
         return self._template.render(as_messages(conversation))
 
     async def _sent(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        if self._aclient is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        return await self._aclient.post(path, body, who=self._who())
+        return await self._loaded().post(path, body, who=self._who())
 
     def _who(self) -> str:
         return f"'{self.model_name}' at {self._address()}"
@@ -172,7 +151,7 @@ class OllamaLLM(AsyncLLM):
         try:
             text: str = answer["message"]["content"] if "message" in answer else answer["response"]
         except (KeyError, TypeError) as error:
-            raise TransientError(f"{self._who()} sent {str(answer)[:500]}") from error
+            raise self._no_answer(answer) from error
         output: GenerateOutput = {
             "generations": [text],
             "statistics": statistics(answer.get("prompt_eval_count"), answer.get("eval_count"), 1),

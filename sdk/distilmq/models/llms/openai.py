@@ -5,20 +5,19 @@ The classes of providers that speak it too build on `OpenAILLM`: each says where
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, SecretStr, validate_call
+from pydantic import Field, SecretStr, validate_call
 
-from distilmq.errors import DistilmqUserError, RefusedError, RequestError, StepFatalError, TransientError
+from distilmq.errors import TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
-from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms import stainless
+from distilmq.models.llms.api_llm import NamedApiLLM
+from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.utils import as_messages, given, json_schema, missing_library, split_input
 from distilmq.models.requests.limiter import hear
-from distilmq.models.requests.retries import error_for_status, retry_after
+from distilmq.models.requests.retries import error_for_status
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs, Logprob
 
@@ -31,7 +30,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 _KEY, _URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 
 
-class OpenAILLM(AsyncLLM):
+class OpenAILLM(NamedApiLLM):
     """Asks a model over OpenAI's chat API.
 
     Attributes:
@@ -53,30 +52,17 @@ class OpenAILLM(AsyncLLM):
         ```
     """
 
-    model: str
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or OPENAI_URL,
-        description="The base URL to use for the API requests.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, OPENAI_URL, "The base URL to use for the API requests."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
     default_headers: RuntimeParameter[dict[str, str]] | None = Field(
         default=None, description="The headers to send with every request."
     )
-    timeout: RuntimeParameter[float] = Field(
-        default=120, description="The maximum time in seconds to wait for a response from the API."
-    )
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "default_headers", "timeout"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "default_headers"})
     key_variable: ClassVar[str] = _KEY
     """The environment variable that holds the key."""
-
-    _aclient: openai.AsyncOpenAI | None = PrivateAttr(default=None)
 
     def load(self) -> None:
         """Makes the client.
@@ -90,17 +76,6 @@ class OpenAILLM(AsyncLLM):
         except ImportError as error:
             raise missing_library("openai", "openai") from error
         self._aclient = self._client(openai)
-
-    async def aclose(self) -> None:
-        """Closes the client."""
-        if self._aclient is not None:
-            await self._aclient.close()
-            self._aclient = None
-
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
 
     @validate_call
     async def agenerate(
@@ -194,22 +169,12 @@ class OpenAILLM(AsyncLLM):
     async def _sent(self, kind: Literal["chat", "completions"], options: dict[str, Any]) -> Any:
         import openai
 
-        if self._aclient is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        endpoint: Any = self._aclient.chat.completions if kind == "chat" else self._aclient.completions
-        try:
+        client = self._loaded()
+        endpoint: Any = client.chat.completions if kind == "chat" else client.completions
+        with stainless.translated(openai, status=self._status, who=self._who):
             response = await endpoint.with_raw_response.create(**options)
             hear(response.headers)
             answer: Any = response.parse()
-        except openai.APIStatusError as error:
-            hear(error.response.headers)
-            raise self._translated(error) from error
-        except openai.APIConnectionError as error:  # a timeout is one, too
-            raise TransientError(f"{self._who()}: {error.__cause__ or error}") from error
-        except openai.APIError as error:
-            raise TransientError(f"{self._who()} sent no answer: {error}") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
-            raise TransientError(f"{self._who()} sent no JSON: {error}") from error
         self._check(answer, kind)
         return answer
 
@@ -230,15 +195,6 @@ class OpenAILLM(AsyncLLM):
         said = answer if isinstance(answer, str) else f"an answer without a choice: {answer!r}"
         raise TransientError(f"{self._who()} sent {said[:500]}")
 
-    def _translated(self, error: openai.APIStatusError) -> RequestError | StepFatalError:
-        words = f"{error.message} ({error.code})" if error.code else error.message
-        return error_for_status(
-            error.status_code,
-            words,
-            retry_after=retry_after(error.response.headers),
-            who=self._who(),
-        )
-
     def _chat(self, answer: ChatCompletion) -> GenerateOutput:
         logprobs: LLMLogprobs = []
         for choice in answer.choices:
@@ -253,7 +209,7 @@ class OpenAILLM(AsyncLLM):
                 logprobs.append(token_logprobs(choice.logprobs.content))
         if all(_refused(choice) for choice in answer.choices):
             why = answer.choices[0].message.refusal or f"its finish reason is '{answer.choices[0].finish_reason}'"
-            raise RefusedError(f"{self._who()} refuses this content: {why}")
+            raise self._refusal(why, answer.choices[0].message.refusal)
         return _output([choice.message.content for choice in answer.choices], answer.usage, logprobs)
 
     def _completion(self, answer: Completion) -> GenerateOutput:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.credentials import key_from
+from distilmq.models.llms.credentials import address_field, key_field
 from distilmq.models.llms.openai import OpenAILLM
 
 TOGETHER_URL = "https://api.together.xyz/v1"
@@ -34,12 +33,9 @@ class TogetherLLM(OpenAILLM):
         ```
     """
 
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or TOGETHER_URL,
-        description="The base URL to use for the Together AI API requests.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, TOGETHER_URL, "The base URL to use for the Together AI API requests."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
 
     key_variable: ClassVar[str] = _KEY

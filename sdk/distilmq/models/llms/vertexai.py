@@ -6,19 +6,19 @@ import base64
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from pydantic import Field, PrivateAttr, validate_call
+from pydantic import Field, validate_call
 
-from distilmq.errors import DistilmqUserError, RefusedError, RequestError, StepFatalError, TransientError
+from distilmq.errors import DistilmqUserError, RequestError, StepFatalError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.api_llm import NamedApiLLM
+from distilmq.models.llms.credentials import address_field
 from distilmq.models.llms.parts import Image, Text, parts_of, text_of
 from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
-from distilmq.models.requests.retries import error_for_status, retry_after, seconds
+from distilmq.models.requests.retries import seconds
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, Logprob
 
 if TYPE_CHECKING:
-    from google.genai import Client
     from google.genai.errors import APIError
 
 _URL = "GOOGLE_VERTEX_BASE_URL"
@@ -26,7 +26,7 @@ _REFUSALS = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII")
 """Reasons for which an answer ends because of what it would say."""
 
 
-class VertexAILLM(AsyncLLM):
+class VertexAILLM(NamedApiLLM):
     """Asks a Gemini model on Vertex AI, with Google's application default credentials.
 
     System messages are sent as Gemini's system instruction, assistant messages as the model's turns.
@@ -50,25 +50,14 @@ class VertexAILLM(AsyncLLM):
         ```
     """
 
-    model: str
     project: RuntimeParameter[str] | None = Field(default=None, description="The project of Google Cloud.")
     location: RuntimeParameter[str] | None = Field(default=None, description="The location of the model.")
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL), description="The base URL to use for the API requests."
-    )
-    timeout: RuntimeParameter[float] = Field(
-        default=120, description="The maximum time in seconds to wait for a response from the API."
-    )
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
+    base_url: RuntimeParameter[str] | None = address_field(_URL, None, "The base URL to use for the API requests.")
 
-    operational_fields: ClassVar[frozenset[str]] = frozenset({"base_url", "location", "project", "timeout"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
+    operational_fields: ClassVar[frozenset[str]] = frozenset({"base_url", "location", "project"})
     price_provider: ClassVar[str | None] = "google"
 
     _num_generations_param_supported = False
-    _aclient: Client | None = PrivateAttr(default=None)
 
     def load(self) -> None:
         """Makes the client.
@@ -96,17 +85,9 @@ class VertexAILLM(AsyncLLM):
             vertexai=True, credentials=credentials, project=project, location=self._location(), http_options=options
         )
 
-    async def aclose(self) -> None:
-        """Closes the client."""
-        client, self._aclient = self._aclient, None
-        if client is not None:
-            await client.aio.aclose()
-            client.close()
-
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
+    async def _close(self, client: Any) -> None:
+        await client.aio.aclose()
+        client.close()
 
     @validate_call
     async def agenerate(
@@ -197,33 +178,30 @@ class VertexAILLM(AsyncLLM):
         from google.auth.exceptions import GoogleAuthError, TransportError
         from google.genai.errors import APIError
 
-        if self._aclient is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        models: Any = self._aclient.aio.models
-        who = self._who()
+        client = self._loaded()
         try:
-            answer = await models.generate_content(model=self.model, contents=contents, config=config)
+            answer = await client.aio.models.generate_content(model=self.model, contents=contents, config=config)
         except APIError as error:
-            raise self._translated(error, who) from error
+            raise self._translated(error) from error
         except TransportError as error:
-            raise TransientError(f"{who}: {error}") from error
+            raise TransientError(f"{self._who()}: {error}") from error
         except GoogleAuthError as error:
-            raise StepFatalError(f"{who}: Google refuses the credentials: {error}") from error
+            raise StepFatalError(f"{self._who()}: Google refuses the credentials: {error}") from error
         except (httpx2.TransportError, *_aiohttp_errors()) as error:
-            raise TransientError(f"{who}: {type(error).__name__}: {error}") from error
+            raise self._cut_off(error) from error
         except (ValueError, TypeError) as error:  # an answer that was cut short, is damaged, or is no JSON at all
-            raise TransientError(f"{who} sent no JSON that can be read: {error}") from error
+            raise self._not_json(error) from error
         blocked = getattr(answer.prompt_feedback, "block_reason", None)
         if blocked is not None:
-            raise RefusedError(f"{who} refuses this content: {blocked.value}")
+            raise self._refusal(blocked.value)
         if not answer.candidates:
-            raise TransientError(f"{who} sent an answer without a candidate: {answer!r}")
+            raise self._no_answer(answer)
         return answer
 
-    def _translated(self, error: APIError, who: str) -> RequestError | StepFatalError:
+    def _translated(self, error: APIError) -> RequestError | StepFatalError:
         told: Any = error
-        wait = retry_after(getattr(told.response, "headers", None)) or _retry_delay(told.details)
-        return error_for_status(error.code, f"{error.message} ({error.status})", retry_after=wait, who=who)
+        headers = getattr(told.response, "headers", None)
+        return self._status(error.code, f"{error.message} ({error.status})", headers, wait=_retry_delay(told.details))
 
     def _text(self, answer: Any) -> str | None:
         """The text of an answer; None, with a warning, where there is none.
@@ -238,7 +216,7 @@ class VertexAILLM(AsyncLLM):
             return text
         reason = getattr(candidate.finish_reason, "value", None)
         if reason in _REFUSALS:
-            raise RefusedError(f"{self._who()} refuses this content: its finish reason is '{reason}'")
+            raise self._refusal(f"its finish reason is '{reason}'")
         self._logger.warning("'%s' gave no text: %s", self.model_name, reason)
         return None
 

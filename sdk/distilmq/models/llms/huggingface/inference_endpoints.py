@@ -9,23 +9,20 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 from distilmq.errors import (
     DistilmqNotImplementedError,
     DistilmqUserError,
-    RefusedError,
     RequestError,
     StepFatalError,
     TransientError,
 )
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
+from distilmq.models.llms.api_llm import ApiLLM
 from distilmq.models.llms.chat_template import ChatTemplate
-from distilmq.models.llms.credentials import key_from
+from distilmq.models.llms.credentials import key_field, key_from
 from distilmq.models.llms.openai import json_response_format, token_logprobs
 from distilmq.models.llms.utils import as_messages, given, json_schema, split_input
-from distilmq.models.requests.retries import error_for_status, retry_after
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs
 
 if TYPE_CHECKING:
-    from huggingface_hub import AsyncInferenceClient
     from huggingface_hub.errors import HfHubHTTPError
 
 _KEY = "HF_TOKEN"
@@ -36,7 +33,7 @@ _START_UP = 300
 """Seconds that a paused endpoint gets to come up."""
 
 
-class InferenceEndpointsLLM(AsyncLLM):
+class InferenceEndpointsLLM(ApiLLM):
     """Asks a model at Hugging Face, or one that text-generation-inference serves elsewhere.
 
     Conversations go to the server's chat API, which puts them into the model's template. With a `tokenizer_id` they are
@@ -79,25 +76,19 @@ class InferenceEndpointsLLM(AsyncLLM):
     base_url: RuntimeParameter[str] | None = Field(
         default=None, description="The base URL to use for the Inference Endpoints API requests."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
     tokenizer_id: RuntimeParameter[str] | None = Field(default=None, description="Whose chat template is used.")
     model_display_name: str | None = None
     timeout: RuntimeParameter[float] = Field(
         default=120, description="The maximum time in seconds to wait for a response from the API."
     )
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
     use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")
     magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "endpoint_namespace", "timeout"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient", "_template"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
 
     _num_generations_param_supported = False
-    _aclient: AsyncInferenceClient | None = PrivateAttr(default=None)
     _template: ChatTemplate | None = PrivateAttr(default=None)
     _repository: str | None = PrivateAttr(default=None)
     """The model that a dedicated endpoint serves, as Hugging Face says."""
@@ -140,12 +131,6 @@ class InferenceEndpointsLLM(AsyncLLM):
         if self.tokenizer_id:
             self._template = ChatTemplate.load(self.tokenizer_id)
         super().load()
-
-    async def aclose(self) -> None:
-        """Closes the client."""
-        client, self._aclient = self._aclient, None
-        if client is not None:
-            await client.close()
 
     @property
     def model_name(self) -> str:
@@ -284,9 +269,7 @@ class InferenceEndpointsLLM(AsyncLLM):
         import httpx2
         from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError, TextGenerationError
 
-        if self._aclient is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
-        ask: Any = getattr(self._aclient, task)
+        ask: Any = getattr(self._loaded(), task)
         try:
             return await ask(*args, **options)
         except HfHubHTTPError as error:
@@ -296,24 +279,22 @@ class InferenceEndpointsLLM(AsyncLLM):
                 raise self._translated(error.__cause__) from error
             raise TransientError(f"{self._who()}: {error}") from error
         except (InferenceTimeoutError, httpx2.TransportError) as error:
-            raise TransientError(f"{self._who()}: {type(error).__name__}: {error}") from error
-        except (ValueError, TypeError) as error:  # an answer that was cut short, is damaged, or is no JSON at all
-            raise TransientError(f"{self._who()} sent no JSON that can be read: {error}") from error
+            raise self._cut_off(error) from error
+        except (ValueError, TypeError) as error:  # an answer that was cut short, or damaged
+            raise self._not_json(error) from error
 
     def _translated(self, error: HfHubHTTPError) -> RequestError | StepFatalError:
         response = error.response
-        wait = retry_after(response.headers)
-        words = response.text[:500] or str(error)
-        return error_for_status(response.status_code, words, retry_after=wait, who=self._who())
+        return self._status(response.status_code, response.text[:500] or str(error), response.headers)
 
     def _chatted(self, answer: Any) -> GenerateOutput:
         choice = answer.choices[0] if getattr(answer, "choices", None) else None
         message = getattr(choice, "message", None)
         if choice is None or message is None:
-            raise TransientError(f"{self._who()} sent an answer without a choice: {answer!r}")
+            raise self._no_answer(answer)
         text: str | None = message.content
         if text is None and choice.finish_reason == "content_filter":
-            raise RefusedError(f"{self._who()} refuses this content: its finish reason is 'content_filter'")
+            raise self._refusal("its finish reason is 'content_filter'")
         if text is None:
             self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, choice.finish_reason)
         usage = answer.usage
@@ -324,7 +305,7 @@ class InferenceEndpointsLLM(AsyncLLM):
     def _continued(self, answer: Any, logprobs: bool) -> GenerateOutput:
         details = getattr(answer, "details", None)
         if getattr(answer, "generated_text", None) is None:
-            raise TransientError(f"{self._who()} sent {str(answer)[:500]}")
+            raise self._no_answer(answer)
         tokens: list[Any] = details.tokens if details is not None else []
         found: LLMLogprobs = [[[{"token": token.text, "logprob": token.logprob}] for token in tokens]]
         generated = details.generated_tokens if details is not None else None

@@ -1,0 +1,63 @@
+"""Every field of every model counts among those of substance, or among those that change nothing of what comes out."""
+
+from __future__ import annotations
+
+import pytest
+
+from distilmq import models
+from distilmq.mixins.signature import operational
+from distilmq.models import AsyncLLM
+from distilmq.models.llms.abilities import PROVIDERS
+
+OPENAIS = {"api_key", "base_url", "default_headers", "timeout"}
+OPERATIONAL = {
+    "AnthropicLLM": {"api_key", "base_url", "http_client", "timeout"},
+    "AnyscaleLLM": OPENAIS,
+    "AzureOpenAILLM": OPENAIS | {"api_version"},
+    "ClientvLLM": OPENAIS,
+    "CohereLLM": {"api_key", "base_url", "client_name", "timeout"},
+    "GroqLLM": OPENAIS,
+    "InferenceEndpointsLLM": {"api_key", "base_url", "endpoint_namespace", "timeout"},
+    "LiteLLM": {"verbose"},
+    "LlamaCppLLM": {"max_concurrent_requests", "n_batch", "n_gpu_layers", "tokenizer_id", "verbose"},
+    "MistralLLM": {"api_key", "endpoint", "max_concurrent_requests", "timeout"},
+    "OllamaLLM": {"follow_redirects", "host", "timeout"},
+    "OpenAILLM": OPENAIS,
+    "TogetherLLM": OPENAIS,
+    "VertexAILLM": {"base_url", "location", "project", "timeout"},
+}
+MAGPIE = {"magpie_pre_query_template", "use_magpie_template"}
+SUBSTANCE = {
+    "ClientvLLM": {"model", "tokenizer", "tokenizer_revision"} | MAGPIE,
+    "InferenceEndpointsLLM": {"endpoint_name", "model_display_name", "model_id", "tokenizer_id"} | MAGPIE,
+    "LlamaCppLLM": {"chat_format", "extra_kwargs", "model_path", "n_ctx", "seed"} | MAGPIE,
+    "OllamaLLM": {"model", "tokenizer_id"} | MAGPIE,
+}
+"""Beside `structured_output`, which all have; of most only the model's name."""
+LLMS: list[type[AsyncLLM]] = [getattr(models, name) for name in (*(row.llm for row in PROVIDERS), "LlamaCppLLM")]
+
+
+@pytest.mark.parametrize("llm", LLMS, ids=lambda llm: llm.__name__)
+def test_every_field_is_operational_or_of_substance(llm: type[AsyncLLM]) -> None:
+    own = set(llm.model_fields) - set(AsyncLLM.model_fields)
+
+    assert own & operational(llm) == OPERATIONAL[llm.__name__]
+    assert own - operational(llm) == SUBSTANCE.get(llm.__name__, {"model"}) | {"structured_output"}
+
+
+@pytest.mark.parametrize("llm", LLMS, ids=lambda llm: llm.__name__)
+def test_a_field_that_several_classes_have_is_described_alike(llm: type[AsyncLLM]) -> None:
+    for name, description in (
+        ("api_key", "The API key to authenticate the requests."),
+        ("timeout", "The maximum time in seconds to wait for a response from the API."),
+        ("structured_output", "The shape of the answers."),
+    ):
+        if (field := llm.model_fields.get(name)) is not None:
+            assert field.description == description
+
+
+def test_what_operators_wait_for_by_default() -> None:
+    waits = {llm.__name__: llm.model_fields["timeout"].default for llm in LLMS if "timeout" in llm.model_fields}
+
+    assert waits.pop("AnthropicLLM") == 600
+    assert set(waits.values()) == {120}
