@@ -71,6 +71,8 @@ class ProviderServer:
     """Those of them whose answer left, as the provider bills them."""
     latency: float = 0.0
     """Seconds that an answer takes."""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    """Sent with every answer."""
     most_at_once: int = 0
     """How many requests were being answered at the same time, at most."""
 
@@ -268,7 +270,7 @@ class ProviderServer:
         text = json.dumps(answer)
         match damage:
             case None:
-                return web.json_response(answer)
+                return web.json_response(answer, headers=self.headers)
             case "no choice":
                 return web.json_response(dialect.without_choice(answer))
             case "malformed":

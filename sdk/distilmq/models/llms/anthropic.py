@@ -12,6 +12,7 @@ from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.parts import Image, Text, parts_of, text_of
 from distilmq.models.llms.utils import as_messages, given, json_schema, missing_library, split_input
+from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput
 
@@ -135,7 +136,9 @@ class AnthropicLLM(NamedApiLLM):
 
         client = self._loaded()
         with stainless.translated(anthropic, status=self._status, who=self._who):
-            answer: Any = await client.messages.create(**options)
+            response = await client.messages.with_raw_response.create(**options)
+            hear(response.headers)
+            answer: Any = await response.parse()
         if getattr(answer, "content", None) is None or getattr(answer, "usage", None) is None:
             raise self._no_answer(answer)
         return answer

@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from distilmq.errors import DrainedError
 from distilmq.models.requests.concurrency import AdaptiveLimit, Admission, Change
 from distilmq.models.requests.demand import Demand
+from distilmq.models.requests.rate_headers import as_openais
 from distilmq.models.requests.rates import NOTHING, Cost, Limits, Pace
 
 GLANCE = 0.1
@@ -225,4 +227,4 @@ def hear(headers: Mapping[str, str] | None) -> None:
     """Tells the limiter of the request at hand what the provider's headers say; header names are lower case."""
     limiter = current_limiter.get()
     if limiter is not None and headers is not None:
-        limiter.heard(headers)
+        limiter.heard(as_openais(headers, datetime.now(UTC)))
