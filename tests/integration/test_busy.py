@@ -113,6 +113,24 @@ def test_requests_of_several_batches_are_out_at_once(tmp_path: Path, server: Pro
     assert [row["generation"] for row in script.rows["default"]] == [f"ROW {n}" for n in range(200)]
 
 
+def test_a_slow_row_of_each_batch_leaves_no_place_idle_that_the_others_could_take(
+    tmp_path: Path, server: ProviderServer
+) -> None:
+    code = ONE_TASK.replace("row {n}", "{'row' if n % 50 else 'slow row'} {n}").replace("range(200)", "range(400)")
+    server.latency = 0.01
+    script = script_of(code.replace("LIMITS", "max_concurrency=32"), tmp_path, server)
+    server.hold(only="slow")
+    process = script.start()
+    try:
+        until(lambda: len(server.answered) == 392, "all quick rows of the eight batches are answered", 60)
+        server.release()
+        assert process.wait(60) == 0, script.output
+    finally:
+        server.release()
+        process.kill()
+        process.wait()
+
+
 def test_a_users_own_model_and_task_gain_from_it_unchanged(tmp_path: Path, server: ProviderServer) -> None:
     script = script_of(WRITTEN_BY_A_USER, tmp_path, server)
 

@@ -81,7 +81,7 @@ class ProviderServer:
         self._open = threading.Event()
         self._open.set()
         self._now = 0
-        self._free = 0
+        self._free, self._held = 0, ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="provider-server")
         self._thread.start()
@@ -121,9 +121,9 @@ class ProviderServer:
         """Lets no request fail any more."""
         self._faults.clear()
 
-    def hold(self, *, after: int = 0) -> None:
-        """Keeps answers back until `release`, but for the next few."""
-        self._free = after
+    def hold(self, *, after: int = 0, only: str = "") -> None:
+        """Keeps answers back until `release`, but for the next few; only those to prompts that hold a text."""
+        self._free, self._held = after, only
         self._open.clear()
 
     def release(self) -> None:
@@ -247,7 +247,8 @@ class ProviderServer:
         self.most_at_once = max(self.most_at_once, self._now)
         try:
             await asyncio.sleep(self.latency)
-            while not self._open.is_set() and self._free <= 0 and request.transport is not None:
+            held = self._held in question.prompt
+            while held and not self._open.is_set() and self._free <= 0 and request.transport is not None:
                 await asyncio.sleep(0.005)
             self._free -= 1
         finally:

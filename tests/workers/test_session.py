@@ -414,12 +414,12 @@ def test_it_asks_for_more_batches_while_its_models_could_take_more() -> None:
 
 def test_it_holds_no_more_rows_than_a_few_for_each_request_that_may_be_out() -> None:
     session = ready_session(lanes=256)
-    for number in range(6):
+    for number in range(21):
         session.handle(batch(number), 0.0)
 
     commands = session.handle(events.DemandChanged(limit=64, unsent=0), 0.0)
 
-    assert wanted(commands) == [4 * 64 // 50]
+    assert wanted(commands) == [16 * 64 // 50]
 
 
 def test_a_step_that_is_at_one_batch_at_a_time_never_asks_for_more() -> None:

@@ -58,8 +58,9 @@ OFFER_AGAIN = 2.0
 OFFER_RARELY = 60.0
 ACK_PATIENCE = 3.0
 """Seconds that a process which leaves waits for its last Acks."""
-MOST_ROWS = 4
-"""Rows in hand for each request that may be out at once: those of slow requests, and of tasks that make several."""
+MOST_ROWS = 16
+"""Rows in hand for each request that may be out at once: most of them wait, answered, for the slowest of their batch.
+Where that takes so many times as long as the usual answer, fewer would leave the model idle until it comes."""
 MAX_STALL_REPORTS_APART = 3600.0
 LAST_LOOK = 0.9
 """Share of `batch_timeout` after which it is told where the user's code is: when the time is over, the process is
