@@ -14,6 +14,7 @@
     │   ├── InvalidRequestError                        it will not answer this request as it stands
     │   │   └── TooLongError                           it is longer than the model takes
     │   ├── RefusedError                               it refuses this content
+    │   ├── InvalidAnswerError                         its answers do not have the shape that they shall have
     │   └── RequestsFailedError                        some of several requests failed
     ├── RunError (RuntimeError)                        a run ended because of an error
     │   ├── BudgetReachedError                         it has cost as much as it may: a higher bound goes on
@@ -127,6 +128,10 @@ class TooLongError(InvalidRequestError):
 
 class RefusedError(RequestError):
     """The provider refuses this content."""
+
+
+class InvalidAnswerError(RequestError):
+    """However often the model was asked, its answer does not have the shape that was wanted; `answer` is the last."""
 
 
 class RequestsFailedError(RequestError):

@@ -88,7 +88,7 @@ def test_rows_carry_the_name_to_show() -> None:
 def test_text_is_continued_with_arguments_that_only_text_has(
     llm: InferenceEndpointsLLM, server: ProviderServer
 ) -> None:
-    shape = {"format": "regex", "schema": "[a-z]+"}
+    shape = {"format": "regex", "schema": "[A-Za-z: ]+"}
 
     [output] = llm.generate_outputs(
         [("Once upon", shape)], max_new_tokens=7, do_sample=True, typical_p=0.9, watermark=True, logprobs=True
@@ -99,19 +99,21 @@ def test_text_is_continued_with_arguments_that_only_text_has(
     assert output["statistics"]["output_tokens"] == [4]
     assert [token[0]["token"] for token in (output.get("logprobs") or [])[0]] == ["You", "said:", "Once", "upon"]
     assert (parameters["max_new_tokens"], parameters["do_sample"], parameters["typical_p"]) == (7, True, 0.9)
-    assert parameters["grammar"] == {"type": "regex", "value": "[a-z]+"}
+    assert parameters["grammar"] == {"type": "regex", "value": "[A-Za-z: ]+"}
 
 
 def test_with_a_tokenizer_the_conversation_is_sent_as_text(server: ProviderServer, tmp_path: Path) -> None:
     template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    server.says = lambda prompt: '{"a": 1}'
     llm = InferenceEndpointsLLM(base_url=f"{server.url}/huggingface", tokenizer_id=str(tmp_path))
     llm.load()
 
     [output] = llm.generate_outputs([(chat("Hi"), {"format": "json", "schema": SCHEMA})])
 
     llm.unload()
-    assert output["generations"] == ["You said: <user>Hi"]
+    assert output["generations"] == ['{"a": 1}']
+    assert server.prompts == ["<user>Hi"]
     assert server.asked[0].body["parameters"]["grammar"] == {"type": "json", "value": SCHEMA}
 
 

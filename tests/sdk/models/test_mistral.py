@@ -59,6 +59,7 @@ def test_several_generations_are_several_requests(llm: MistralLLM, server: Provi
 
 def test_a_schema_is_asked_for_in_mistrals_own_way(llm: MistralLLM, server: ProviderServer) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    server.says = lambda prompt: '{"a": 1}'
 
     llm.generate_outputs([(chat("one"), {"format": "json", "schema": schema})])
 

@@ -93,6 +93,7 @@ def test_a_schema_is_asked_for_in_openais_own_way(server: ProviderServer) -> Non
     class City(BaseModel):
         name: str
 
+    server.says = lambda prompt: '{"name": "Ulm"}'
     llm = OpenAILLM(model="m", structured_output={"format": "json", "schema": City})
     llm.load()
 

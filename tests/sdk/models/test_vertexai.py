@@ -73,6 +73,7 @@ def test_both_names_of_the_bound_are_an_error(server: ProviderServer) -> None:
 
 def test_a_schema_is_asked_for_in_geminis_own_way(llm: VertexAILLM, server: ProviderServer) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    server.says = lambda prompt: '{"a": 1}'
 
     llm.generate_outputs([(chat("one"), {"format": "json", "schema": schema})])
 

@@ -39,6 +39,7 @@ def test_with_a_tokenizer_the_conversation_is_sent_as_text_with_its_schema(
 ) -> None:
     template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    provider_server.says = lambda prompt: '{"a": 1}'
     llm = ClientvLLM(model="m", base_url=f"{provider_server.url}/vllm/v1", tokenizer=str(tmp_path))
     llm.load()
 
@@ -46,7 +47,8 @@ def test_with_a_tokenizer_the_conversation_is_sent_as_text_with_its_schema(
 
     llm.unload()
     body = provider_server.asked[0].body
-    assert output["generations"] == ["You said: <user>Hi"]
+    assert output["generations"] == ['{"a": 1}']
+    assert provider_server.prompts == ["<user>Hi"]
     assert len(output.get("logprobs") or []) == 1
     assert body["response_format"]["json_schema"]["schema"] == SCHEMA
 

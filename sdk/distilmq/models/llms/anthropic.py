@@ -11,7 +11,8 @@ from distilmq.models.llms import stainless
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.parts import Image, Text, parts_of, text_of
-from distilmq.models.llms.utils import as_messages, given, json_schema, missing_library, split_input
+from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput
@@ -32,7 +33,7 @@ class AnthropicLLM(NamedApiLLM):
         timeout: seconds to wait for an answer.
         http_client: the `httpx2.AsyncClient` to send with, for a model that is used without a pipeline: a client cannot
             travel to a worker.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
 
     Examples:
         ```python

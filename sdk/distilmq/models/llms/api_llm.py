@@ -9,25 +9,15 @@ from pydantic import Field, PrivateAttr
 
 from distilmq.errors import DistilmqUserError, RefusedError, RequestError, StepFatalError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.async_llm import AsyncLLM
+from distilmq.models.llms.structured_llm import StructuredLLM
 from distilmq.models.requests.retries import error_for_status, retry_after
 
 _SHOWN = 500
 """Characters of an answer that an error shows."""
 
 
-class ApiLLM(AsyncLLM, ABC):
-    """A model that is asked over a provider's API.
-
-    `load` makes the client, which the event loop's end closes.
-
-    Attributes:
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
-    """
-
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
-    )
+class ApiLLM(StructuredLLM, ABC):
+    """A model that is asked over a provider's API; `load` makes the client, which the event loop's end closes."""
 
     process_bound: ClassVar[frozenset[str]] = frozenset({"_aclient"})
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, cast
 
 from pydantic import Field, PositiveInt
 
 from distilmq.errors import RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.llms.asking import Asking
 from distilmq.models.llms.llm import LLM, MAX_NEW_TOKENS
 from distilmq.models.requests import sending
-from distilmq.models.requests.answers import current_answers, failed_requests, row_of
-from distilmq.models.requests.meter import Meter, current_meter
 from distilmq.models.requests.rates import NOTHING, Cost, Limits
 from distilmq.models.requests.sender import Sender
 from distilmq.typing import FormattedInput, GenerateOutput
@@ -70,21 +67,16 @@ class AsyncLLM(Sender, LLM, ABC):
             DrainedError: the worker drains and some requests were not sent; the others' answers are kept.
         """
         kwargs = self.own_kwargs(kwargs)
-        per_request, times = (num_generations, 1) if self._num_generations_param_supported else (1, num_generations)
-        asked = {**kwargs, "num_generations": per_request} if self._num_generations_param_supported else kwargs
-        remembered = current_answers.get() is not None or failed_requests.get() is not None
-        keys = self.keys_of(inputs, per_request, kwargs) if remembered else [b""] * len(inputs)
-        estimate = self._estimate(kwargs)
-        meter = current_meter.get()
-        requests = [
-            sending.Request(
-                place, row_of(place), keys[place], partial(_ask, self, input, asked, meter), estimate(input)
-            )
-            for place, input in enumerate(inputs)
-            for _ in range(times)
-        ]
-        outcomes = sending.send(requests, self._own_channel())
+        asking = Asking.of(self, kwargs, self._estimate(kwargs), several=self._num_generations_param_supported)
+        requests = asking.requests(inputs, num_generations)
+        outcomes = self._outcomes(inputs, requests, asking)
         return self._merged(len(inputs), zip(requests, outcomes, strict=True))
+
+    def _outcomes(
+        self, inputs: Sequence[Any], requests: Sequence[sending.Request], asking: Asking
+    ) -> list[sending.Outcome]:
+        """What becomes of each request."""
+        return sending.send(requests, self._own_channel())
 
     def generate_outputs(
         self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
@@ -125,22 +117,6 @@ class AsyncLLM(Sender, LLM, ABC):
         if failures:
             raise RequestsFailedError(failures, inputs=count) from next(iter(failures.values()))
         return cast("list[GenerateOutput]", outputs)
-
-
-async def _ask(llm: AsyncLLM, input: Any, kwargs: Mapping[str, Any], meter: Meter | None) -> Mapping[str, Any]:
-    began = time.perf_counter()
-    output = _as_output(await llm.agenerate(input, **kwargs))
-    if meter is not None:
-        # Here, not where it is kept: an answer that nobody waits for any more is paid for all the same.
-        meter.count(llm.usage_of(output, time.perf_counter() - began))
-    return output
-
-
-def _as_output(given: Any) -> Mapping[str, Any]:
-    if isinstance(given, Mapping):
-        return cast("Mapping[str, Any]", given)
-    texts = list(cast("Iterable[str | None]", given))  # of a model written before statistics were part of it
-    return {"generations": texts, "statistics": {"input_tokens": [0], "output_tokens": [0]}}
 
 
 def merged(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:

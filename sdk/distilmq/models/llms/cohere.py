@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr, validate_call
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
-from distilmq.models.llms.utils import as_messages, given, json_schema, split_input
+from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.models.requests.http import JsonClient
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput
@@ -30,7 +31,7 @@ class CohereLLM(NamedApiLLM):
         api_key: from `COHERE_API_KEY` when it is not given.
         timeout: seconds to wait for an answer.
         client_name: who asks, as Cohere's statistics show it.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
 
     Examples:
         ```python

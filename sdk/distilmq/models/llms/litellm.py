@@ -24,7 +24,7 @@ class LiteLLM(ApiLLM):
     Attributes:
         model: provider and name as LiteLLM writes them, such as `anthropic/claude-haiku-4-5`.
         verbose: let LiteLLM tell what it does.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
 
     Examples:
         ```python

@@ -13,9 +13,10 @@ from pydantic import Field, PositiveInt, PrivateAttr, validate_call
 
 from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.base import AsyncLLM
 from distilmq.models.llms.gguf import has_chat_template
-from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.structured_llm import StructuredLLM
+from distilmq.models.llms.utils import as_messages, missing_library, split_input
 from distilmq.models.requests.retries import error_for_status
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import ChatType, GenerateOutput
@@ -25,7 +26,7 @@ _MANY_LAYERS = 999
 _NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
-class LlamaCppLLM(AsyncLLM):
+class LlamaCppLLM(StructuredLLM):
     """Runs a model in this process, several requests at once (continuous batching).
 
     A model without a chat template (a base model) gets conversations as plain text: a single message as it is,
@@ -41,7 +42,7 @@ class LlamaCppLLM(AsyncLLM):
             together round differently, so a seed gives nearly the same text again, not always the same.
         verbose: let llama.cpp tell what it does on the standard error.
         extra_kwargs: further parameters of the engine (`xllamacpp.CommonParams`).
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
         tokenizer_id: accepted for scripts of distilabel; the file holds the tokenizer.
         use_magpie_template: not in distilmq yet.
         magpie_pre_query_template: not in distilmq yet.
@@ -68,9 +69,6 @@ class LlamaCppLLM(AsyncLLM):
     verbose: RuntimeParameter[bool] = Field(default=False, description="Whether llama.cpp tells what it does.")
     extra_kwargs: RuntimeParameter[dict[str, Any]] | None = Field(
         default_factory=dict[str, Any], description="Further parameters of the engine."
-    )
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
     )
     tokenizer_id: RuntimeParameter[str] | None = Field(default=None, description="Has no effect.")
     use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")

@@ -10,7 +10,8 @@ from pydantic import Field, PositiveInt, SecretStr, validate_call
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
-from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.utils import as_messages, missing_library, split_input
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput
 
@@ -26,7 +27,7 @@ class MistralLLM(NamedApiLLM):
         endpoint: of the server; from `MISTRAL_BASE_URL` when it is not given.
         api_key: from `MISTRAL_API_KEY` when it is not given.
         timeout: seconds to wait for an answer.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
 
     Examples:
         ```python

@@ -12,7 +12,8 @@ from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.parts import Image, parts_of, text_of
-from distilmq.models.llms.utils import as_messages, given, json_schema, split_input
+from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.models.requests.http import JsonClient
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, Logprob
@@ -33,7 +34,7 @@ class OllamaLLM(NamedApiLLM):
         host: of the server; from `OLLAMA_HOST` when it is not given, else this machine's.
         timeout: seconds to wait for an answer.
         follow_redirects: whether to go where the server points.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
         tokenizer_id: the repository on the Hub, or the folder, whose chat template is used instead of the server's.
         use_magpie_template: not in distilmq yet.
         magpie_pre_query_template: not in distilmq yet.

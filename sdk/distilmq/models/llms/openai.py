@@ -15,7 +15,8 @@ from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms import stainless
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
-from distilmq.models.llms.utils import as_messages, given, json_schema, missing_library, split_input
+from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import error_for_status
 from distilmq.models.requests.usage import statistics
@@ -39,7 +40,7 @@ class OpenAILLM(NamedApiLLM):
         api_key: from `OPENAI_API_KEY` when it is not given.
         default_headers: sent with each request.
         timeout: seconds to wait for an answer.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
 
     Examples:
         ```python

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, cast
 
-from pydantic import BaseModel
-
-from distilmq.errors import DistilmqUserError
 from distilmq.typing import GenerateOutput, LLMLogprobs, LLMOutput
 
 
@@ -37,25 +33,6 @@ def prepare_output(
 def split_input(input: Any) -> tuple[Any, Any]:
     """A formatted input as conversation (or text) and the shape asked for its answer, if any."""
     return cast("tuple[Any, Any]", input) if isinstance(input, tuple) else (input, None)
-
-
-def json_schema(shape: Any) -> dict[str, Any] | None:
-    """The JSON schema that a structured output asks for; a pydantic class stands for its own.
-
-    Raises:
-        DistilmqUserError: it asks for something else than JSON of a schema.
-    """
-    if shape is None:
-        return None
-    asked = cast("dict[str, Any]", shape) if isinstance(shape, dict) else {"schema": shape}
-    schema: Any = asked.get("schema")
-    if asked.get("format", "json") not in ("json", None) or schema is None:
-        raise DistilmqUserError(
-            f"`structured_output` has to be {{'format': 'json', 'schema': …}} for this model, it is {shape!r}"
-        )
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema.model_json_schema()
-    return json.loads(schema) if isinstance(schema, str) else cast("dict[str, Any]", schema)
 
 
 def as_messages(conversation: Any) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field
 from distilmq.models.llms.parts import Image, Text, parts_of, text_of
-from distilmq.models.llms.utils import as_messages, json_schema, missing_library, split_input
+from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.utils import as_messages, missing_library, split_input
 from distilmq.models.requests.retries import seconds
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, Logprob
@@ -37,7 +38,7 @@ class VertexAILLM(NamedApiLLM):
         location: of the model; from `GOOGLE_CLOUD_LOCATION` when it is not given, else `us-central1`.
         base_url: of the server; from `GOOGLE_VERTEX_BASE_URL` when it is not given, else Google's.
         timeout: seconds to wait for an answer.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
 
     Examples:
         ```python

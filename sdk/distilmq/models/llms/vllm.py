@@ -11,6 +11,7 @@ from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.credentials import key_from
 from distilmq.models.llms.openai import OpenAILLM, json_response_format
+from distilmq.models.llms.shapes import shape_of
 from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.typing import GenerateOutput
 
@@ -30,6 +31,8 @@ class ClientvLLM(OpenAILLM):
         api_key: from `OPENAI_API_KEY` when it is not given; none is needed where the server asks for none.
         tokenizer: the repository on the Hub, or the folder, whose chat template is used instead of the server's.
         tokenizer_revision: of that repository.
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema, or as
+            `{"format": "regex", "schema": …}` (which vLLM takes since 0.12).
         use_magpie_template: not in distilmq yet.
         magpie_pre_query_template: not in distilmq yet.
 
@@ -51,6 +54,7 @@ class ClientvLLM(OpenAILLM):
     magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
 
     process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
+    takes_regex: ClassVar[bool] = True
 
     _served: str = PrivateAttr(default="")
     """The model that the server said it serves."""
@@ -119,7 +123,7 @@ class ClientvLLM(OpenAILLM):
             "top_p": top_p,
             **given(logit_bias=logit_bias),
         }
-        more = {**(extra_body or {}), **given(response_format=json_response_format(shape or self.structured_output))}
+        more = {**(extra_body or {}), **_shaped(shape or self.structured_output)}
         if more:
             options["extra_body"] = more  # text may have a shape here, too, which OpenAI's own client does not know
         if isinstance(conversation, str) or self._template is not None:
@@ -151,3 +155,14 @@ class ClientvLLM(OpenAILLM):
                 f"The server at {self.base_url} does not say what model it serves ({type(error).__name__}: {error})."
                 " Give `model`, or check `base_url`."
             ) from error
+
+
+def _shaped(asked: Any) -> dict[str, Any]:
+    """How vLLM is told the shape of an answer: JSON in OpenAI's way, a regular expression in its own.
+
+    https://docs.vllm.ai/en/latest/features/structured_outputs/
+    """
+    shape = shape_of(asked)
+    if shape is not None and shape.format == "regex":
+        return {"structured_outputs": {"regex": shape.schema}}
+    return given(response_format=json_response_format(asked))

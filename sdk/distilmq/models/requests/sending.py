@@ -30,6 +30,7 @@ from distilmq.models.requests.rates import NOTHING, Cost
 from distilmq.models.requests.retries import RetryPolicy, with_retries
 
 Output = Mapping[str, Any]
+Outcome = Output | Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Request:
     call: Callable[[], Coroutine[Any, Any, Output]]
     estimate: Cost = NOTHING
     """What it takes, for limits on tokens."""
+    then: Then | None = None
+    """Told of its outcome, says what is to be asked because of it."""
+
+
+Then = Callable[[Outcome], Sequence[Request]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +63,6 @@ class Channel:
     """Sees to our share where the limits are lent."""
 
 
-Outcome = Output | Exception
-
-
 def send(requests: Sequence[Request], channel: Channel) -> list[Outcome]:
     """The outcome of each request, in order: an answer or what it raised.
 
@@ -69,23 +72,63 @@ def send(requests: Sequence[Request], channel: Channel) -> list[Outcome]:
     """
     book = current_answers.get()
     failed = failed_requests.get()
-    outcomes: dict[int, Outcome] = {}
-    for number, request in enumerate(requests):
-        if (known := _known(request, book, failed)) is not None:
-            outcomes[number] = known
-    missing = [number for number in range(len(requests)) if number not in outcomes]
-    for number, outcome in _sent({number: requests[number] for number in missing}, channel, book):
-        outcomes[number] = outcome
-        request = requests[number]
-        if not isinstance(outcome, Exception):
-            if book is not None and (answer := encode_answer(outcome)) is not None:
-                book.keep(request.row, request.key, answer)
-        elif failed is not None and not isinstance(outcome, (DrainedError, StepFatalError)):
-            failed[request.key] = outcome
+    asked = _Asked(requests, book, failed)
+    for number, outcome in _sent(asked.missing, channel, book):
+        asked.came(number, outcome)
+    outcomes = asked.outcomes
     for kind in (StepFatalError, DrainedError):
         if (found := next((outcome for outcome in outcomes.values() if isinstance(outcome, kind)), None)) is not None:
             raise found
     return [outcomes[number] for number in range(len(requests))]
+
+
+class _Asked:
+    """The requests of one call of `send`, and those that their outcomes call for.
+
+    Args:
+        requests: to begin with.
+        book: the answers that the batch has.
+        failed: the requests of the batch that failed for good.
+    """
+
+    def __init__(
+        self, requests: Sequence[Request], book: AnswerBook | None, failed: dict[bytes, Exception] | None
+    ) -> None:
+        self.outcomes: dict[int, Outcome] = {}
+        """By number: those to begin with have the first ones."""
+        self.missing: dict[int, Request] = {}
+        """What has to be sent; it grows as outcomes come."""
+        self._requests = list(requests)
+        self._book = book
+        self._failed = failed
+        for number in range(len(requests)):
+            self._look_up(number)
+
+    def came(self, number: int, outcome: Outcome) -> None:
+        """The outcome of a request that was sent."""
+        request = self._requests[number]
+        if not isinstance(outcome, Exception):
+            if self._book is not None and (answer := encode_answer(outcome)) is not None:
+                self._book.keep(request.row, request.key, answer)
+        elif self._failed is not None and not isinstance(outcome, (DrainedError, StepFatalError)):
+            self._failed[request.key] = outcome
+        self._settle(number, outcome)
+
+    def _look_up(self, number: int) -> None:
+        known = _known(self._requests[number], self._book, self._failed)
+        if known is None:
+            self.missing[number] = self._requests[number]
+        else:
+            self._settle(number, known)
+
+    def _settle(self, number: int, outcome: Outcome) -> None:
+        self.outcomes[number] = outcome
+        then = self._requests[number].then
+        if then is None or isinstance(outcome, (DrainedError, StepFatalError)):
+            return
+        for request in then(outcome):
+            self._requests.append(request)
+            self._look_up(len(self._requests) - 1)
 
 
 def cost_of(output: Output) -> Cost:
@@ -104,7 +147,7 @@ def _known(request: Request, book: AnswerBook | None, failed: dict[bytes, Except
 
 
 def _sent(requests: Mapping[int, Request], channel: Channel, book: AnswerBook | None) -> Iterator[tuple[int, Outcome]]:
-    """Sends requests and yields each with its outcome as it comes."""
+    """Sends requests, those as well that are added meanwhile, and yields each with its outcome as it comes."""
     ended = threading.Event()
 
     def draining() -> bool:
@@ -112,31 +155,44 @@ def _sent(requests: Mapping[int, Request], channel: Channel, book: AnswerBook | 
 
     done: SimpleQueue[tuple[int, Future[Output]]] = SimpleQueue()
     futures: list[Future[Output]] = []
+
+    def submit(number: int, request: Request) -> None:
+        future = channel.loop.submit(_with_retries(request, channel, draining))
+        future.add_done_callback(lambda ready: done.put((number, ready)))
+        futures.append(future)
+
     channel.limiter.waits(len(requests))
     if (rows := expected.get()) is not None:
         rows.met()
     for number, request in requests.items():
-        coroutine = with_retries(
-            request.call,
-            policy=channel.policy,
-            limiter=channel.limiter,
-            draining=draining,
-            estimate=request.estimate,
-            actual=cost_of,
-        )
-        future = channel.loop.submit(coroutine)
-        future.add_done_callback(lambda ready, number=number: done.put((number, ready)))
-        futures.append(future)
+        submit(number, request)
+    answered = 0
     try:
-        for _ in futures:
+        while answered < len(futures):
             number, ready = done.get()
+            answered += 1
             outcome = _outcome(ready)
             if isinstance(outcome, StepFatalError):
                 ended.set()  # Others would only be refused alike: those that are out are awaited, no new one is sent.
             yield number, outcome
+            more = list(requests.items())[len(futures) :] if len(requests) > len(futures) else []
+            channel.limiter.waits(len(more))
+            for number, request in more:
+                submit(number, request)
     finally:
         for future in futures:
             future.cancel()
+
+
+def _with_retries(request: Request, channel: Channel, draining: Callable[[], bool]) -> Coroutine[Any, Any, Output]:
+    return with_retries(
+        request.call,
+        policy=channel.policy,
+        limiter=channel.limiter,
+        draining=draining,
+        estimate=request.estimate,
+        actual=cost_of,
+    )
 
 
 def _outcome(ready: Future[Output]) -> Outcome:

@@ -21,6 +21,7 @@ from huggingface_hub.utils._http import default_async_client_factory
 from distilmq import models
 from distilmq.errors import (
     DistilmqUserError,
+    InvalidAnswerError,
     InvalidRequestError,
     RateLimitedError,
     RefusedError,
@@ -30,8 +31,8 @@ from distilmq.errors import (
 from distilmq.models import AsyncLLM
 from distilmq.models.llms.abilities import PROVIDERS, Ability, provider
 from tests.sdk.models.contract.subjects import SUBJECTS, Subject, asked_around, chat, image
-from tests.servers.dialects import LIKELY
-from tests.servers.providers import KEY, Damage, ProviderServer
+from tests.servers.dialects import LIKELY, Question
+from tests.servers.providers import KEY, Asked, Damage, ProviderServer
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCHEMA = {
@@ -40,6 +41,8 @@ SCHEMA = {
     "required": ["name"],
     "additionalProperties": False,
 }
+AGAIN = "cannot be used"
+"""Words by which the model is told that it is asked again."""
 AROUND = {0: ["You said: one"], 2: ["You said: three"]}
 """The answers to what was asked around the row that fails."""
 
@@ -155,9 +158,74 @@ def test_a_schema_is_asked_for_in_the_providers_own_way(subject: Subject, server
 
 
 def test_an_input_may_bring_a_schema_of_its_own(subject: Subject, llm: AsyncLLM, server: ProviderServer) -> None:
+    server.says = lambda prompt: '{"name": "Ada"}'
+
     ask(llm, (chat("Who?"), {"format": "json", "schema": SCHEMA}))
 
     assert asked_in(server, subject).schema == SCHEMA
+
+
+def test_an_answer_without_the_shape_is_asked_for_again_with_what_is_wrong(
+    subject: Subject, server: ProviderServer
+) -> None:
+    server.says = lambda prompt: '{"name": "Ada"}' if AGAIN in prompt else '{"nom": "Ada"}'
+    llm = subject.make(server.url, structured_output={"schema": SCHEMA})
+    llm.load()
+
+    [output] = ask(llm, chat("Who?"))
+
+    llm.unload()
+    first, second = server.asked
+    assert output["generations"] == ['{"name": "Ada"}']
+    assert first.prompt == "Who?"
+    assert "'name' is a required property" in second.prompt
+    assert json.dumps('{"nom": "Ada"}')[1:-1] in json.dumps(second.body), "what the model said is in the conversation"
+    assert "Who?" in json.dumps(second.body)
+    assert read_back(second, subject).schema == SCHEMA
+
+
+@pytest.mark.parametrize("malformed", ['{"name": "Ada"', "It is Ada.", '{"name": NaN}'])
+def test_an_answer_that_is_no_json_is_asked_for_again(subject: Subject, server: ProviderServer, malformed: str) -> None:
+    server.says = lambda prompt: '{"name": "Ada"}' if AGAIN in prompt else malformed
+    llm = subject.make(server.url, structured_output={"schema": SCHEMA})
+    llm.load()
+
+    [output] = ask(llm, chat("Who?"))
+
+    llm.unload()
+    assert output["generations"] == ['{"name": "Ada"}']
+    assert len(server.asked) == 2
+
+
+def test_an_answer_that_never_gets_its_shape_fails_its_row_alone(subject: Subject, server: ProviderServer) -> None:
+    server.says = lambda prompt: '{"nom": 1}' if "bad" in prompt or AGAIN in prompt else '{"name": "Ada"}'
+    llm = subject.make(server.url, structured_output={"schema": SCHEMA})
+    llm.load()
+
+    answers, error = asked_around(llm, **llm.get_generation_kwargs())
+
+    llm.unload()
+    assert (answers[0], answers[2]) == (['{"name": "Ada"}'], ['{"name": "Ada"}'])
+    assert isinstance(error, InvalidAnswerError)
+    assert "'name' is a required property" in str(error)
+    assert (error.answer, error.attempts) == ('{"nom": 1}', 3)
+    assert len(server.asked) == 2 + 3
+
+
+def test_of_several_answers_only_those_without_the_shape_are_asked_for_again(
+    subject: Subject, server: ProviderServer
+) -> None:
+    said = iter(['{"name": "Ada"}', "Ada obviously", '{"name": "Eve"}', '{"name": "Bob"}'])
+    server.says = lambda prompt: next(said)
+    llm = subject.make(server.url, structured_output={"schema": SCHEMA})
+    llm.load()
+
+    [output] = ask(llm, chat("Who?"), num_generations=3)
+
+    llm.unload()
+    assert sorted(output["generations"]) == ['{"name": "Ada"}', '{"name": "Bob"}', '{"name": "Eve"}']
+    assert output["statistics"]["output_tokens"] == [2, 2, 2]
+    assert len(server.asked) == (2 if subject.can(Ability.SEVERAL) else 4)
 
 
 def test_log_probabilities_come_with_the_answer(subject: Subject, llm: AsyncLLM, server: ProviderServer) -> None:
@@ -404,4 +472,9 @@ def test_the_tables_variables_are_those_that_the_classes_read(
 def asked_in(server: ProviderServer, subject: Subject) -> Any:
     """The only request, read back by the provider's dialect."""
     [asked] = server.asked
+    return read_back(asked, subject)
+
+
+def read_back(asked: Asked, subject: Subject) -> Question:
+    """A request, read by the provider's dialect."""
     return subject.dialect.question(asked.body, {"rest": asked.model, "model": asked.model})

@@ -18,7 +18,8 @@ from distilmq.models.llms.api_llm import ApiLLM
 from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.credentials import key_field, key_from
 from distilmq.models.llms.openai import json_response_format, token_logprobs
-from distilmq.models.llms.utils import as_messages, given, json_schema, split_input
+from distilmq.models.llms.shapes import shape_of
+from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs
 
@@ -49,7 +50,7 @@ class InferenceEndpointsLLM(ApiLLM):
         tokenizer_id: the repository on the Hub, or the folder, whose chat template is used instead of the server's.
         model_display_name: the model's name, as rows carry it.
         timeout: seconds to wait for an answer.
-        structured_output: the JSON schema of the answers, as `{"format": "json", "schema": …}`, or
+        structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema, or as
             `{"format": "regex", "schema": …}` with a `tokenizer_id` or for bare text.
         use_magpie_template: not in distilmq yet.
         magpie_pre_query_template: not in distilmq yet.
@@ -87,6 +88,7 @@ class InferenceEndpointsLLM(ApiLLM):
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "endpoint_namespace", "timeout"})
     process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
+    takes_regex: ClassVar[bool] = True
 
     _num_generations_param_supported = False
     _template: ChatTemplate | None = PrivateAttr(default=None)
@@ -322,9 +324,5 @@ def _output(text: str | None, input: int | None, output: int | None, logprobs: L
 
 def _grammar(shape: Any) -> dict[str, Any] | None:
     """How text-generation-inference is told the shape of continued text."""
-    if isinstance(shape, dict):
-        asked = cast("dict[str, Any]", shape)
-        if asked.get("format") == "regex":
-            return {"type": "regex", "value": asked.get("schema")}
-    schema = json_schema(shape)
-    return {"type": "json", "value": schema} if schema is not None else None
+    wanted = shape_of(shape)
+    return {"type": wanted.format, "value": wanted.schema} if wanted is not None else None

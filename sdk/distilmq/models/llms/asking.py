@@ -1,0 +1,77 @@
+"""How the inputs of one call of `generate` become requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from distilmq.models.requests.answers import current_answers, failed_requests, row_of
+from distilmq.models.requests.meter import Meter, current_meter
+from distilmq.models.requests.rates import Cost
+from distilmq.models.requests.sending import Request, Then
+
+if TYPE_CHECKING:
+    from distilmq.models.llms.async_llm import AsyncLLM
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What the requests of one call of `generate` share."""
+
+    llm: AsyncLLM
+    kwargs: Mapping[str, Any]
+    """Arguments of `agenerate`, by the model's own names."""
+    estimate: Callable[[Any], Cost]
+    several: bool
+    """Whether `agenerate` takes `num_generations`."""
+    remembered: bool
+    """Whether anything is found again by a request's key."""
+    meter: Meter | None
+
+    @staticmethod
+    def of(llm: AsyncLLM, kwargs: Mapping[str, Any], estimate: Callable[[Any], Cost], *, several: bool) -> Asking:
+        """For the batch in hand of the calling thread."""
+        remembered = current_answers.get() is not None or failed_requests.get() is not None
+        return Asking(llm, kwargs, estimate, several, remembered, current_meter.get())
+
+    def requests(self, inputs: Sequence[Any], generations: int) -> list[Request]:
+        """The requests for these inputs: one each, or one per generation."""
+        per_request, times = (generations, 1) if self.several else (1, generations)
+        keys = self._keys(inputs, per_request)
+        return [
+            self._request(place, input, keys[place], per_request)
+            for place, input in enumerate(inputs)
+            for _ in range(times)
+        ]
+
+    def again(self, place: int, input: Any, then: Then) -> Request:
+        """A further request for the input at a place: another conversation, one generation."""
+        [key] = self._keys([input], 1)
+        return self._request(place, input, key, 1, then)
+
+    def _keys(self, inputs: Sequence[Any], generations: int) -> list[bytes]:
+        return self.llm.keys_of(inputs, generations, self.kwargs) if self.remembered else [b""] * len(inputs)
+
+    def _request(self, place: int, input: Any, key: bytes, generations: int, then: Then | None = None) -> Request:
+        asked = {**self.kwargs, "num_generations": generations} if self.several else self.kwargs
+        call = partial(_ask, self.llm, input, asked, self.meter)
+        return Request(place, row_of(place), key, call, self.estimate(input), then)
+
+
+async def _ask(llm: AsyncLLM, input: Any, kwargs: Mapping[str, Any], meter: Meter | None) -> Mapping[str, Any]:
+    began = time.perf_counter()
+    output = _as_output(await llm.agenerate(input, **kwargs))
+    if meter is not None:
+        # Here, not where it is kept: an answer that nobody waits for any more is paid for all the same.
+        meter.count(llm.usage_of(output, time.perf_counter() - began))
+    return output
+
+
+def _as_output(given: Any) -> Mapping[str, Any]:
+    if isinstance(given, Mapping):
+        return cast("Mapping[str, Any]", given)
+    texts = list(cast("Iterable[str | None]", given))  # of a model written before statistics were part of it
+    return {"generations": texts, "statistics": {"input_tokens": [0], "output_tokens": [0]}}

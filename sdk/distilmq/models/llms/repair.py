@@ -1,0 +1,129 @@
+"""Asking again for an answer that does not have its shape: in the same conversation, with what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+from distilmq.errors import DistilmqUserError, InvalidAnswerError
+from distilmq.models.llms.shapes import Shape
+from distilmq.models.llms.utils import split_input
+from distilmq.models.requests.sending import Outcome, Output, Request, Then
+from distilmq.models.requests.usage import repeated
+
+_NO_TEXT = "(no text)"
+"""Stands for an empty answer in the conversation: providers refuse a turn without text."""
+_SHOWN = 200
+"""Characters of an answer that the error shows."""
+
+Ask = Callable[[Any, Then], Request]
+"""Makes the request for one answer to an input."""
+
+
+class Repair:
+    """One request: of its answers those without the shape are asked for again, each by itself.
+
+    Args:
+        shape: of the answers.
+        retries: how often each is asked for again at most.
+        input: what was asked.
+        who: names the model.
+        ask: makes the further requests.
+    """
+
+    def __init__(self, shape: Shape, retries: int, input: Any, *, who: str, ask: Ask) -> None:
+        self.outcome: Outcome | None = None
+        """What has become of the request by now."""
+        self._shape = shape
+        self._retries = retries
+        self._input = input
+        self._who = who
+        self._ask = ask
+
+    def answered(self, outcome: Outcome) -> list[Request]:
+        """The request's outcome came; gives what is to be asked because of it."""
+        self.outcome = outcome
+        if isinstance(outcome, Exception):
+            return []
+        return [
+            request
+            for place, text in enumerate(cast("Sequence[str | None]", outcome["generations"]))
+            for request in self._judged(place, text, self._input, 0)
+        ]
+
+    def _judged(self, place: int, text: str | None, input: Any, tries: int) -> list[Request]:
+        """What is to be asked because of one answer, which was asked for again so often; an answer of None is none."""
+        if text is None:
+            return []
+        try:
+            fault = self._shape.fault(text)
+        except DistilmqUserError as error:
+            self.outcome = error
+            return []
+        if fault is None:
+            return []
+        if tries >= self._retries:
+            self._give_up(f"{fault}. The answer was: {text[:_SHOWN]}", text, tries)
+            return []
+        asked = asked_again(input, text, fault, self._shape)
+        return [self._ask(asked, partial(self._mended, place, asked, tries + 1, text))]
+
+    def _mended(self, place: int, input: Any, tries: int, before: str, outcome: Outcome) -> list[Request]:
+        """The answer that was asked for again came, or did not."""
+        if isinstance(self.outcome, Exception):  # of another answer: the row has failed
+            return []
+        if isinstance(outcome, Exception):
+            _tell_answer(outcome, before)
+            self.outcome = outcome
+            return []
+        if outcome["generations"][0] is None:
+            self._give_up("asked again, the model gave no text", before, tries)
+            return []
+        self.outcome = replaced(cast("Output", self.outcome), place, outcome)
+        return self._judged(place, outcome["generations"][0], input, tries)
+
+    def _give_up(self, why: str, answer: str, tries: int) -> None:
+        times = f"also when asked again {tries} times" if tries else "and is not asked again"
+        error = InvalidAnswerError(f"{self._who} gave an answer without the shape that was asked for, {times}: {why}")
+        error.answer, error.attempts = answer, tries + 1
+        self.outcome = error
+
+
+def asked_again(input: Any, answer: str, fault: str, shape: Shape) -> Any:
+    """The input with the answer and what is wrong with it; bare text goes on as text."""
+    conversation, own = split_input(input)
+    words = (
+        f"This answer cannot be used: {fault}.\n\nGive the whole answer again, and nothing else beside it:"
+        f" {shape.wanted()}"
+    )
+    if isinstance(conversation, str):
+        again: Any = f"{conversation}{answer}\n\n{words}\n\n"
+    else:
+        said = {"role": "assistant", "content": answer if answer.strip() else _NO_TEXT}
+        again = [*conversation, said, {"role": "user", "content": words}]
+    return (again, own) if isinstance(input, tuple) else again
+
+
+def replaced(output: Output, place: int, other: Output) -> dict[str, Any]:
+    """An output whose generation at a place, with all that comes with it, is the only one of another output."""
+    return _replaced(output, place, other, len(output["generations"]))
+
+
+def _replaced(output: Mapping[str, Any], place: int, other: Mapping[str, Any], count: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name in dict.fromkeys((*output, *other)):
+        one, new = output.get(name), other.get(name)
+        if isinstance(one, Mapping) or isinstance(new, Mapping):
+            one, new = cast("Mapping[str, Any]", one or {}), cast("Mapping[str, Any]", new or {})
+            made[name] = _replaced(one, place, new, count)
+        else:
+            made[name] = repeated(one, count)
+            made[name][place] = repeated(new, 1)[0]
+    return made
+
+
+def _tell_answer(error: Exception, answer: str) -> None:
+    """On the error, where the dead letters look for it, unless it tells one itself."""
+    if getattr(error, "answer", None) is None:
+        error.answer = answer  # pyright: ignore[reportAttributeAccessIssue]  # errors of any library
