@@ -52,7 +52,8 @@ def _filled(text: str, name: str, content: str) -> str:
 
 def _with_providers(path: Path) -> str:
     text = _filled(path.read_text(), "providers", provider_tables.ways())
-    return _filled(text, "abilities", provider_tables.abilities())
+    text = _filled(text, "abilities", provider_tables.abilities())
+    return _filled(text, "engines", provider_tables.engines())
 
 
 def _not_yet() -> str:

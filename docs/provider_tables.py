@@ -1,8 +1,8 @@
-"""The tables of providers: how each is reached, and what each can do."""
+"""The tables of providers and engines: how each is reached, and what each can do."""
 
 from __future__ import annotations
 
-from distilmq.models.llms.abilities import PROVIDERS, Ability, Provider
+from distilmq.models.llms.abilities import ENGINES, PROVIDERS, Ability, Provider
 
 
 def ways() -> str:
@@ -23,6 +23,13 @@ def abilities() -> str:
         f"| `{row.llm}` | " + " | ".join(_cell(row, ability, notes) for ability in Ability) + " |" for row in PROVIDERS
     ]
     return "\n".join([*lines, "", *(f"{number}. {note}" for number, note in enumerate(notes, 1))])
+
+
+def engines() -> str:
+    """The engines that run in this process: what to install, and what each has been run with."""
+    lines = ["| class | install | run by the tests with |", "|---|---|---|"]
+    lines += [f"| `{row.model}` | `distilmq[{row.extra}]` | {row.tried} |" for row in ENGINES]
+    return "\n".join(lines)
 
 
 def _cell(row: Provider, ability: Ability, notes: list[str]) -> str:

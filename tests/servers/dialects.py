@@ -6,6 +6,8 @@ whether it arrived whichever provider it was sent to.
 
 from __future__ import annotations
 
+import base64
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -147,6 +149,43 @@ AZURE = Dialect(
     _no_choices,
     key_header=("api-key", ""),
 )
+
+
+def _embeddings_question(body: dict[str, Any], path: Mapping[str, str]) -> Question:
+    return Question(body["model"], "\n".join(body["input"]), body)
+
+
+def _embeddings_answer(question: Question, texts: list[str | None]) -> dict[str, Any]:
+    size = question.body.get("dimensions") or EMBEDDING_SIZE
+    vectors = [embedding_of(text, size) for text in question.body["input"]]
+    if question.body.get("encoding_format") == "base64" and question.model != FLOATS_ONLY:
+        sent: list[Any] = [base64.b64encode(array("f", vector).tobytes()).decode() for vector in vectors]
+    else:
+        sent = list(vectors)
+    data = [{"object": "embedding", "index": place, "embedding": each} for place, each in enumerate(sent)]
+    tokens = sum(_tokens(text) for text in question.body["input"])
+    # Backwards: places are told by the index.
+    return {"object": "list", "data": data[::-1], "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
+def embedding_of(text: str, size: int) -> list[float]:
+    """The vector that stands for a text: its letters, its words, and then nothing."""
+    return [float(len(text)), float(_tokens(text)), *[0.5] * (size - 2)]
+
+
+EMBEDDING_SIZE = 4
+FLOATS_ONLY = "floats-only"
+"""A model whose server knows no base64."""
+
+EMBEDDINGS = Dialect(
+    "embeddings",
+    ("/{provider:openai}/v1/embeddings",),
+    _embeddings_question,
+    _embeddings_answer,
+    _openai_error,
+    lambda answer: {**answer, "data": answer["data"][1:]},
+)
+
 
 # ---------------------------------------------------------------- Mistral
 
@@ -374,7 +413,7 @@ TGI_TEXT = Dialect(
     lambda answer: {},
 )
 
-DIALECTS = (OPENAI, AZURE, MISTRAL, VERTEX, ANTHROPIC, COHERE, OLLAMA, TGI_CHAT, TGI_TEXT)
+DIALECTS = (EMBEDDINGS, OPENAI, AZURE, MISTRAL, VERTEX, ANTHROPIC, COHERE, OLLAMA, TGI_CHAT, TGI_TEXT)
 
 
 # ---------------------------------------------------------------- what several share

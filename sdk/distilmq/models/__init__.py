@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 from distilmq.utils.not_yet import window
 
 if TYPE_CHECKING:
+    from distilmq.models.embeddings.async_embeddings import AsyncEmbeddings
+    from distilmq.models.embeddings.base import Embeddings
+    from distilmq.models.embeddings.llamacpp import LlamaCppEmbeddings
+    from distilmq.models.embeddings.openai import OpenAIEmbeddings
+    from distilmq.models.embeddings.sentence_transformers import SentenceTransformerEmbeddings
+    from distilmq.models.embeddings.vllm import vLLMEmbeddings
     from distilmq.models.llms.anthropic import AnthropicLLM
     from distilmq.models.llms.anyscale import AnyscaleLLM
     from distilmq.models.llms.azure import AzureOpenAILLM
@@ -22,58 +28,68 @@ if TYPE_CHECKING:
     from distilmq.models.llms.together import TogetherLLM
     from distilmq.models.llms.vertexai import VertexAILLM
     from distilmq.models.llms.vllm import ClientvLLM
+    from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
 
 _PLACES = {
     "LLM": "distilmq.models.llms.base",
     "AsyncLLM": "distilmq.models.llms.base",
     "AnthropicLLM": "distilmq.models.llms.anthropic",
     "AnyscaleLLM": "distilmq.models.llms.anyscale",
+    "AsyncEmbeddings": "distilmq.models.embeddings.async_embeddings",
     "AzureOpenAILLM": "distilmq.models.llms.azure",
     "ClientvLLM": "distilmq.models.llms.vllm",
     "CohereLLM": "distilmq.models.llms.cohere",
+    "CudaDevicePlacementMixin": "distilmq.models.mixins.cuda_device_placement",
+    "Embeddings": "distilmq.models.embeddings.base",
     "GroqLLM": "distilmq.models.llms.groq",
     "InferenceEndpointsLLM": "distilmq.models.llms.huggingface.inference_endpoints",
     "LiteLLM": "distilmq.models.llms.litellm",
+    "LlamaCppEmbeddings": "distilmq.models.embeddings.llamacpp",
     "LlamaCppLLM": "distilmq.models.llms.llamacpp",
     "MistralLLM": "distilmq.models.llms.mistral",
     "OllamaLLM": "distilmq.models.llms.ollama",
+    "OpenAIEmbeddings": "distilmq.models.embeddings.openai",
     "OpenAILLM": "distilmq.models.llms.openai",
+    "SentenceTransformerEmbeddings": "distilmq.models.embeddings.sentence_transformers",
     "TogetherLLM": "distilmq.models.llms.together",
     "VertexAILLM": "distilmq.models.llms.vertexai",
+    "vLLMEmbeddings": "distilmq.models.embeddings.vllm",
 }
 _NOT_YET = (
     "AsyncImageGenerationModel",
-    "CudaDevicePlacementMixin",
-    "Embeddings",
     "ImageGenerationModel",
     "InferenceEndpointsImageGeneration",
-    "LlamaCppEmbeddings",
     "MixtureOfAgentsLLM",
     "MlxLLM",
     "OpenAIImageGeneration",
-    "SentenceTransformerEmbeddings",
     "TransformersLLM",
     "vLLM",
-    "vLLMEmbeddings",
 )
 
-__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=["base_clients", "mixins"])
+__getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=["base_clients"])
 
 __all__ = [  # imported when first asked for
     "LLM",
     "AnthropicLLM",
     "AnyscaleLLM",
+    "AsyncEmbeddings",
     "AsyncLLM",
     "AzureOpenAILLM",
     "ClientvLLM",
     "CohereLLM",
+    "CudaDevicePlacementMixin",
+    "Embeddings",
     "GroqLLM",
     "InferenceEndpointsLLM",
     "LiteLLM",
+    "LlamaCppEmbeddings",
     "LlamaCppLLM",
     "MistralLLM",
     "OllamaLLM",
+    "OpenAIEmbeddings",
     "OpenAILLM",
+    "SentenceTransformerEmbeddings",
     "TogetherLLM",
     "VertexAILLM",
+    "vLLMEmbeddings",
 ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distilmq.steps.columns.keep import KeepColumns
     from distilmq.steps.columns.merge import MergeColumns
     from distilmq.steps.decorator import step
+    from distilmq.steps.embeddings.embedding_generation import EmbeddingGeneration
     from distilmq.steps.formatting.conversation import ConversationTemplate
     from distilmq.steps.formatting.dpo import FormatChatGenerationDPO, FormatTextGenerationDPO
     from distilmq.steps.formatting.sft import FormatChatGenerationSFT, FormatTextGenerationSFT
@@ -29,6 +30,7 @@ _PLACES = {
     "CombineOutputs": "distilmq.steps.columns.combine",
     "ConversationTemplate": "distilmq.steps.formatting.conversation",
     "DataSampler": "distilmq.steps.generators.data_sampler",
+    "EmbeddingGeneration": "distilmq.steps.embeddings.embedding_generation",
     "ExpandColumns": "distilmq.steps.columns.expand",
     "FormatChatGenerationDPO": "distilmq.steps.formatting.dpo",
     "FormatChatGenerationSFT": "distilmq.steps.formatting.sft",
@@ -60,7 +62,6 @@ NOT_YET = [
     "DBSCAN",
     "DeitaFiltering",
     "EmbeddingDedup",
-    "EmbeddingGeneration",
     "FaissNearestNeighbour",
     "MinHashDedup",
     "PreferenceToArgilla",
@@ -71,12 +72,13 @@ NOT_YET = [
 ]
 """Steps of distilabel that are not built."""
 
-_NO_MODULES = ["argilla", "clustering", "deita", "embeddings", "filtering", "reward_model"]
+_NO_MODULES = ["argilla", "clustering", "deita", "filtering", "reward_model"]
 
 __all__ = [
     "CombineOutputs",
     "ConversationTemplate",
     "DataSampler",
+    "EmbeddingGeneration",
     "ExpandColumns",
     "FormatChatGenerationDPO",
     "FormatChatGenerationSFT",

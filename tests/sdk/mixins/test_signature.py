@@ -27,6 +27,7 @@ SUBSTANCE = {
     "ConversationTemplate": set(),
     "CombineOutputs": set(),
     "DataSampler": {"size", "samples", "seed"},
+    "EmbeddingGeneration": {"embeddings"},
     "ExpandColumns": {"columns", "encoded", "split_statistics"},
     "FormatChatGenerationDPO": set(),
     "FormatChatGenerationSFT": set(),

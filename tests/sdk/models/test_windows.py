@@ -9,12 +9,15 @@ import sys
 import pytest
 
 from distilmq import models
-from distilmq.models import llms
+from distilmq.models import embeddings, llms
 
 
-@pytest.mark.parametrize("name", sorted({*models.__all__, *llms.__all__}))
+@pytest.mark.parametrize("name", models.__all__)
 def test_every_name_it_lists_can_be_imported(name: str) -> None:
-    assert getattr(models, name) is getattr(llms, name)
+    places = [place for place in (llms, embeddings) if name in place.__all__]
+
+    assert all(getattr(models, name) is getattr(place, name) for place in places)
+    assert places
     assert name in dir(models)
 
 
@@ -24,7 +27,6 @@ def test_every_name_it_lists_can_be_imported(name: str) -> None:
         ("distilmq.models", "MixtureOfAgentsLLM"),
         ("distilmq.models.llms", "vLLM"),
         ("distilmq.llms", "vLLM"),
-        ("distilmq.embeddings", "SentenceTransformerEmbeddings"),
         ("distilmq.models.image_generation", "OpenAIImageGeneration"),
     ],
 )
@@ -37,6 +39,12 @@ def test_the_old_path_of_language_models_leads_to_the_new_one() -> None:
     from distilmq.llms import OpenAILLM
 
     assert OpenAILLM is models.OpenAILLM
+
+
+def test_the_old_path_of_embeddings_leads_to_the_new_one() -> None:
+    from distilmq.embeddings import SentenceTransformerEmbeddings
+
+    assert SentenceTransformerEmbeddings is models.SentenceTransformerEmbeddings
 
 
 def test_no_provider_is_imported_before_it_is_loaded() -> None:
@@ -56,6 +64,7 @@ def test_no_provider_is_imported_before_it_is_loaded() -> None:
         "from distilmq import models\n"
         "for name in models.__all__:\n"
         "    getattr(models, name)\n"
+        "from distilmq.steps import EmbeddingGeneration\n"
         "from distilmq.steps.tasks import ChatGeneration, TextGeneration\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
@@ -73,14 +82,17 @@ def test_no_provider_is_imported_before_it_is_loaded() -> None:
         ("mistralai.client", "MistralLLM(model='m', api_key='k')", 'pip install "distilmq[mistralai]"'),
         ("google.genai", "VertexAILLM(model='gemini-1.0-pro')", 'pip install "distilmq[vertexai]"'),
         ("xllamacpp", "LlamaCppLLM(model_path='m.gguf')", 'pip install "distilmq[llama-cpp]"'),
+        ("xllamacpp", "LlamaCppEmbeddings(model='m.gguf', model_path='.')", 'pip install "distilmq[llama-cpp]"'),
+        (
+            "sentence_transformers",
+            "SentenceTransformerEmbeddings(model='m')",
+            'pip install "distilmq[sentence-transformers]"',
+        ),
+        ("vllm", "vLLMEmbeddings(model='m')", 'pip install "distilmq[vllm]"'),
     ],
 )
 def test_a_missing_library_is_named_with_what_installs_it(library: str, code: str, fix: str) -> None:
-    script = (
-        f"import sys; sys.modules[{library!r}] = None\n"
-        "from distilmq.models import AnthropicLLM, LiteLLM, LlamaCppLLM, MistralLLM, VertexAILLM\n"
-        f"{code}.load()"
-    )
+    script = f"import sys; sys.modules[{library!r}] = None\nfrom distilmq.models import *\n{code}.load()"
 
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
 

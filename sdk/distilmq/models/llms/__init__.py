@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.together import TogetherLLM
     from distilmq.models.llms.vertexai import VertexAILLM
     from distilmq.models.llms.vllm import ClientvLLM
+    from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
 
 _PLACES = {
     "LLM": "distilmq.models.llms.base",
@@ -31,6 +32,7 @@ _PLACES = {
     "AzureOpenAILLM": "distilmq.models.llms.azure",
     "ClientvLLM": "distilmq.models.llms.vllm",
     "CohereLLM": "distilmq.models.llms.cohere",
+    "CudaDevicePlacementMixin": "distilmq.models.mixins.cuda_device_placement",
     "GroqLLM": "distilmq.models.llms.groq",
     "InferenceEndpointsLLM": "distilmq.models.llms.huggingface.inference_endpoints",
     "LiteLLM": "distilmq.models.llms.litellm",
@@ -42,7 +44,6 @@ _PLACES = {
     "VertexAILLM": "distilmq.models.llms.vertexai",
 }
 _NOT_YET = (
-    "CudaDevicePlacementMixin",
     "MixtureOfAgentsLLM",
     "MlxLLM",
     "TransformersLLM",
@@ -61,6 +62,7 @@ __all__ = [  # imported when first asked for
     "AzureOpenAILLM",
     "ClientvLLM",
     "CohereLLM",
+    "CudaDevicePlacementMixin",
     "GroqLLM",
     "InferenceEndpointsLLM",
     "LiteLLM",

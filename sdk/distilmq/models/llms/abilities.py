@@ -1,6 +1,6 @@
-"""What each provider over HTTP can and cannot do: one table.
+"""What each provider over HTTP can and cannot do, and which engines run models in this process: two tables.
 
-The docs print it, and the contract tests hold every class to it, in both directions.
+The docs print them, and the contract tests hold every class over HTTP to the first, in both directions.
 """
 
 from __future__ import annotations
@@ -38,6 +38,18 @@ class Provider:
     """What to install beside distilmq; None where nothing is needed."""
     cannot: Mapping[Ability, str] = field(default_factory=dict[Ability, str])
     """What it cannot do, with what happens instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One row of the table of engines in this process."""
+
+    model: str
+    """The class, as `distilmq.models` offers it."""
+    extra: str
+    """What to install beside distilmq."""
+    tried: str
+    """What the tests run it with."""
 
 
 _ONE_EACH = "it is asked as often"
@@ -100,6 +112,17 @@ PROVIDERS = (
         "vertexai",
         {Ability.SEVERAL: _ONE_EACH, Ability.TEXT: _AS_SAID},
     ),
+)
+
+_REAL = "real weights: Gemma 3 270M, on a CPU"
+_MADE = "a tiny model that the tests make, on a CPU"
+_NOT_RUN = "nothing: it needs a GPU. What it is given and what it gives are tested, not the engine"
+
+ENGINES = (
+    Engine("LlamaCppLLM", "llama-cpp", _REAL),
+    Engine("LlamaCppEmbeddings", "llama-cpp", _REAL),
+    Engine("SentenceTransformerEmbeddings", "sentence-transformers", _MADE),
+    Engine("vLLMEmbeddings", "vllm", _NOT_RUN),
 )
 
 

@@ -17,6 +17,12 @@ def has_chat_template(path: Path) -> bool:
         return b"tokenizer.chat_template" in file.read(_METADATA_BYTES)
 
 
+def names_pooling(path: Path) -> bool:
+    """Whether the model says how the vectors of its tokens become one of the text; models of text alone do not."""
+    with path.open("rb") as file:
+        return b".pooling_type" in file.read(_METADATA_BYTES)
+
+
 def quickstart_weights(folder: Path | None = None) -> Path:
     """Gemma 3 270M, a tiny base model, as one file: put together once from what `distilmq[quickstart]` installs.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,15 +13,20 @@ from pydantic import Field, PositiveInt, PrivateAttr, validate_call
 from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.gguf import has_chat_template
+from distilmq.models.llms.llamacpp_engine import (
+    as_answer,
+    engine_library,
+    engine_parameters,
+    set_further,
+    started_engine,
+)
 from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.structured_llm import StructuredLLM
-from distilmq.models.llms.utils import as_messages, missing_library, split_input
-from distilmq.models.requests.retries import error_for_status
+from distilmq.models.llms.utils import as_messages, split_input
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import ChatType, GenerateOutput
 
 RANDOM_SEED = 4294967295
-_MANY_LAYERS = 999
 _NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
@@ -98,17 +102,10 @@ class LlamaCppLLM(StructuredLLM):
         super().load()
         if self.use_magpie_template:
             raise DistilmqNotImplementedError("`use_magpie_template` is not in distilmq yet")
-        try:
-            import xllamacpp  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
-        except ImportError as error:
-            raise missing_library("xllamacpp", "llama-cpp") from error
-        library: Any = xllamacpp
+        library = engine_library()
         path = self._path()
         self._chats = self.chat_format is not None or has_chat_template(path)
-        try:
-            self._server = library.Server(self._parameters(library, path))
-        except RuntimeError as error:
-            raise DistilmqUserError(f"llama.cpp cannot load '{path}': {error}") from error
+        self._server = started_engine(library, self._parameters(library, path), path)
         # An engine that goes away before its loop has begun sometimes hangs: one that has answered is past that.
         self._server.handle_completions({"prompt": " ", "max_tokens": 1})
         self._threads = ThreadPoolExecutor(self.max_concurrent_requests or 1, thread_name_prefix="llamacpp")
@@ -195,10 +192,7 @@ class LlamaCppLLM(StructuredLLM):
             raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
         handle: Any = engine.handle_chat_completions if "messages" in request else engine.handle_completions
         answer: Any = await asyncio.get_running_loop().run_in_executor(threads, handle, request)
-        answer = json.loads(answer) if isinstance(answer, (str, bytes)) else answer
-        if "error" in answer:
-            error = answer["error"]
-            raise error_for_status(int(error.get("code", 400)), error.get("message", ""), who=f"'{self.model_name}'")
+        answer = as_answer(answer, who=f"'{self.model_name}'")
         choice, usage = answer["choices"][0], answer["usage"]
         text = choice["message"]["content"] if "message" in choice else choice["text"]
         return text, usage["prompt_tokens"], usage["completion_tokens"]
@@ -211,23 +205,14 @@ class LlamaCppLLM(StructuredLLM):
 
     def _parameters(self, library: Any, path: Path) -> Any:
         slots = self.max_concurrent_requests or 1
-        parameters = library.CommonParams()
-        parameters.model.path = str(path)
+        parameters = engine_parameters(
+            library, path, n_gpu_layers=self.n_gpu_layers, n_batch=self.n_batch, verbose=self.verbose
+        )
         parameters.n_parallel = slots
         parameters.n_ctx = self.n_ctx * slots  # the engine shares it out among its slots
-        parameters.n_batch = self.n_batch
-        parameters.n_gpu_layers = _MANY_LAYERS if (self.n_gpu_layers or 0) < 0 else self.n_gpu_layers
-        parameters.warmup = False
-        parameters.webui = False
-        parameters.verbosity = 1 if self.verbose else -1
         if self.chat_format is not None:
             parameters.chat_template = self.chat_format
-        for name, value in (self.extra_kwargs or {}).items():
-            if not hasattr(parameters, name):
-                raise DistilmqUserError(
-                    f"`extra_kwargs` of `LlamaCppLLM` name '{name}', which llama.cpp does not have."
-                )
-            setattr(parameters, name, value)
+        set_further(parameters, self.extra_kwargs, who=type(self).__name__)
         return parameters
 
 

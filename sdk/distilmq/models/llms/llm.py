@@ -16,6 +16,7 @@ from distilmq.errors import (
     DistilmqUserError,
     DrainedError,
 )
+from distilmq.mixins.process_bound import without_process_bound
 from distilmq.mixins.runtime_parameters import RuntimeParameter, RuntimeParametersMixin
 from distilmq.mixins.serialization import Serializable
 from distilmq.mixins.signature import Signed, model_parts
@@ -276,15 +277,7 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
 
     def __getstate__(self) -> dict[Any, Any]:
         """What pickling keeps: nothing that belongs to this process."""
-        state = super().__getstate__()
-        bound = {name for base in type(self).__mro__ for name in base.__dict__.get("process_bound", frozenset[str]())}
-        private = state.get("__pydantic_private__")
-        if private is not None:
-            defaults = type(self).__private_attributes__
-            state["__pydantic_private__"] = {
-                name: defaults[name].get_default() if name in bound else value for name, value in private.items()
-            }
-        return state
+        return without_process_bound(type(self), super().__getstate__())
 
     def _generation_function(self) -> Any:
         return type(self).generate

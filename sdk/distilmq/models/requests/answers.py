@@ -77,10 +77,15 @@ def encode_answer(output: Mapping[str, Any]) -> bytes | None:
         return None
 
 
-def decode_answer(answer: bytes) -> dict[str, Any] | None:
-    """What a model gave; None for bytes that are no answer (of another version, or damaged)."""
+def decode_answer(answer: bytes, holding: str = "generations") -> dict[str, Any] | None:
+    """What a model gave; None for bytes that are no answer (of another version, or damaged).
+
+    Args:
+        answer: as `encode_answer` gives it.
+        holding: what an answer has at least.
+    """
     try:
         output = unpack(answer)
     except UnpackError:
         return None
-    return cast("dict[str, Any]", output) if isinstance(output, dict) and "generations" in output else None
+    return cast("dict[str, Any]", output) if isinstance(output, dict) and holding in output else None

@@ -73,7 +73,7 @@ def send(requests: Sequence[Request], channel: Channel) -> list[Outcome]:
     book = current_answers.get()
     failed = failed_requests.get()
     asked = _Asked(requests, book, failed)
-    for number, outcome in _sent(asked.missing, channel, book):
+    for number, outcome in sent(asked.missing, channel, book):
         asked.came(number, outcome)
     outcomes = asked.outcomes
     for kind in (StepFatalError, DrainedError):
@@ -146,7 +146,7 @@ def _known(request: Request, book: AnswerBook | None, failed: dict[bytes, Except
     return failed.get(request.key) if failed is not None else None
 
 
-def _sent(requests: Mapping[int, Request], channel: Channel, book: AnswerBook | None) -> Iterator[tuple[int, Outcome]]:
+def sent(requests: Mapping[int, Request], channel: Channel, book: AnswerBook | None) -> Iterator[tuple[int, Outcome]]:
     """Sends requests, those as well that are added meanwhile, and yields each with its outcome as it comes."""
     ended = threading.Event()
 

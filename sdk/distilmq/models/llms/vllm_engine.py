@@ -1,0 +1,48 @@
+"""vLLM's engine in this process, as the classes that run one start and end it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from typing import Any
+
+from distilmq.models.llms.utils import missing_library
+
+
+def started_engine(options: Mapping[str, Any]) -> Any:
+    """An engine (`vllm.LLM`) with its weights loaded.
+
+    Args:
+        options: arguments of its class.
+
+    Raises:
+        ImportError: `vllm` is not installed.
+    """
+    try:
+        import vllm  # pyright: ignore[reportMissingImports]  # an extra
+    except ImportError as error:
+        raise missing_library("vllm", "vllm") from error
+    library: Any = vllm
+    return library.LLM(**options)
+
+
+def released(engine: Any) -> None:
+    """Ends an engine's processes and gives the GPU's memory back; None is no engine."""
+    if engine is None:
+        return
+    core = getattr(getattr(engine, "llm_engine", None), "engine_core", None)
+    if core is not None:
+        core.shutdown()
+    del engine, core
+    gc.collect()
+    import torch  # pyright: ignore[reportMissingImports]  # comes with vLLM
+
+    library: Any = torch
+    if library.cuda.is_available():
+        library.cuda.empty_cache()
+
+
+def gpus_wanted(options: Mapping[str, Any] | None) -> int:
+    """How many GPUs an engine with these arguments takes."""
+    given = options or {}
+    return int(given.get("tensor_parallel_size") or 1) * int(given.get("pipeline_parallel_size") or 1)
