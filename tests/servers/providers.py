@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ Damage = Literal["silence", "hang up", "cut short", "malformed", "page", "no cho
 """What may become of an answer: none, a closed connection, half of it, broken JSON, a proxy's page, or an empty one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Asked:
     """A request that came."""
 
@@ -43,6 +44,8 @@ class Asked:
     headers: dict[str, str]
     at: float = field(default_factory=time.monotonic)
     """When it came."""
+    answered_at: float | None = None
+    """When its answer left; None for one that got none."""
 
 
 @dataclass(slots=True)
@@ -73,6 +76,8 @@ class ProviderServer:
     """Seconds that an answer takes."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     """Sent with every answer."""
+    slow: tuple[str, float] = ("", 0.0)
+    """A pattern, and how many seconds more the answers to prompts take that match it."""
     most_at_once: int = 0
     """How many requests were being answered at the same time, at most."""
 
@@ -246,7 +251,8 @@ class ProviderServer:
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
-            await asyncio.sleep(self.latency)
+            pattern, more = self.slow
+            await asyncio.sleep(self.latency + (more if re.search(pattern, question.prompt) else 0.0))
             held = self._held in question.prompt
             while held and not self._open.is_set() and self._free <= 0 and request.transport is not None:
                 await asyncio.sleep(0.005)
@@ -262,6 +268,7 @@ class ProviderServer:
                     return fault.damage
                 return _error(dialect, fault.status, fault.message, fault.code, fault.retry_after)
         if request.transport is not None:  # the client is still there
+            asked.answered_at = time.monotonic()
             self.answered.append(asked)
         return None
 
