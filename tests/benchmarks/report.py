@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import busy
+from tests.benchmarks import report_models
 from tests.benchmarks.cases import CASES
 
 RESULTS = Path(__file__).parent / "results"
@@ -89,18 +89,6 @@ rows are checked and encoded type by type, so that they come out as they went in
 and written to a dataset, which the bare one leaves out.
 """
 
-MODELS = """
-## How busy models are kept
-
-A local server with 64 places, the same latencies for all (lognormal, median 1 s, sigma 0.8, at most 10 s), and tasks
-with everything at its defaults. The ratio is to a perfect client, which sends rows in order as soon as a place, and the
-limit, lets the next one go. It is taken from the server's own log, from the first request to the last answer; for whole
-processes it is taken from the start of the script. What is in flight is looked at between 10 % and 90 % of that time.
-
-| case | ratio | target | reached | in flight: median, 5th percentile | refused | rows lost |
-|---|---|---|---|---|---|---|
-"""
-
 
 def load_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """The recorded results by name."""
@@ -122,8 +110,7 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         parts.append(_growth(growth["values"]))
     if behaviour := results.get("behaviour"):
         parts.append(_behaviour(behaviour["values"]))
-    if models := results.get("models"):
-        parts.append(_models(models["values"]))
+    parts += report_models.sections(results)
     parts.append(_machines(results))
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
@@ -235,20 +222,6 @@ def outcome_in_words(outcome: Any, right: list[list[int | None]]) -> str:
     )
 
 
-def _models(values: Values) -> str:
-    lines = [MODELS.strip("\n")]
-    for name, case in busy.CASES.items():
-        if not (runs := values.get(name)):
-            continue
-        ratio = statistics.median(run["ratio"] for run in runs)
-        seen = [statistics.median(run[key] for run in runs) for key in ("busy_median", "busy_p5", "refused", "lost")]
-        lines.append(
-            f"| {case.what} | **{ratio:.2f}** | {case.target} | {'yes' if ratio <= case.most else 'no'} "
-            f"| {seen[0]:.0f}, {seen[1]:.0f} | {seen[2]:.0f} | {seen[3]:.0f} |"
-        )
-    return "\n".join(lines)
-
-
 def _machines(results: dict[str, dict[str, Any]]) -> str:
     lines = ["## Where it was measured", "", "| result | date | commit | processor | Python | pyzmq | datasets |"]
     lines.append("|---|---|---|---|---|---|---|")
@@ -256,5 +229,5 @@ def _machines(results: dict[str, dict[str, Any]]) -> str:
         where = record["machine"]
         fields = (where["date"], where["commit"], where["cpu"], where["python"], where["pyzmq"], where["datasets"])
         lines.append(f"| {name} | " + " | ".join(fields) + " |")
-    lines += ["", "`make benchmarks` measures all of it again, with distilabel in an environment of its own."]
+    lines += ["", "`make benchmarks` measures all of it again, with each of the others in an environment of its own."]
     return "\n".join(lines)

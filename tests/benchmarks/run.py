@@ -1,10 +1,10 @@
 """Measures everything that `docs/benchmarks.md` shows and records it in `results/`, one file a row of its table.
 
-    python -m tests.benchmarks.run [NAME ...] [--peer-python PATH] [--times N]
+    python -m tests.benchmarks.run [NAME ...] [--peer-python PEER=PATH ...] [--times N]
 
-distilabel is installed into an environment of its own that is thrown away afterwards, or taken from
-`--peer-python`. Where it cannot be installed the row holds no ratio. Runs of the peer, of the floor and of
-distilmq alternate, so that all see the same machine; the median of each is kept.
+distilabel, Curator and DataDesigner are each installed into an environment of their own that is thrown away afterwards,
+or taken from `--peer-python`. Where one cannot be installed the page says that it was not measured. Runs of peers, of
+the floor and of distilmq alternate, so that all see the same machine; the median of each is kept.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import busy
+from tests.benchmarks import busy, client, contest, kills
 from tests.benchmarks.cases import CASES, TWICE
+from tests.benchmarks.environments import environments
 from tests.benchmarks.measure import BenchmarkFailedError, measure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PEER = "distilabel==1.5.3"
+KILL_SEEDS = range(20)
 
 
 class Bench:
     """The interpreters of a session and how often each run is made."""
 
-    def __init__(self, peer_python: str | None, times: int) -> None:
-        self.peer_python = peer_python
+    def __init__(self, pythons: Mapping[str, str], times: int) -> None:
+        self.pythons = pythons
+        self.peer_python = pythons.get("distilabel")
         self.times = times
 
     def ours(self, scenario: str, rows: int) -> float:
@@ -173,6 +175,27 @@ def models(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def kill(bench: Bench) -> dict[str, Any]:
+    """What is sent again after everything was killed at about half way, at twenty moments."""
+    found: list[dict[str, Any]] = []
+    for seed in KILL_SEEDS:
+        found.append(kills.run(seed))
+        print(f"  {seed}: {found[-1]}", flush=True)
+    return {"distilmq": found}
+
+
+def cost_of_a_request(bench: Bench) -> dict[str, Any]:
+    """Requests per second of one worker process, and of the bare client of OpenAI."""
+    return bench.alternating(
+        distilmq=client.requests_per_second, client=lambda: client.requests_per_second(client.BARE)
+    )
+
+
+def others(bench: Bench) -> dict[str, Any]:
+    """What others take for the same tasks, and what they ask again after a kill."""
+    return {"versions": versions(bench.pythons), **contest.contest(bench.pythons, bench.times)}
+
+
 BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "throughput": throughput,
     "chain": chain,
@@ -182,7 +205,20 @@ BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "growth": growth,
     "behaviour": behaviour,
     "models": models,
+    "kill": kill,
+    "client": cost_of_a_request,
+    "others": others,
 }
+
+
+def versions(pythons: Mapping[str, str]) -> dict[str, str]:
+    """Of the peers that are there."""
+    packages = {"distilabel": "distilabel", "Curator": "bespokelabs-curator", "DataDesigner": "data-designer"}
+    found = {"asyncio": importlib.metadata.version("openai")}
+    for name, python in pythons.items():
+        code = f"import importlib.metadata; print(importlib.metadata.version({packages[name]!r}))"
+        found[name] = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return found
 
 
 def machine() -> dict[str, str]:
@@ -202,31 +238,18 @@ def machine() -> dict[str, str]:
     }
 
 
-@contextmanager
-def peer_environment(given: str | None) -> Iterator[str | None]:
-    """The interpreter of an environment with distilabel; None where it cannot be installed."""
-    if given:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="distilmq-peer-") as folder:
-        python = f"{folder}/bin/python"
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        # It uses requests without asking for it.
-        done = subprocess.run([python, "-m", "pip", "install", "--quiet", PEER, "requests"], check=False)
-        yield None if done.returncode else python
-
-
 def main() -> None:
     """Measures what was asked for, or everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--peer-python")
+    parser.add_argument("--peer-python", action="append", default=[], metavar="PEER=PATH")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--times", type=int, default=3)
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    with nullcontext() if options.no_peer else peer_environment(options.peer_python) as peer:
-        bench = Bench(peer, options.times)
+    given = dict(peer.split("=", 1) for peer in options.peer_python)
+    with nullcontext({}) if options.no_peer else environments(given) as pythons:
+        bench = Bench(pythons, options.times)
         for name in options.names or BENCHMARKS:
             print(f"{name}: {BENCHMARKS[name].__doc__}", flush=True)
             try:
