@@ -23,7 +23,7 @@ from distilmq_broker.core.commands import (
     SendAssign,
     SendBatch,
 )
-from distilmq_broker.core.facts import BatchRecorded, RowsBuried
+from distilmq_broker.core.facts import BatchRecorded, LimitLearnt, RowsBuried
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.logbook import Logbook
@@ -120,6 +120,8 @@ class Performer:
                 self._log.warning("rows_failed", step=fact.step, seq_no=fact.seq_no, count=len(fact.failures))
             elif self._log.debugs:
                 self._log.debug("batch_recorded", step=fact.step, seq_no=fact.seq_no, rows=fact.rows)
+        if isinstance(fact, LimitLearnt):
+            self._log.info("limit_learnt", places=fact.places, requests_per_minute=fact.requests, settled=fact.settled)
         if payload is not None and not isinstance(payload, bytes):
             raise JournalError(f"a payload of {fact} is no bytes but {type(payload).__name__}")
         self._group.add(command.ticket, fact, payload, now)

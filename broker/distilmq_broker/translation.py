@@ -67,6 +67,10 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
                 message.out,
                 message.held,
                 message.asked,
+                message.borrower,
+                message.learnt,
+                message.share,
+                message.settled,
             )
         case messages.LoadFailed(session=session, step=step, error=error):
             return events.LoadFailed(session, step, error)

@@ -78,6 +78,10 @@ class ProviderServer:
     """Sent with every answer."""
     slow: tuple[str, float] = ("", 0.0)
     """A pattern, and how many seconds more the answers to prompts take that match it."""
+    places: int | None = None
+    """How many requests may be answered at the same time; the others are refused with 429."""
+    refused: int = 0
+    """How many were."""
     most_at_once: int = 0
     """How many requests were being answered at the same time, at most."""
 
@@ -248,6 +252,9 @@ class ProviderServer:
         """Logs a request; the failure that it shall get, what damages its answer, or None when all is well."""
         asked = Asked(provider, question.model, question.prompt, question.body, dict(request.headers))
         self.asked.append(asked)
+        if self.places is not None and self._now >= self.places:
+            self.refused += 1
+            return _error(dialect, 429, "Too many requests at once", "rate_limit_exceeded", None)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:

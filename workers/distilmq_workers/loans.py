@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from distilmq.models.requests.lending import Application, Loan, LoanDesk
+from distilmq.models.requests.lending import LoanDesk
+from distilmq.models.requests.loan import Application, Lent, Loan
 from distilmq.models.requests.rates import Limits
 from distilmq.protocol import messages
 
@@ -26,21 +27,25 @@ class LoanOffice:
 
     def lend(self, lend: messages.Lend) -> None:
         """A loan came in."""
-        loan = lend.loan
-        limits = Limits(loan.requests, loan.input_tokens, loan.output_tokens)
         # Counted from when it was asked for: it is over here before it is over there.
-        self._desk.lend(lend.account, Loan(loan.places, limits), lend.asked + lend.seconds)
+        until = lend.asked + lend.seconds
+        lent = Lent(_loan(lend.loan), until, _loan(lend.learnt), settled=lend.settled, full=lend.full)
+        self._desk.lend(lend.account, lend.borrower, lent)
 
     def _apply(self, application: Application) -> None:
         self._say(
             messages.Borrow(
                 session=self._session,
                 account=application.account,
+                borrower=application.borrower,
                 told=_message(application.told),
                 wanted=application.wanted,
                 out=application.out,
                 held=None if application.held is None else _message(application.held),
                 asked=application.asked,
+                learnt=_message(application.learnt),
+                share=_message(application.share),
+                settled=application.settled,
             )
         )
 
@@ -53,3 +58,7 @@ def _message(loan: Loan) -> messages.Loan:
         input_tokens=limits.input_tokens,
         output_tokens=limits.output_tokens,
     )
+
+
+def _loan(loan: messages.Loan) -> Loan:
+    return Loan(loan.places, Limits(loan.requests, loan.input_tokens, loan.output_tokens))

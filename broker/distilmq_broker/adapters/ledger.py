@@ -10,7 +10,7 @@ from pathlib import Path
 from distilmq.errors import JournalError
 from distilmq_broker.adapters.file_systems import on_network
 
-FORMAT = 3
+FORMAT = 4
 """Of the ledger. Older ones are brought up to date when their run goes on; other runs read a copy that is."""
 
 OPEN, DONE, HALVED, BURIED = 0, 1, 2, 3
@@ -68,6 +68,11 @@ CREATE TABLE kept (
     step TEXT, source TEXT, source_row INTEGER, digest BLOB,
     segment INTEGER, offset INTEGER, length INTEGER, crc INTEGER, start INTEGER, stop INTEGER, failure BLOB,
     PRIMARY KEY (step, source, source_row)
+) WITHOUT ROWID;
+""",
+    3: """
+CREATE TABLE learnt_limit (
+    account BLOB PRIMARY KEY, places REAL, requests REAL, settled INTEGER
 ) WITHOUT ROWID;
 """,
 }

@@ -17,6 +17,7 @@ from distilmq_broker.core.facts import (
     BatchRecorded,
     DeathCounted,
     Fact,
+    LimitLearnt,
     RouteRecorded,
     RowsBuried,
     Segment,
@@ -59,6 +60,8 @@ _USAGE = (
     " input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, cost = excluded.cost,"
     " unpriced = excluded.unpriced, seconds = excluded.seconds WHERE excluded.requests > usage.requests"
 )
+LIMIT_COLUMNS = "account, places, requests, settled"
+_LIMIT = f"INSERT OR REPLACE INTO learnt_limit ({LIMIT_COLUMNS}) VALUES (?, ?, ?, ?)"
 FACT_COLUMNS = (
     "step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, routes, worker, error, counts"
 )
@@ -138,6 +141,17 @@ def to_usage_fact(row: tuple[Any, ...]) -> UsageRecorded:
         seconds=seconds,
     )
     return UsageRecorded(step, worker, had)
+
+
+def limit(fact: LimitLearnt) -> Statement:
+    """What an account takes; what was known of it goes."""
+    return _LIMIT, (fact.account, fact.places, fact.requests, fact.settled)
+
+
+def to_limit_fact(row: tuple[Any, ...]) -> LimitLearnt:
+    """The fact of a row of `LIMIT_COLUMNS`."""
+    account, places, requests, settled = row
+    return LimitLearnt(account, places, requests, bool(settled))
 
 
 def to_fact(row: tuple[Any, ...], failures: tuple[RowFailure, ...]) -> Fact:

@@ -70,7 +70,9 @@ class Records:
                 for key, parts in groupby(found, key=itemgetter(1)):
                     yield from self._facts_of_batch(step, key, parts)
             yield from self._answer_facts()
+            limits = self.connection.execute(f"SELECT {ledger_rows.LIMIT_COLUMNS} FROM learnt_limit").fetchall()
         yield from self.usage()
+        yield from map(ledger_rows.to_limit_fact, limits)
 
     def payload(self, step: str, seq_no: SeqNo) -> bytes:
         """The output of a recorded batch: a msgpack array of rows."""

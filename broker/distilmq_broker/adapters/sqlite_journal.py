@@ -29,6 +29,7 @@ from distilmq_broker.core.facts import (
     BatchRecorded,
     DeathCounted,
     Fact,
+    LimitLearnt,
     RouteRecorded,
     RowsBuried,
     Slice,
@@ -121,6 +122,8 @@ class SqliteJournal:
                 self._answered[fact.step] = self._answered.get(fact.step, 0) + 1
             case UsageRecorded():
                 self._statements.append(ledger_rows.usage(fact))
+            case LimitLearnt():
+                self._statements.append(ledger_rows.limit(fact))
 
     def commit(self) -> None:
         """See `ports.Journal`."""

@@ -18,7 +18,7 @@ from distilmq_broker.core.attendance import Attendance
 from distilmq_broker.core.commands import Command, KeepSlots, Send
 from distilmq_broker.core.dispatch import Dispatch
 from distilmq_broker.core.ending import Ending
-from distilmq_broker.core.facts import Fact, UsageRecorded
+from distilmq_broker.core.facts import Fact, LimitLearnt, UsageRecorded
 from distilmq_broker.core.losses import Losses
 from distilmq_broker.core.replay import replay
 from distilmq_broker.core.results import Results
@@ -83,7 +83,7 @@ class Coordinator:
 
     def restore(self, facts: Iterable[Fact]) -> None:
         """Takes over what earlier coordinators of the run recorded; called before `start`."""
-        replay(self.run.flow, self._without_usage(facts))
+        replay(self.run.flow, self._of_batches(facts))
 
     def start(self, now: float) -> list[Command]:
         """Begins, or goes on where the facts end."""
@@ -231,11 +231,13 @@ class Coordinator:
         if self._results.usage(event):
             self._ending.heed_budget(now)
 
-    def _without_usage(self, facts: Iterable[Fact]) -> Iterator[Fact]:
+    def _of_batches(self, facts: Iterable[Fact]) -> Iterator[Fact]:
         """The facts about batches; those about models are taken over on the way."""
         for fact in facts:
             if isinstance(fact, UsageRecorded):
                 self.run.spending.note(fact.step, fact.worker, fact.usage)
+            elif isinstance(fact, LimitLearnt):
+                self._accounts.know(fact)
             else:
                 yield fact
 
@@ -251,9 +253,12 @@ class Coordinator:
             self._losses.returned(session, work, now)
 
     def _loan_asked(self, event: events.LoanAsked, now: float) -> None:
-        if event.session in self.run.workers.sessions:
-            # It follows from no fact, so it waits for no commit.
-            self.run.outbox.urge(Send(event.session, self._accounts.asked(event, now)))
+        if event.session not in self.run.workers.sessions:
+            return
+        # It follows from no fact, so it waits for no commit.
+        self.run.outbox.urge(Send(event.session, self._accounts.asked(event, now)))
+        if (news := self._accounts.news(event.account)) is not None:
+            self.run.outbox.record(news)
 
     def _routed(self, event: events.Routed, now: float) -> None:
         self._results.routed(event)

@@ -8,6 +8,8 @@ from distilmq.protocol.messages import ErrorInfo, Lease, Loan, RowFailure
 from distilmq.protocol.seq_no import SeqNo
 from distilmq.protocol.usage import Usage
 
+NO_LIMIT = Loan()
+
 
 @dataclass(frozen=True, slots=True)
 class SupervisorJoined:
@@ -61,6 +63,14 @@ class LoanAsked:
     out: int
     held: Loan | None
     asked: float
+    borrower: int = 0
+    """Which of the account's models in that process it was."""
+    learnt: Loan = NO_LIMIT
+    """What it has come to by what answers and refusals say, for its share."""
+    share: Loan = NO_LIMIT
+    """What it began from."""
+    settled: bool = False
+    """Whether it has seen a sign that more requests at once bring nothing."""
 
 
 @dataclass(frozen=True, slots=True)

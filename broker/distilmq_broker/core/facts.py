@@ -131,4 +131,26 @@ class UsageRecorded:
     usage: Usage
 
 
-Fact = BatchRecorded | BatchHalved | RowsBuried | DeathCounted | RouteRecorded | AnswerRecorded | UsageRecorded
+@dataclass(frozen=True, slots=True)
+class LimitLearnt:
+    """What an account takes, as all processes together have learnt it: the latest one of an account counts."""
+
+    account: bytes
+    places: float | None
+    """Requests at once."""
+    requests: float | None
+    """In a minute."""
+    settled: bool
+    """Whether there was a sign that more requests at once bring nothing; else there may be more places."""
+
+
+Fact = (
+    BatchRecorded
+    | BatchHalved
+    | RowsBuried
+    | DeathCounted
+    | RouteRecorded
+    | AnswerRecorded
+    | UsageRecorded
+    | LimitLearnt
+)

@@ -13,6 +13,7 @@ from distilmq_broker.core.facts import (
     BatchRecorded,
     DeathCounted,
     Fact,
+    LimitLearnt,
     RouteRecorded,
     RowsBuried,
     Slice,
@@ -43,7 +44,7 @@ def replay(flow: Flow, facts: Iterable[Fact]) -> None:
     """Brings a fresh flow to where the facts end."""
     stories = [_Story() for _ in flow.steps]
     for fact in facts:
-        state = flow.step(fact.step)
+        state = None if isinstance(fact, LimitLearnt) else flow.step(fact.step)
         if state is not None:
             _note(stories[state.place.index], fact)
     for state, story in zip(flow.steps, stories, strict=True):
@@ -70,7 +71,7 @@ def _note(story: _Story, fact: Fact) -> None:
             story.deaths[key] = max(fact.deaths, story.deaths.get(key, 0))
         case RouteRecorded():
             story.routes[fact.seq_no] = fact.successors
-        case AnswerRecorded() | UsageRecorded():
+        case AnswerRecorded() | UsageRecorded() | LimitLearnt():
             pass
 
 

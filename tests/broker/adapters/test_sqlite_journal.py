@@ -26,6 +26,7 @@ from distilmq_broker.core.facts import (
     BatchRecorded,
     DeathCounted,
     Fact,
+    LimitLearnt,
     RouteRecorded,
     RowsBuried,
     Segment,
@@ -241,6 +242,18 @@ def test_a_ledger_of_an_older_format_goes_on_and_is_read_by_others(tmp_path: Pat
     assert found == FORMAT
 
 
+def test_the_last_that_was_learnt_of_an_account_is_kept(tmp_path: Path) -> None:
+    last = LimitLearnt(b"account", 22.5, None, settled=True)
+    other = LimitLearnt(b"other", None, 300.0, settled=False)
+    with journal_in(tmp_path) as journal:
+        for fact in (LimitLearnt(b"account", 32.0, None, settled=False), other, last):
+            journal.append(fact)
+        journal.commit()
+
+    with journal_in(tmp_path) as journal:
+        assert list(journal.facts()) == [last, other]
+
+
 def had(worker: str, requests: int) -> UsageRecorded:
     usage = Usage(
         model="m", requests=requests, input_tokens=10, output_tokens=2, cost=0.1 * requests, unpriced=1, seconds=0.5
@@ -253,7 +266,8 @@ def older(folder: Path) -> None:
     connection = sqlite3.connect(folder / "ledger.db")
     letters = "".join(f"ALTER TABLE dead_letter DROP COLUMN {name};" for name in ("answer", "attempts", "out"))
     connection.executescript(
-        f"DROP TABLE usage; DROP TABLE kept; ALTER TABLE batch DROP COLUMN counts; {letters} PRAGMA user_version = 1;"
+        "DROP TABLE usage; DROP TABLE kept; DROP TABLE learnt_limit; ALTER TABLE batch DROP COLUMN counts;"
+        f" {letters} PRAGMA user_version = 1;"
     )
     connection.close()
 

@@ -21,9 +21,17 @@ class Holder:
         self.accounts.start(now)
 
     def ask(
-        self, session: str, now: float, *, wanted: int = 1000, out: int = 0, told: Loan = TOLD, held: Loan | None = None
+        self,
+        session: str,
+        now: float,
+        *,
+        wanted: int = 1000,
+        out: int = 0,
+        told: Loan = TOLD,
+        held: Loan | None = None,
+        borrower: int = 0,
     ) -> Loan:
-        lend = self.accounts.asked(LoanAsked(session, ACCOUNT, told, wanted, out, held, now), now)
+        lend = self.accounts.asked(LoanAsked(session, ACCOUNT, told, wanted, out, held, now, borrower), now)
         assert (lend.account, lend.asked) == (ACCOUNT, now)
         return lend.loan
 
@@ -71,6 +79,36 @@ def test_a_place_is_taken_until_its_request_is_over() -> None:
     holder.ask("a", 1.0, out=60)
 
     assert holder.ask("b", 1.0).places == 4
+
+
+def test_the_only_place_does_not_stay_with_one_that_wants_nothing() -> None:
+    holder, told = Holder(), Loan(places=1)
+    holder.ask("idle", 0.0, wanted=1, told=told)
+    early = holder.ask("busy", 0.5, told=told)
+
+    holder.ask("idle", 1.0, wanted=0, told=told)
+
+    assert early.places == 0
+    assert holder.ask("busy", 1.5, told=told).places == 1
+
+
+def test_two_models_of_one_process_are_two_borrowers() -> None:
+    holder = Holder()
+    for now in (0.0, 1.0, 2.0):
+        loans = [holder.ask("a", now, borrower=number) for number in (0, 1)]
+
+    assert [loan.places for loan in loans] == [32, 32]
+
+
+def test_what_a_provider_tells_one_process_holds_for_all() -> None:
+    holder, unknown = Holder(), Loan()
+    holder.ask("a", 0.0, told=unknown)
+    holder.ask("b", 0.0, told=unknown)
+
+    heard = holder.ask("a", 0.5, told=Loan(requests=600.0))
+    other = holder.ask("b", 1.0, told=unknown)
+
+    assert (heard.requests, other.requests) == (300.0, 300.0)
 
 
 def test_the_least_that_was_told_holds_for_all() -> None:

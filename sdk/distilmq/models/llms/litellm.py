@@ -68,6 +68,11 @@ class LiteLLM(ApiLLM):
         """The model's name."""
         return self.model
 
+    def _whose(self) -> tuple[Any, Any]:
+        """Both are told with each request, by `generation_kwargs`."""
+        told = self.generation_kwargs or {}
+        return told.get("api_base", ""), told.get("api_key")
+
     @validate_call
     async def agenerate(
         self,

@@ -10,6 +10,7 @@ Pure: what happened goes in with the time, and `value` is the limit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 START = 32
@@ -23,6 +24,8 @@ GAIN = 1.1
 WIDER = 1.5
 STEADY_ROOM = 1.25
 """What is kept of the limit up to which there was a gain."""
+SHARE = "its share of what is known of the account"
+"""Why a limit changes that others learn as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,33 @@ class AdaptiveLimit:
         self._best: Window | None = None
 
     @property
-    def growing_fast(self) -> bool:
-        """Whether neither a refusal nor a full server was seen yet."""
-        return self._fast
+    def settled(self) -> bool:
+        """Whether a refusal or a full server was seen, here or by others: it grows slowly from there on."""
+        return not self._fast
+
+    def take_share(self, places: int, *, settled: bool) -> Change | None:
+        """So many are ours of what all who ask have learnt together; whether a refusal or a full server was seen."""
+        if settled and self._fast:
+            self._fast = False
+            self._answers = 0
+        if places != self.value:
+            self._window = Window()
+        return self._set(places, SHARE)
+
+    def queued(self, in_flight: int, *, running: int, waiting: int) -> Change | None:
+        """The server says how many requests it works on and how many wait there: more at once bring no more answers.
+
+        Args:
+            in_flight: how many of them are ours.
+            running: whoever's.
+            waiting: whoever's.
+        """
+        if waiting <= 0:
+            return None
+        self._fast = False
+        ours = in_flight * running / (running + waiting)
+        # A short queue there keeps it busy until our next request comes.
+        return self._set(min(self.value, math.ceil(ours * STEADY_ROOM)), "requests wait in the server's own queue")
 
     def admit(self, in_flight: int, *, waiting: bool = False) -> Admission:
         """A request goes out, beside `in_flight` others; `waiting` tells whether more wait behind it."""
@@ -90,19 +117,28 @@ class AdaptiveLimit:
         self._answers = 0
         return self._set(self.value + 1, "answers come while all places are taken")
 
-    def refused(self, admission: Admission, now: float) -> Change | None:
-        """The provider refused because of too many requests; those admitted before the last cut say nothing new."""
+    def refused(self, admission: Admission, now: float, *, places: int | None = None) -> Change | None:
+        """The provider refused because of too many requests; those admitted before the last cut say nothing new.
+
+        Args:
+            admission: of the request.
+            now: of the refusal.
+            places: how many could be out, if not as many as the limit.
+        """
         if admission.burst != self._burst:
             return None
         self._burst += 1
         self._fast = False
         self._answers = 0
-        return self._set(max(1, int(self.value * CUT)), "the provider refused requests: too many")
+        used = self.value if places is None else min(places, self.value)
+        return self._set(max(1, int(used * CUT)), "the provider refused requests: too many")
 
-    def disturbed(self, now: float) -> None:
-        """A fault of the provider's own, or no answer in time: no growth for a while."""
+    def disturbed(self, now: float) -> bool:
+        """A fault of the provider's own, or no answer in time: no growth for a while. Tells whether it could grow."""
+        grew = now >= self._no_growth_until and self.value < self.ceiling
         self._no_growth_until = now + PAUSE
         self._window = Window()
+        return grew
 
     def _compared(self) -> Change | None:
         """Compares the answers per second of this window with those of the best narrower one."""

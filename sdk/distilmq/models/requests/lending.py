@@ -1,8 +1,11 @@
 """A share of an account's limits, lent for a few seconds at a time by whoever holds the account.
 
-Limits are the account's: two replicas that each kept to them would together take twice as much. So a model with
-told limits borrows its share from the holder (the coordinator) and asks again long before the loan is over; what it
-does not renew goes back by itself, also when its process has died. Outside a run nobody lends, and all of it is there.
+Limits are the account's: two replicas that each kept to them would together take twice as much. So each model borrows
+its share from the holder (the coordinator) and asks again long before the loan is over; what it does not renew goes
+back by itself, also when its process has died. Outside a run nobody lends, and all of it is there.
+
+What is told binds: without a loan nothing is sent. What is learnt from answers and refusals does not: each goes on
+learning for its share, says to what it has come, and the holder adds up the differences.
 """
 
 from __future__ import annotations
@@ -10,49 +13,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import count
 
 from distilmq.models.requests.limiter import Limiter
-from distilmq.models.requests.rates import UNLIMITED, Limits
+from distilmq.models.requests.loan import NO_LIMIT, Application, Lent, Loan
 
 RENEW = 1.0
 """Seconds between two applications."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loan:
-    """Limits, or a share of them; None where there is no limit."""
-
-    places: int | None = None
-    """Requests at once."""
-    limits: Limits = UNLIMITED
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing may be sent by it."""
-        rates = (self.limits.requests, self.limits.input_tokens, self.limits.output_tokens)
-        return self.places == 0 or any(rate is not None and rate <= 0 for rate in rates)
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """What a model asks the holder for."""
-
-    account: bytes
-    told: Loan
-    """The limits of the whole account, as the user told them."""
-    wanted: int
-    """Requests that are out or wait."""
-    out: int
-    held: Loan | None
-    """What it still has."""
-    asked: float
-    """When, by this process's clock; it comes back with the loan."""
-
+SOONEST = 0.05
+"""The same where something waits that may not go, or where there is news of the account."""
+PATIENCE = 5.0
+"""Seconds that a model whose limits nobody told waits for its first loan."""
 
 Apply = Callable[[Application], None]
-Take = Callable[[Loan, float], None]
-"""Takes a loan, and the time until which it holds."""
+Take = Callable[[Lent], None]
 
 
 class LoanDesk:
@@ -60,7 +34,8 @@ class LoanDesk:
 
     def __init__(self) -> None:
         self._apply: Apply | None = None
-        self._takers: dict[bytes, list[Take]] = {}
+        self._takers: dict[tuple[bytes, int], Take] = {}
+        self._numbers = count()
 
     @property
     def lends(self) -> bool:
@@ -71,23 +46,25 @@ class LoanDesk:
         """There is a holder from here on (or, with None, no more)."""
         self._apply = apply
 
-    def join(self, account: bytes, take: Take) -> None:
-        """Loans for the account go to `take`, on whatever thread they come in."""
-        self._takers.setdefault(account, []).append(take)
+    def join(self, account: bytes, take: Take) -> int:
+        """Loans for one model of an account go to `take`, on whatever thread they come in; gives the model's number."""
+        number = next(self._numbers)
+        self._takers[account, number] = take
+        return number
 
-    def leave(self, account: bytes, take: Take) -> None:
+    def leave(self, account: bytes, number: int) -> None:
         """No more loans, please."""
-        self._takers.get(account, []).remove(take)
+        self._takers.pop((account, number), None)
 
     def apply(self, application: Application) -> None:
         """Asks the holder."""
         if self._apply is not None:
             self._apply(application)
 
-    def lend(self, account: bytes, loan: Loan, until: float) -> None:
+    def lend(self, account: bytes, number: int, lent: Lent) -> None:
         """A loan came in."""
-        for take in list(self._takers.get(account, [])):
-            take(loan, until)
+        if (take := self._takers.get((account, number))) is not None:
+            take(lent)
 
 
 desk = LoanDesk()
@@ -99,51 +76,99 @@ class Borrower:
 
     Args:
         account: whose limits they are.
-        told: the limits of the whole account.
+        places: requests at once that the user told for the whole account.
         limiter: gets what is lent, and nothing before.
         desk: where to ask.
         loop: of the limiter.
     """
 
     def __init__(
-        self, account: bytes, told: Loan, limiter: Limiter, desk: LoanDesk, loop: asyncio.AbstractEventLoop
+        self, account: bytes, places: int | None, limiter: Limiter, desk: LoanDesk, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._account = account
-        self._told = told
+        self._places = places
         self._limiter = limiter
         self._desk = desk
         self._loop = loop
         self._held: Loan | None = None
-        self._until = 0.0
+        self._until = time.monotonic() + PATIENCE
+        """Of the loan; before the first, of the patience with who lends."""
+        self._wanted = 0
+        """What it asked for last."""
+        self._share = NO_LIMIT
+        self._asked = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        desk.join(account, self._take)
-        loop.call_soon_threadsafe(self._renew)
+        self._number = desk.join(account, self._take)
+        loop.call_soon_threadsafe(self._begin)
 
     def close(self) -> None:
         """Asks no more; what it has goes back when its time is over."""
         self._closed = True
-        self._desk.leave(self._account, self._take)
+        self._desk.leave(self._account, self._number)
         if self._timer is not None:
             self._timer.cancel()
+
+    @property
+    def _told(self) -> Loan:
+        return Loan(self._places, self._limiter.told)
+
+    def _begin(self) -> None:
+        self._limiter.borrow_by(self._hurry)
+        self._limiter.stop()
+        self._renew()
 
     def _renew(self) -> None:
         if self._closed:
             return
         now = time.monotonic()
-        if self._held is None or now >= self._until:
-            self._held = None
-            self._limiter.lend(Limits(), 0)
+        if now >= self._until:
+            self._run_out(now)
         out = self._limiter.in_flight
-        wanted = out + self._limiter.waiting
-        self._desk.apply(Application(self._account, self._told, wanted, out, self._held, now))
-        self._timer = self._loop.call_later(RENEW, self._renew)
+        self._wanted = out + self._limiter.waiting
+        application = Application(
+            account=self._account,
+            borrower=self._number,
+            told=self._told,
+            wanted=self._wanted,
+            out=out,
+            held=self._held,
+            asked=now,
+            learnt=self._limiter.learnt,
+            share=self._share,
+            settled=self._limiter.settled,
+        )
+        self._asked = now
+        self._desk.apply(application)
+        self._come_back(RENEW)
 
-    def _take(self, loan: Loan, until: float) -> None:
-        self._loop.call_soon_threadsafe(self._taken, loan, until)
+    def _run_out(self, now: float) -> None:
+        """The time of the last loan is over, and there is no other."""
+        self._held = None
+        if self._told != NO_LIMIT:
+            self._limiter.stop()
+        else:
+            # What was learnt is no promise to anyone: it goes on by itself.
+            self._limiter.lend(Lent(NO_LIMIT, now))
 
-    def _taken(self, loan: Loan, until: float) -> None:
-        if self._closed or until <= time.monotonic():
+    def _hurry(self, urgent: bool) -> None:
+        """Asks again before its time, where much more waits than when it asked, or nothing may go."""
+        wanted = self._limiter.in_flight + self._limiter.waiting
+        if not self._closed and (urgent or wanted > 2 * self._wanted):
+            self._come_back(max(0.0, self._asked + SOONEST - time.monotonic()))
+
+    def _come_back(self, wait: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(wait, self._renew)
+
+    def _take(self, lent: Lent) -> None:
+        self._loop.call_soon_threadsafe(self._taken, lent)
+
+    def _taken(self, lent: Lent) -> None:
+        if self._closed or lent.until <= time.monotonic():
             return
-        self._held, self._until = loan, until
-        self._limiter.lend(loan.limits, 0 if loan.empty else loan.places)
+        self._held, self._until = lent.loan, lent.until
+        self._limiter.lend(lent)
+        if lent.learnt != NO_LIMIT:
+            self._share = self._limiter.learnt

@@ -16,16 +16,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from distilmq.errors import DrainedError
-from distilmq.models.requests.concurrency import AdaptiveLimit, Admission, Change
+from distilmq.models.requests.concurrency import PAUSE, SHARE, AdaptiveLimit, Admission, Change
 from distilmq.models.requests.demand import Demand
+from distilmq.models.requests.loan import Lent, Loan
 from distilmq.models.requests.rate_headers import as_openais
-from distilmq.models.requests.rates import NOTHING, Cost, Limits, Pace
+from distilmq.models.requests.rates import Cost, Limits, Pace
 
 GLANCE = 0.1
 """Seconds between two looks at whether those that wait still want to go."""
 DRAINS = "the worker drains: this request was not sent"
 LOUD = 1.5
-"""A limit that grew by this since it was last told is told again."""
+"""A limit that grew by this since it was last told, or shrank by it, is told again."""
 
 current_limiter: ContextVar[Limiter | None] = ContextVar("current_limiter", default=None)
 """Of the request that is being sent."""
@@ -39,7 +40,10 @@ class Turn:
     """A request that was let through."""
 
     admission: Admission
-    estimate: Cost
+    thought: Cost
+    """What it takes, as was thought before any was answered."""
+    expected: Cost
+    """What it takes, by what those before it took."""
     sent_at: float
 
 
@@ -82,8 +86,11 @@ class Limiter:
         self._waiting: deque[_Waiting] = deque()
         self._lent: int | None = None
         """Places of the account's that are ours; None for all."""
+        self._call_for_loan: Callable[[bool], None] = _nobody
         self._timer: asyncio.TimerHandle | None = None
         self._told = limit.value
+        self._paced = pace.requests_per_minute
+        """The rate that was last logged."""
         self._width = 0
         self._widen()
 
@@ -129,33 +136,70 @@ class Limiter:
 
     def succeeded(self, turn: Turn, actual: Cost) -> None:
         """An answer came."""
-        self._pace.answered(turn.estimate, actual)
+        self._pace.answered(turn.thought, turn.expected, actual)
         self._changed(self._limit.succeeded(turn.admission, self._clock()))
 
     def refused(self, turn: Turn, retry_after: float | None) -> None:
         """The provider refused because of a limit of its own."""
         now = self._clock()
-        self._pace.answered(turn.estimate, NOTHING)
-        learnt = self._pace.refused(retry_after, turn.sent_at, now)
+        learnt = self._pace.refused(turn.expected, retry_after, turn.sent_at, now)
         if learnt is not None:
             self._log.info("'%s' takes about %.0f requests per minute, as its refusals show.", self._name, learnt)
-        self._changed(self._limit.refused(turn.admission, now))
+            self._paced = learnt
+        self._changed(self._limit.refused(turn.admission, now, places=self.places or None))
 
     def disturbed(self, turn: Turn) -> None:
         """The provider failed, or gave no answer in time."""
-        self._limit.disturbed(self._clock())
+        if self._limit.disturbed(self._clock()):
+            self._log.info("'%s' had a fault: its limit does not grow for %.0f s.", self._name, PAUSE)
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """What the headers of an answer say about limits."""
         news = self._pace.heard(headers, self._clock())
         if news is not None:
+            self._paced = news.requests
             self._log.info("'%s' takes %.0f requests per minute, as its headers say.", self._name, news.requests)
+            self._call_for_loan(True)
 
-    def lend(self, limits: Limits, places: int | None) -> None:
+    def queued(self, *, running: int, waiting: int) -> None:
+        """How many requests the server works on, and how many wait there."""
+        self._changed(self._limit.queued(self.in_flight, running=running, waiting=waiting))
+
+    # ---------------------------------------------------------------- shares
+
+    @property
+    def told(self) -> Limits:
+        """The rates of the whole account, as the user or the provider tells them."""
+        return self._pace.told
+
+    @property
+    def learnt(self) -> Loan:
+        """What was learnt from answers and refusals."""
+        return Loan(self._limit.value, Limits(requests=self._pace.learnt))
+
+    @property
+    def settled(self) -> bool:
+        """Whether there was a sign that more requests at once bring nothing."""
+        return self._limit.settled
+
+    def borrow_by(self, call: Callable[[bool], None]) -> None:
+        """Calls when something waits that our share does not let go; with True when it should be looked at at once."""
+        self._call_for_loan = call
+
+    def stop(self) -> None:
+        """Nothing may go out until the next loan."""
+        self._lent = 0
+        self._pace.stop(self._clock())
+        self._widen()
+
+    def lend(self, lent: Lent) -> None:
         """What this process may take of the account's limits from here on; no place at all stops it."""
-        if places != 0:
-            self._pace.set_limits(limits, self._clock())
-        self._lent = places
+        now = self._clock()
+        self._lent = 0 if lent.loan.empty else lent.loan.places
+        self._pace.lend(lent.loan.limits, lent.learnt.limits.requests, now, full=lent.full)
+        if lent.learnt.places is not None:
+            self._changed(self._limit.take_share(lent.learnt.places, settled=lent.settled))
+        self._tell_pace(SHARE)
         self._widen()
         self._pump()
 
@@ -174,20 +218,30 @@ class Limiter:
         """Lets through what may go, and comes back for the rest."""
         while self._waiting and self.in_flight < self.places:
             now = self._clock()
-            if (wait := self._pace.wait(now)) > 0:
-                self._come_back(wait)
+            entry = self._waiting[0]
+            expected = self._pace.expect(entry.estimate)
+            if (wait := self._pace.wait(now, expected)) > 0:
+                self._wait_for_pace(wait)
                 return
-            entry = self._waiting.popleft()
+            self._waiting.popleft()
             if entry.ready.done() or entry.draining():
                 self._turn_away(entry)
                 continue
-            turn = Turn(self._limit.admit(self.in_flight, waiting=bool(self._waiting)), entry.estimate, now)
+            self._pace.sent(expected, now)
+            # Those that only the pace holds back say nothing about how many may be out at once.
+            behind = bool(self._waiting) and self._pace.wait(now, expected) <= 0
+            turn = Turn(self._limit.admit(self.in_flight, waiting=behind), entry.estimate, expected, now)
             self.in_flight += 1
-            self._pace.sent(entry.estimate, now)
             entry.ready.set_result(turn)
             self._demand.sent()
         if self._waiting:
+            self._call_for_loan(not self.places)
             self._come_back(GLANCE)
+
+    def _wait_for_pace(self, wait: float) -> None:
+        self._tell_pace("nothing was refused for a while")
+        self._call_for_loan(self._pace.dry)
+        self._come_back(wait)
 
     def _come_back(self, wait: float) -> None:
         if self._timer is None:
@@ -212,15 +266,34 @@ class Limiter:
         if change is None:
             return
         self._widen()
-        if change.after < change.before or change.after >= self._told * LOUD or change.after == self._limit.ceiling:
-            self._log.info(
-                "'%s' may be asked %d times at once, before %d: %s.",
-                self._name,
-                change.after,
-                self._told,
-                change.reason,
-            )
-            self._told = change.after
+        after, shared = change.after, change.reason == SHARE
+        if (after < change.before and not shared) or _loud(after, self._told) or after == self._limit.ceiling:
+            text = "'%s' may be asked %d times at once, before %d: %s."
+            self._log.log(_level(change.reason), text, self._name, after, self._told, change.reason)
+            self._told = after
+
+    def _tell_pace(self, reason: str) -> None:
+        """Logs a rate that is quite another than the last one; one that is nothing for a moment is not."""
+        rate = self._pace.requests_per_minute
+        if rate and (self._paced is None or _loud(rate, self._paced)):
+            before = "as often as it answered" if self._paced is None else f"{self._paced:.0f} times"
+            text = "'%s' is asked %.0f times a minute, before %s: %s."
+            self._log.log(_level(reason), text, self._name, rate, before, reason)
+            self._paced = rate
+
+
+def _level(reason: str) -> int:
+    """Shares change from second to second, and say nothing about the account."""
+    return logging.DEBUG if reason == SHARE else logging.INFO
+
+
+def _loud(value: float, told: float) -> bool:
+    """Whether a limit is so different from what was told last that it is told again."""
+    return value >= told * LOUD or value * LOUD <= told
+
+
+def _nobody(urgent: bool) -> None:
+    """Nobody lends."""
 
 
 def hear(headers: Mapping[str, str] | None) -> None:

@@ -1,24 +1,27 @@
 """How fast requests may go out: what an account may send in a minute, told or learnt from the provider.
 
-Each rate is a bucket (a "token bucket", Turner, "New directions in communications", 1986) that holds at most a second's
-worth, filled so slowly that no sixty seconds ever see more than the limit. A rate that nobody told is learnt from
-refusals: what was accepted between two of them is what the provider lets through.
+A rate that nobody told is learnt from refusals: what was accepted between two of them is what the provider lets
+through. Where several processes ask, each has its share of both (see `lending`).
 
 Pure: times are seconds of any clock that only goes forward.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-MINUTE = 60.0
+from distilmq.models.requests.bucket import MINUTE, Bucket
+
 GROWTH = 1.05
 """A learnt rate grows by this when nothing was refused for `QUIET` seconds."""
 QUIET = 5.0
 LEAST_BETWEEN = 1.0
 """Seconds between two refusals from which a rate is learnt; in less there is too little to count."""
 LEAST_RATE = 1 / MINUTE
+REMEMBERED = 64
+"""Answers whose tokens tell what the next request is thought to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,61 +45,25 @@ NOTHING = Cost()
 UNLIMITED = Limits()
 
 
-class Bucket:
-    """One limit per minute.
-
-    Args:
-        limit: units in sixty seconds.
-        now: the bucket begins full.
-    """
-
-    def __init__(self, limit: float, now: float) -> None:
-        self.set_limit(limit)
-        self._level = self._capacity
-        self._at = now
-
-    def set_limit(self, limit: float) -> None:
-        """Another limit from here on."""
-        self.limit = limit
-        # A second's worth, but for small limits one unit; what may come at once is taken off the minute.
-        self._capacity = max(1.0, limit / MINUTE)
-        self._per_second = max(limit - self._capacity, limit * 0.5) / MINUTE
-
-    def wait(self, now: float) -> float:
-        """Seconds until something may be taken."""
-        self._fill(now)
-        # Units are whole: a bucket of tokens lets one go whenever it is not in debt.
-        missing = 1.0 - self._level
-        return max(0.0, missing / self._per_second)
-
-    def take(self, units: float, now: float) -> None:
-        """Takes units; more than there are make a debt that the next ones wait for."""
-        self._fill(now)
-        self._level -= units
-
-    def correct(self, units: float) -> None:
-        """Gives back what was taken too much; takes more where it is negative."""
-        self._level = min(self._capacity, self._level + units)
-
-    def _fill(self, now: float) -> None:
-        self._level = min(self._capacity, self._level + max(0.0, now - self._at) * self._per_second)
-        self._at = max(self._at, now)
-
-
 class Pace:
     """When the next request may go out.
 
     Args:
-        limits: told by the user.
+        limits: told by the user; of the whole account.
         now: of the beginning.
     """
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._told = limits
+        self._lent: Limits | None = None
+        """Our share of what is told; None where nobody lends, and all of it is ours."""
+        self._rate: float | None = None
+        """Requests per minute as learnt from refusals, or our share of it."""
         self._buckets: dict[str, Bucket] = {}
         self._blocked_until = 0.0
         self._learning = _Learning()
-        self.set_limits(limits, now)
+        self._taken = {"input_tokens": _Taken(), "output_tokens": _Taken()}
+        self._fit(now, full=True)
 
     @property
     def requests_per_minute(self) -> float | None:
@@ -104,18 +71,55 @@ class Pace:
         bucket = self._buckets.get("requests")
         return None if bucket is None else bucket.limit
 
-    def set_limits(self, limits: Limits, now: float) -> None:
-        """These were told from here on; where none was told before and none is now, what was learnt goes on holding."""
-        before, self._told = self._told, limits
-        for name in ("requests", "input_tokens", "output_tokens"):
-            told = getattr(limits, name)
-            if told is not None or getattr(before, name) is not None:
-                self._put(name, told, now)
+    @property
+    def told(self) -> Limits:
+        """The limits of the whole account, as the user told them; of what he did not tell, as headers tell it."""
+        requests = self._learning.headers if self._told.requests is None else self._told.requests
+        return Limits(requests, self._told.input_tokens, self._told.output_tokens)
 
-    def wait(self, now: float) -> float:
+    @property
+    def learnt(self) -> float | None:
+        """Requests per minute that refusals have taught, our share of them where there are others; None for none."""
+        return None if self._bound("requests") is not None else self._rate
+
+    @property
+    def dry(self) -> bool:
+        """Whether a share is nothing: no request may go out before there is another one."""
+        return any(bucket.limit <= 0 for bucket in self._buckets.values())
+
+    def lend(self, told: Limits, learnt: float | None, now: float, *, full: bool = False) -> None:
+        """These are our shares from here on.
+
+        Args:
+            told: of what was told; all of it where nothing was.
+            learnt: of the requests per minute that refusals have taught all of us; None for what we have learnt.
+            now: of the loan.
+            full: whether what may come at once may come now: nobody can have sent anything before.
+        """
+        self._lent = told
+        if learnt is not None:
+            self._rate = learnt
+            self._learning.begin_if_new(now)
+        self._fit(now, full=full)
+
+    def stop(self, now: float) -> None:
+        """Nothing of what is limited is ours until the next loan."""
+        self._lent = Limits(**dict.fromkeys(self._buckets, 0.0))
+        self._fit(now)
+
+    def expect(self, cost: Cost) -> Cost:
+        """What a request will take, by what those before it took of what was thought."""
+        return Cost(
+            self._taken["input_tokens"].expect(cost.input_tokens),
+            self._taken["output_tokens"].expect(cost.output_tokens),
+        )
+
+    def wait(self, now: float, cost: Cost = NOTHING) -> float:
         """Seconds until the next request may go out; 0 for at once."""
         self._grow(now)
-        return max(self._blocked_until - now, 0.0, *(bucket.wait(now) for bucket in self._buckets.values()), 0.0)
+        units = dict(_units(cost))
+        waits = (bucket.wait(now, units[name]) for name, bucket in self._buckets.items())
+        return max(self._blocked_until - now, 0.0, *waits, 0.0)
 
     def sent(self, cost: Cost, now: float) -> None:
         """A request goes out."""
@@ -124,23 +128,32 @@ class Pace:
             if (bucket := self._buckets.get(name)) is not None:
                 bucket.take(units, now)
 
-    def answered(self, estimate: Cost, actual: Cost) -> None:
-        """An answer came, with what it really took."""
-        for (name, before), (_, units) in zip(_units(estimate), _units(actual), strict=True):
-            if name != "requests" and (bucket := self._buckets.get(name)) is not None:
-                bucket.correct(before - units)
+    def answered(self, thought: Cost, expected: Cost, actual: Cost) -> None:
+        """An answer came.
 
-    def refused(self, retry_after: float | None, sent_at: float, now: float) -> float | None:
+        Args:
+            thought: what was thought of the request before any was answered.
+            expected: what was taken for it.
+            actual: what it really took.
+        """
+        self._correct(expected, actual)
+        for (name, before), (_, units) in zip(_units(thought), _units(actual), strict=True):
+            if name in self._taken:
+                self._taken[name].add(before, units)
+
+    def refused(self, expected: Cost, retry_after: float | None, sent_at: float, now: float) -> float | None:
         """The provider refused because of a rate; gives the requests per minute that were learnt from it, if any."""
+        self._correct(expected, NOTHING)
         if retry_after is not None:
             self._blocked_until = max(self._blocked_until, now + retry_after)
-        if self._told.requests is not None:
+        if self._bound("requests") is not None:
             return None
         rate = self._learning.refused(sent_at, now)
-        if rate is not None:
-            self._put("requests", max(LEAST_RATE, rate) * MINUTE, now)
-            return self.requests_per_minute
-        return None
+        if rate is None:
+            return None
+        self._rate = max(LEAST_RATE, rate) * MINUTE
+        self._fit(now)
+        return self._rate
 
     def heard(self, headers: Mapping[str, str], now: float) -> Limits | None:
         """What the headers of an answer say about limits; gives what holds from here on if that is news.
@@ -157,21 +170,55 @@ class Pace:
         if limit is None or limit < 1 or self._told.requests is not None or self._learning.headers == limit:
             return None
         self._learning.headers = limit
-        self._put("requests", limit, now)
-        return Limits(requests=limit, input_tokens=self._told.input_tokens, output_tokens=self._told.output_tokens)
+        self._fit(now, full=True)
+        return self.told
 
-    def _put(self, name: str, limit: float | None, now: float) -> None:
+    def _bound(self, name: str) -> float | None:
+        """What was told of a limit, or our share of it."""
+        lent = None if self._lent is None else getattr(self._lent, name)
+        return getattr(self.told, name) if lent is None else lent
+
+    def _fit(self, now: float, *, full: bool = False) -> None:
+        for name in ("requests", "input_tokens", "output_tokens"):
+            limit = self._bound(name)
+            if limit is None and name == "requests":
+                limit = self._rate
+            self._put(name, limit, now, full=full)
+
+    def _put(self, name: str, limit: float | None, now: float, *, full: bool) -> None:
         if limit is None:
             self._buckets.pop(name, None)
-        elif (bucket := self._buckets.get(name)) is not None:
-            bucket.set_limit(limit)
+        elif (bucket := self._buckets.get(name)) is not None and not (full and bucket.limit <= 0):
+            bucket.set_limit(limit, now)
         else:
-            self._buckets[name] = Bucket(limit, now)
+            self._buckets[name] = Bucket(limit, now, full=full)
+
+    def _correct(self, expected: Cost, actual: Cost) -> None:
+        for (name, before), (_, units) in zip(_units(expected), _units(actual), strict=True):
+            if name != "requests" and (bucket := self._buckets.get(name)) is not None:
+                bucket.correct(before - units)
 
     def _grow(self, now: float) -> None:
         bucket = self._buckets.get("requests")
-        if bucket is not None and self._told.requests is None and self._learning.may_grow(now):
-            bucket.set_limit(bucket.limit * GROWTH)
+        if bucket is None or self._rate is None or self._bound("requests") is not None or bucket.wait(now) <= 0:
+            return  # What is not used says nothing about what could be.
+        if self._learning.may_grow(now):
+            self._rate *= GROWTH
+            bucket.set_limit(self._rate, now)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What requests took of what was thought: the most that one of the last ones took, so that none surprises."""
+
+    shares: deque[float] = field(default_factory=lambda: deque[float](maxlen=REMEMBERED))
+
+    def add(self, thought: float, units: float) -> None:
+        if thought > 0 and units > 0:
+            self.shares.append(units / thought)
+
+    def expect(self, thought: float) -> float:
+        return thought * max(self.shares) if self.shares else thought
 
 
 @dataclass(slots=True)
@@ -201,6 +248,11 @@ class _Learning:
         rate = (self.sent - self._refused) / (now - self._since)
         self._begin(now)
         return rate
+
+    def begin_if_new(self, now: float) -> None:
+        """What is refused from here on says something about a rate that others have learnt."""
+        if self._since is None:
+            self._begin(now)
 
     def may_grow(self, now: float) -> bool:
         """Whether a learnt rate has held for a while."""

@@ -16,7 +16,7 @@ from distilmq.models.requests import sending
 from distilmq.models.requests.concurrency import START, AdaptiveLimit
 from distilmq.models.requests.demand import demand
 from distilmq.models.requests.event_loop import EventLoopThread
-from distilmq.models.requests.lending import Borrower, Loan, desk
+from distilmq.models.requests.lending import Borrower, desk
 from distilmq.models.requests.limiter import Limiter
 from distilmq.models.requests.rates import Limits, Pace
 from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
@@ -64,12 +64,15 @@ class Sender(BaseModel, ABC):
 
     def account(self) -> bytes | None:
         """What names the account whose limits hold: provider, address, key and model; None for an engine of our own."""
-        key: Any = getattr(self, "api_key", None)
+        address, key = self._whose()
         secret = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
-        places = (getattr(self, name, None) for name in ("base_url", "endpoint", "host"))
-        address = next((place for place in places if place), "")
         parts = (type(self).__name__, str(address), secret, self.model_name)
         return hashlib.sha256(repr(parts).encode()).digest()
+
+    def _whose(self) -> tuple[Any, Any]:
+        """Address and key of the account."""
+        places = (getattr(self, name, None) for name in ("base_url", "endpoint", "host"))
+        return next((place for place in places if place), ""), getattr(self, "api_key", None)
 
     def _own_channel(self) -> sending.Channel:
         with _making_channel:  # a worker calls `process` on one thread per batch
@@ -103,12 +106,11 @@ class Sender(BaseModel, ABC):
         )
 
     def _make_borrower(self, limiter: Limiter, loop: EventLoopThread) -> Borrower | None:
-        """Who sees to our share where others use the account, too; None where nothing was told or nobody lends."""
-        told = Loan(self._told_concurrency(), self._told_limits())
+        """Who sees to our share where others use the account, too; None where nobody lends."""
         account = self.account()
-        if not desk.lends or account is None or told == Loan():
+        if not desk.lends or account is None:
             return None
-        return Borrower(account, told, limiter, desk, loop.loop)
+        return Borrower(account, self._told_concurrency(), limiter, desk, loop.loop)
 
     def _told_limits(self) -> Limits:
         return Limits(self.requests_per_minute, self.input_tokens_per_minute, None)

@@ -126,8 +126,10 @@ class Borrow(Message):
     session: str
     account: bytes
     """Hash of provider, address, key and model."""
+    borrower: int = 0
+    """Which of the account's models in this process asks."""
     told: Loan
-    """The limits of the whole account, as the user told them."""
+    """The limits of the whole account, as the user or the provider tells them."""
     wanted: int = 0
     """Requests that are out or wait."""
     out: int = 0
@@ -135,6 +137,12 @@ class Borrow(Message):
     """What it still has of an earlier loan."""
     asked: float = 0.0
     """When, by the clock of who asks; it comes back in `Lend`."""
+    learnt: Loan = Loan()
+    """What it has come to by what answers and refusals say, for its share."""
+    share: Loan = Loan()
+    """What it began from: its share of what all have learnt, where it got one."""
+    settled: bool = False
+    """Whether it has seen a sign that more requests at once bring nothing."""
 
 
 class Heartbeat(Message):

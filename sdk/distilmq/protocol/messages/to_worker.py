@@ -83,9 +83,17 @@ class Lend(Message):
 
     kind: Literal["lend"] = "lend"
     account: bytes
+    borrower: int = 0
     loan: Loan
+    """Of what is told: nothing may go beyond it."""
     seconds: float
     asked: float
+    learnt: Loan = Loan()
+    """Of what processes have learnt: where to go on learning from."""
+    settled: bool = False
+    """Whether one of them has seen a sign that more requests at once bring nothing."""
+    full: bool = False
+    """Whether what may come at once may come now: nothing was sent before by anybody."""
 
 
 class Cancel(Message):

@@ -11,6 +11,7 @@ from distilmq.errors import DrainedError
 from distilmq.models.requests.concurrency import AdaptiveLimit
 from distilmq.models.requests.demand import Demand
 from distilmq.models.requests.limiter import Limiter, Turn
+from distilmq.models.requests.loan import NO_LIMIT, Lent
 from distilmq.models.requests.rates import NOTHING, Limits, Pace
 from distilmq.testing import ManualClock
 
@@ -18,12 +19,12 @@ from distilmq.testing import ManualClock
 class Gate:
     """A limiter with a clock of its own, and what was told."""
 
-    def __init__(self, places: int = 2, limits: Limits | None = None) -> None:
+    def __init__(self, places: int = 2, limits: Limits | None = None, limit: AdaptiveLimit | None = None) -> None:
         self.clock = ManualClock()
         self.demand = Demand()
         self.drains = False
         self.limiter = Limiter(
-            AdaptiveLimit(places, places),
+            limit or AdaptiveLimit(places, places),
             Pace(limits or Limits(), self.clock.monotonic()),
             name="m",
             log=logging.getLogger("distilmq.tests.limiter"),
@@ -146,3 +147,29 @@ def test_every_cut_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -
         asyncio.run(run())
 
     assert "'m' may be asked 7 times at once, before 10: the provider refused requests: too many." in caplog.messages
+
+
+def test_places_that_only_the_pace_leaves_free_are_not_taken_for_too_few() -> None:
+    async def run() -> tuple[int, int]:
+        limit = AdaptiveLimit(4, 100)
+        gate = Gate(limit=limit, limits=Limits(requests=60))
+        tasks = [gate.request() for _ in range(40)]
+        for _ in range(20):
+            await settled()
+            for task in [task for task in tasks if task.done()]:
+                tasks.remove(task)
+                gate.limiter.succeeded(task.result(), NOTHING)
+                gate.limiter.leave(task.result())
+            gate.clock.advance(2.0)
+            gate.limiter.lend(Lent(NO_LIMIT, until=gate.clock.monotonic() + 5.0))
+        answered = 40 - len(tasks)
+        for task in tasks:
+            task.cancel()
+        await settled()
+        gate.limiter.close()
+        return answered, limit.value
+
+    answered, places = asyncio.run(run())
+
+    assert answered > 10
+    assert places == 4

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilmq.models.requests.rates import MINUTE, NOTHING, QUIET, Cost, Limits, Pace, duration
+from distilmq.models.requests.bucket import MINUTE
+from distilmq.models.requests.rates import NOTHING, QUIET, Cost, Limits, Pace, duration
 
 
 def send_for(pace: Pace, seconds: float, cost: Cost = NOTHING, *, at: float = 0.0) -> list[float]:
@@ -47,17 +48,64 @@ def test_what_an_answer_took_corrects_what_was_thought() -> None:
 
     pace.sent(thought, 0.0)
     before = pace.wait(0.0)
-    pace.answered(thought, Cost(output_tokens=5.0))
+    pace.answered(thought, thought, Cost(output_tokens=5.0))
 
     assert before > 20
     assert pace.wait(0.0) == 0.0
+
+
+def test_what_requests_took_tells_what_the_next_ones_take() -> None:
+    pace, thought = Pace(Limits(input_tokens=60_000), 0.0), Cost(input_tokens=100.0, output_tokens=256.0)
+
+    before = pace.expect(thought)
+    for took in (20.0, 50.0, 30.0):
+        pace.answered(thought, thought, Cost(input_tokens=took))
+
+    assert before == thought
+    assert pace.expect(thought) == Cost(input_tokens=50.0, output_tokens=256.0), "of the last ones the most"
+
+
+def test_a_request_of_many_tokens_is_taken_off_the_minute() -> None:
+    pace, cost = Pace(Limits(input_tokens=6_000), 0.0), Cost(input_tokens=600.0)
+
+    sent = send_for(pace, 300.0, cost)
+
+    assert busiest_minute(sent) <= 10
+    assert len(sent) >= 4 * 9
+
+
+def test_a_share_begins_empty_unless_nothing_was_sent_before() -> None:
+    pace = Pace(Limits(requests=600), 0.0)
+    pace.stop(0.0)
+    assert pace.dry
+    assert pace.wait(5.0) == float("inf")
+
+    pace.lend(Limits(requests=300), None, 5.0)
+    empty = pace.wait(5.0)
+    pace.stop(6.0)
+    pace.lend(Limits(requests=300), None, 6.0, full=True)
+
+    assert empty > 0
+    assert pace.wait(6.0) == 0.0
+
+
+def test_a_share_of_a_learnt_rate_is_learnt_on() -> None:
+    pace = Pace(Limits(), 0.0)
+    pace.lend(Limits(), 300.0, 0.0)
+    began = pace.learnt
+
+    send_for(pace, 3 * QUIET, at=0.0)
+
+    assert began == 300.0
+    assert pace.learnt is not None
+    assert pace.learnt > 300.0
 
 
 def test_nobody_goes_before_the_provider_says() -> None:
     pace = Pace(Limits(), 0.0)
 
     pace.sent(NOTHING, 0.0)
-    pace.refused(7.5, 0.0, 1.0)
+    pace.refused(NOTHING, 7.5, 0.0, 1.0)
 
     assert pace.wait(2.0) == 6.5
     assert pace.wait(8.5) == 0.0
@@ -77,7 +125,7 @@ def refusing(per_second: float, seconds: float) -> tuple[Pace, list[bool]]:
         if level >= 1:
             level -= 1
         else:
-            pace.refused((1 - level) / per_second, now, now)
+            pace.refused(NOTHING, (1 - level) / per_second, now, now)
         now += 0.01
     return pace, taken
 
@@ -96,11 +144,20 @@ def test_a_learnt_rate_grows_while_nothing_is_refused() -> None:
     learnt = pace.requests_per_minute
     assert learnt is not None
 
-    for step in range(1, 4):
-        pace.wait(60.0 + step * QUIET)
+    send_for(pace, 3 * QUIET, at=60.0)
 
     assert pace.requests_per_minute is not None
     assert pace.requests_per_minute > learnt
+
+
+def test_a_learnt_rate_does_not_grow_while_it_is_not_used() -> None:
+    pace, _ = refusing(5.0, 30.0)
+    learnt = pace.requests_per_minute
+
+    for step in range(1, 4):
+        pace.wait(60.0 + step * QUIET)
+
+    assert pace.requests_per_minute == learnt
 
 
 def test_a_told_rate_is_not_learnt_away() -> None:
@@ -108,7 +165,7 @@ def test_a_told_rate_is_not_learnt_away() -> None:
 
     for now in range(10):
         pace.sent(NOTHING, float(now))
-        pace.refused(None, float(now), float(now))
+        pace.refused(NOTHING, None, float(now), float(now))
 
     assert pace.requests_per_minute == 300
 
@@ -118,15 +175,16 @@ def test_a_loan_without_rates_leaves_a_learnt_rate_as_it_is() -> None:
     learnt = pace.requests_per_minute
     assert learnt is not None
 
-    pace.set_limits(Limits(), 30.0)
+    pace.lend(Limits(), None, 30.0)
 
     assert pace.requests_per_minute == learnt
 
 
 def test_a_told_rate_that_is_told_no_more_holds_no_more() -> None:
-    pace = Pace(Limits(requests=60), 0.0)
+    pace = Pace(Limits(), 0.0)
+    pace.lend(Limits(requests=60), None, 0.0)
 
-    pace.set_limits(Limits(), 0.0)
+    pace.lend(Limits(), None, 1.0)
 
     assert pace.requests_per_minute is None
 

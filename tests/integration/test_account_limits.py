@@ -1,0 +1,162 @@
+"""The limits of an account hold over tasks, replicas, deaths and restarts: the server's own log decides."""
+
+from __future__ import annotations
+
+import signal
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.runs import Script, all_gone, family, kill_tree, of_kind, until
+from tests.servers.providers import ProviderServer
+
+ROWS = 300
+REQUESTS = 900
+"""In a minute; so many a second that a minute is seen in a minute."""
+TOKENS = 8
+"""Of each prompt, as the server counts them."""
+RECOVERY = 9.0
+"""Seconds after a death in which less may be sent: what was lent comes back in five, and a process starts."""
+EDGE = 4.0
+"""Seconds at the beginning and at the end in which not all processes have something to send."""
+
+ONE_ACCOUNT = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    with Pipeline("account") as pipeline:
+        load = LoadDataFromDicts(
+            data=[{"instruction": f"please say something about the row number {n:04d}"} for n in range(ROWS)],
+            batch_size=10,
+        )
+        tasks = [
+            TextGeneration(
+                name=name,
+                llm=OpenAILLM(model="m", LIMITS),
+                input_batch_size=10,
+                use_system_prompt=False,
+                resources=StepResources(replicas=2),
+            )
+            for name in ("one", "two")
+        ]
+        load >> tasks >> GroupColumns(columns=["generation"], output_columns=["generations"])
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+def script_of(tmp_path: Path, server: ProviderServer, rows: int, limits: str = "") -> Script:
+    (tmp_path / "keys").mkdir()
+    code = ONE_ACCOUNT.replace("ROWS", str(rows)).replace("LIMITS", limits)
+    return Script(tmp_path / "run", code, env=server.env(tmp_path / "keys"))
+
+
+def expected(rows: int) -> list[list[str]]:
+    return [[f"{n:04d}"] * 2 for n in range(rows)]
+
+
+def answers(script: Script) -> list[object]:
+    return [row["generations"] for row in script.rows["default"]]
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    with ProviderServer() as running:
+        running.says = lambda prompt: prompt.split()[-1]
+        running.latency = 0.3
+        yield running
+
+
+def most_in(seconds: float, times: list[float]) -> int:
+    """The most that any stretch of so many seconds has seen."""
+    return max(bisect_left(times, at + seconds) - place for place, at in enumerate(times))
+
+
+def rate_between(start: float, end: float, times: list[float]) -> float:
+    """Requests per minute."""
+    return (bisect_left(times, end) - bisect_left(times, start)) / (end - start) * 60
+
+
+@pytest.mark.timeout(300)  # seconds of requests, and two starts of a run
+def test_no_minute_sees_more_than_the_limit_and_nearly_as_much_while_nothing_dies(
+    tmp_path: Path, server: ProviderServer
+) -> None:
+    limits = f"requests_per_minute={REQUESTS}, input_tokens_per_minute={REQUESTS * TOKENS}"
+    script = script_of(tmp_path, server, ROWS, limits)
+    first = script.start()
+    try:
+        until(lambda: len(server.asked) >= 120, "the account is busy", 60)
+        worker = max(of_kind(first.pid, "worker"), key=lambda one: one.num_threads())
+        died = time.monotonic()
+        worker.kill()
+        until(lambda: len(server.asked) >= 300, "the others go on", 60)
+        processes = family(first.pid)
+        restarted = time.monotonic()
+        of_kind(first.pid, "coordinator")[0].kill()
+        until(lambda: first.poll() is not None and all_gone(processes), "its run is over with it", 30)
+    finally:
+        first.kill()
+        first.wait()
+    before = len(server.asked)
+
+    assert script.run(timeout=150) == 0, script.output
+
+    assert answers(script) == expected(ROWS)
+    times = server.times
+    assert {len(asked.prompt.split()) for asked in server.asked} == {TOKENS}, "so tokens are as many as requests"
+    assert times[-1] - times[0] > 45, "most of a minute, with both deaths in it"
+    assert most_in(60, times) <= REQUESTS
+    again = times[before]
+    quiet = [(times[0] + EDGE, died), (died + RECOVERY, restarted), (again + EDGE, times[-1] - EDGE)]
+    rates = [rate_between(start, end, times) for start, end in quiet]
+    assert min(rates) > 0.9 * REQUESTS, rates
+    for seconds in (1, 5, 10, 30):
+        assert most_in(seconds, times) <= REQUESTS * (seconds + 1) / 60, "and no shorter stretch sees a burst"
+
+
+def test_a_run_that_goes_on_begins_with_the_limit_that_was_learnt(tmp_path: Path, server: ProviderServer) -> None:
+    server.places = 10
+    script = script_of(tmp_path, server, 150)
+    first = script.start()
+    try:
+        until(lambda: len(server.answered) >= 100, "some answers came", 60)
+        first.send_signal(signal.SIGINT)
+        first.wait(60)
+    finally:
+        kill_tree(first.pid)
+        first.wait()
+    refused, asked, answered = server.refused, len(server.asked), len(server.answered)
+    server.latency = 2.0
+
+    second = script.start()
+    try:
+        until(lambda: len(server.answered) > answered, "the first answer comes", 60)
+        at_once = len(server.asked) - asked
+        server.latency = 0.1
+        assert second.wait(90) == 0, script.output
+    finally:
+        kill_tree(second.pid)
+        second.wait()
+
+    assert answers(script) == expected(150)
+    assert refused > 20, "the first one began with 32 in each process"
+    assert at_once < 32, "no process began with what it begins with by itself"
+    assert "limit_learnt" in (script.run_dirs[-1] / "pipeline.log").read_text()
+
+
+def test_a_limit_that_headers_tell_one_process_holds_for_all(tmp_path: Path, server: ProviderServer) -> None:
+    server.headers = {"x-ratelimit-limit-requests": "600"}
+    script = script_of(tmp_path, server, 130)
+
+    assert script.run() == 0, script.output
+
+    assert answers(script) == expected(130)
+    heard = server.answered[0].at + server.latency
+    later = [at for at in server.times if at > heard + 2.5]
+    assert len(later) > 60, "there is something left to send when all know of it"
+    assert rate_between(later[0], later[-1], later) <= 600
+    assert most_in(5, later) <= 60
