@@ -11,7 +11,7 @@ import pytest
 
 from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models import LLM, AsyncLLM
+from distilmq.models import LLM, AsyncLLM, LiteLLM
 from distilmq.models.llms.async_llm import merged
 from distilmq.models.llms.utils import prepare_output
 from distilmq.testing import ScriptedLLM
@@ -188,3 +188,13 @@ def test_a_dump_builds_the_model_again() -> None:
     llm = ScriptedLLM(answers=["a", "b"], generation_kwargs={"temperature": 0.1})
 
     assert ScriptedLLM.from_dict(llm.dump()) == llm
+
+
+def test_models_of_two_servers_or_two_keys_are_two_accounts() -> None:
+    def account(**told: str) -> bytes | None:
+        return LiteLLM(model="openai/m", generation_kwargs=dict(told)).account()
+
+    accounts = [account(), account(api_base="http://a"), account(api_base="http://b"), account(api_key="k")]
+
+    assert len(set(accounts)) == len(accounts)
+    assert account(api_base="http://a", api_key="k") == account(api_key="k", api_base="http://a")
