@@ -11,10 +11,19 @@ from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.messages import ErrorInfo, RowFailure
 from distilmq.protocol.plan import Plan, Revision, RunSettings
 from distilmq.protocol.rows import decode_row, encode_row, encode_rows
+from distilmq.protocol.usage import Usage
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
 from distilmq_broker.adoption import Adoption
-from distilmq_broker.core.facts import BatchHalved, BatchRecorded, RouteRecorded, RowsBuried, Slice
+from distilmq_broker.core.facts import (
+    BatchHalved,
+    BatchRecorded,
+    LimitLearnt,
+    RouteRecorded,
+    RowsBuried,
+    Slice,
+    UsageRecorded,
+)
 from distilmq_broker.logbook import open_logbook
 from distilmq_broker.run_folder import RunFolder
 from tests.broker.recorded import STEPS, payload_of, places_of, record_chain, recorded, rows_of
@@ -74,6 +83,20 @@ def test_batches_without_failed_rows_stay(tmp_path: Path) -> None:
 
     assert found == [[0, 1, 2], [0, 2], [0, 2]]
     assert letters == []
+
+
+def test_what_it_cost_and_what_was_learnt_of_accounts_stays(tmp_path: Path) -> None:
+    spent = UsageRecorded("ask", "w1", Usage(model="m", requests=3, input_tokens=30, output_tokens=6, cost=0.5))
+    learnt = LimitLearnt(b"account", 22.0, 600.0, settled=True)
+    with opened(tmp_path, "first") as first:
+        chain_with(first, 1, failure(3))
+        first.append(spent)
+        first.append(learnt)
+
+    with revised(tmp_path) as second:
+        facts = list(second.facts())
+
+    assert [fact for fact in facts if isinstance(fact, (UsageRecorded, LimitLearnt))] == [spent, learnt]
 
 
 def test_the_other_rows_of_a_batch_are_kept(tmp_path: Path) -> None:

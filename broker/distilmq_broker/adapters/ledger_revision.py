@@ -83,6 +83,7 @@ class _Revision:
     def take_out(self, target: sqlite3.Connection, segments: AdoptedSegments) -> None:
         """Takes the batches out of what was imported, and keeps what is known of them."""
         self._drop_kept_failures(target)
+        self._take_along(target)
         records = self._run.records()
         for step, numbers in self.again.items():
             keeps = _works_row_by_row(self._specs[step])
@@ -151,6 +152,13 @@ class _Revision:
                 "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, routes) VALUES (?, ?, 0, 0, 0, 0, ?)",
                 (step, key, routes),
             )
+
+    def _take_along(self, target: sqlite3.Connection) -> None:
+        """What it cost so far, and what was learnt of its accounts: a revision goes on with both."""
+        for table, columns in (("usage", ledger_rows.USAGE_COLUMNS), ("learnt_limit", ledger_rows.LIMIT_COLUMNS)):
+            marks = ", ".join("?" for _ in columns.split(","))
+            found = self._run.connection.execute(f"SELECT {columns} FROM {table}").fetchall()
+            target.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", found)
 
     def _drop_kept_failures(self, target: sqlite3.Connection) -> None:
         """Of a revision that is revised before its end: rows that are kept as failed, and are meant now."""

@@ -44,7 +44,10 @@ class LastRun:
 
     @property
     def usage(self) -> RunUsage:
-        """What models took in all starts of this run: requests, tokens and money per step, model and worker."""
+        """What models took in all starts of this run: requests, tokens and money per step, model and worker.
+
+        A revision has what the run took that it revises, and what it took itself.
+        """
         return self._read_usage()
 
     def retry_failures(self, *, step: str | None = None, error: str | None = None) -> LastRun:
