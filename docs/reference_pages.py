@@ -30,7 +30,7 @@ _EXAMPLE = re.compile(r"^```python$", re.M)
 _RUN_BY = "<!-- elsewhere: tests/docs/test_docstrings.py runs the examples of docstrings -->"
 
 _ENVIRONMENT = "from the environment"
-_WITHOUT_ENTRIES = ("distilmq.models.llms.api_llm",)
+_WITHOUT_ENTRIES = ("distilmq.models.llms.api_llm", "distilmq.models.llms.structured_llm")
 """Modules whose classes users do not meet: their fields are told with the classes that build on them."""
 
 

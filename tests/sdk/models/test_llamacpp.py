@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
 import cloudpickle
 import psutil
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, RequestsFailedError
+from distilmq.errors import (
+    DistilmqNotImplementedError,
+    DistilmqUserError,
+    InvalidAnswerError,
+    RequestsFailedError,
+)
 from distilmq.models import LlamaCppLLM
 from distilmq.models.llms.gguf import has_chat_template, quickstart_weights
 from distilmq.models.llms.llamacpp import as_text
@@ -60,6 +67,50 @@ def test_a_schema_shapes_its_answers(llm: LlamaCppLLM) -> None:
     )
 
     assert isinstance(json.loads(output["generations"][0] or "")["yes"], bool)
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Sight(Closed):
+    name: Annotated[str, Field(max_length=8)]
+    kind: Literal["tower", "bridge", "museum"]
+    open: bool
+
+
+class City(Closed):
+    name: Annotated[str, Field(max_length=8)]
+    sights: Annotated[list[Sight], Field(min_length=1, max_length=2)]
+
+
+def test_every_answer_of_a_nested_schema_validates(weights: Path) -> None:
+    llm = LlamaCppLLM(
+        model_path=weights, n_ctx=512, seed=3, structured_output={"schema": City}, max_validation_retries=0
+    )
+    llm.load()
+
+    outputs = llm.generate_outputs(
+        [chat(f"A city of {country}, as JSON:") for country in ("France", "Japan", "Peru", "Mali")],
+        max_new_tokens=160,
+    )
+
+    llm.unload()
+    answers = [City.model_validate_json(text or "") for output in outputs for text in output["generations"]]
+    assert len(answers) == 4
+    assert len({answer.model_dump_json() for answer in answers}) > 1
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again_and_then_fails_its_row(weights: Path) -> None:
+    llm = LlamaCppLLM(model_path=weights, n_ctx=512, structured_output={"schema": City}, max_validation_retries=1)
+    llm.load()
+
+    with pytest.raises(InvalidAnswerError, match="it ends before its JSON does") as caught:
+        llm.generate_outputs([chat("A city of France, as JSON:")], max_new_tokens=4)
+
+    llm.unload()
+    assert (caught.value.answer or "").lstrip().startswith("{")
+    assert caught.value.attempts == 2
 
 
 def test_a_prompt_that_is_too_long_fails_alone(llm: LlamaCppLLM) -> None:

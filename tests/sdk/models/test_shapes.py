@@ -107,6 +107,7 @@ def test_an_answer_that_is_right_has_no_fault() -> None:
     ("answer", "words"),
     [
         ('{"name": "Ulm", "size"', "it ends before its JSON does"),
+        ('{"name": "Ul', "it ends before its JSON does"),
         ("", "it ends before its JSON does"),
         ("Ulm is small.", "it is not JSON"),
         ('{"name": "Ulm", "size": "small"} as you asked', "it is not JSON (Extra data"),

@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn, cast
 from pydantic import BaseModel
 
 from distilmq.errors import DistilmqUserError
+from distilmq.models.llms.utils import split_input
 
 _KNOWN = ("format", "schema", "max_retries", "mode", "whitespace_pattern")
 """The last two are distilabel's, for libraries that distilmq does without: they change nothing."""
@@ -55,8 +56,8 @@ class Shape:
         try:
             value = json.loads(answer, parse_constant=_refuse_constant)
         except json.JSONDecodeError as error:
-            ended = error.pos >= len(answer.rstrip())
-            return "it ends before its JSON does" if ended else f"it is not JSON ({error})"
+            cut = error.pos >= len(answer.rstrip()) or error.msg.startswith("Unterminated string")
+            return "it ends before its JSON does" if cut else f"it is not JSON ({error})"
         except (ValueError, RecursionError) as error:
             return f"it is not JSON ({error})"
         return "; ".join(_faults(value, self.schema)) or None
@@ -102,6 +103,16 @@ def plain_shape(asked: Any) -> dict[str, Any]:
             f"`structured_output` has to be {{'format': 'json' or 'regex', 'schema': …}}, it is {asked!r}."
         )
     return {**given, "format": format, "schema": _regex(schema) if format == "regex" else _schema(schema)}
+
+
+def plain_input(input: Any) -> Any:
+    """An input whose shape, where it brings one, is what JSON can hold: rows keep it in their metadata.
+
+    Raises:
+        DistilmqUserError: it brings what is no shape.
+    """
+    conversation, shape = split_input(input)
+    return input if shape is None else (conversation, plain_shape(shape))
 
 
 def json_schema(shape: Any) -> dict[str, Any] | None:

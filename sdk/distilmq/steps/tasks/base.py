@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-from pydantic import Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 
 from distilmq.constants import DISTILMQ_METADATA_KEY, ERROR_PREFIX
 from distilmq.errors import DrainedError, RequestError, RequestsFailedError, RowsFailedError, StepFatalError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.base import LLM
+from distilmq.models.llms.shapes import plain_input, plain_shape
 from distilmq.models.requests.answers import asking_for
 from distilmq.models.requests.usage import per_generation, repeated
 from distilmq.steps.base import (
@@ -101,8 +102,8 @@ class _Task(_Step, ABC):
         """
         ...
 
-    def get_structured_output(self) -> dict[str, Any] | None:
-        """The JSON schema of the answers that the task asks for by default, where it has one."""
+    def get_structured_output(self) -> dict[str, Any] | type[BaseModel] | None:
+        """The JSON schema, or the pydantic model, of the answers that the task asks for by default, if it has one."""
         return None
 
     # ------------------------------------------------------------ from answers to rows
@@ -195,8 +196,8 @@ class _Task(_Step, ABC):
                 type(self.llm).__name__,
             )
         elif getattr(self.llm, "structured_output", None) is None:
-            shape = shape if "schema" in shape else {"schema": shape}
-            self.llm.structured_output = {"format": "json", **shape}  # pyright: ignore[reportAttributeAccessIssue]  # checked above
+            wanted: Any = shape if isinstance(shape, dict) and "schema" in shape else {"schema": shape}
+            self.llm.structured_output = plain_shape(wanted)  # pyright: ignore[reportAttributeAccessIssue]  # checked above
 
 
 class Task(_Task, Step, ABC):
@@ -242,7 +243,7 @@ class Task(_Task, Step, ABC):
         asked: dict[int, Any] = {}
         for place in live:
             try:
-                asked[place] = self.format_input(rows[place])
+                asked[place] = plain_input(self.format_input(rows[place]))
             except StepFatalError:
                 raise
             except Exception as error:  # noqa: BLE001  # user code: it becomes the row's answer
