@@ -78,6 +78,10 @@ class ProviderServer:
     """Sent with every answer."""
     slow: tuple[str, float] = ("", 0.0)
     """A pattern, and how many seconds more the answers to prompts take that match it."""
+    slots: int | None = None
+    """How many requests are worked on at the same time; the others wait in the server's queue."""
+    metrics: bool = False
+    """Whether it says how long its queue is, as vLLM does."""
     places: int | None = None
     """How many requests may be answered at the same time; the others are refused with 429."""
     refused: int = 0
@@ -90,6 +94,7 @@ class ProviderServer:
         self._open = threading.Event()
         self._open.set()
         self._now = 0
+        self._running = 0
         self._free, self._held = 0, ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="provider-server")
@@ -200,6 +205,7 @@ class ProviderServer:
             for path in dialect.paths:
                 app.router.add_post(path, partial(self._asked, dialect))
         app.router.add_get("/{provider}/v1/models", self._models)
+        app.router.add_get("/{provider}/metrics", self._metrics)
         app.router.add_get("/endpoints/endpoint/{owner}/{name}", self._endpoint)
         app.router.add_post("/endpoints/endpoint/{owner}/{name}/resume", self._endpoint)
         app.router.add_get("/huggingface/health", self._healthy)
@@ -223,6 +229,29 @@ class ProviderServer:
     async def _models(self, request: web.Request) -> web.StreamResponse:
         model = {"id": "served-model", "object": "model", "created": 1, "owned_by": request.match_info["provider"]}
         return web.json_response({"object": "list", "data": [model]})
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        if not self.metrics:
+            return web.Response(status=404)
+        lines = ["# HELP vllm:num_requests_running Requests in model execution batches."]
+        for name, value in (("running", self._running), ("waiting", self._now - self._running)):
+            lines.append(f'vllm:num_requests_{name}{{engine="0",model_name="m"}} {float(value)}')
+        return web.Response(text="\n".join([*lines, ""]))
+
+    async def _worked_on(self, question: Question, request: web.Request) -> None:
+        """Waits in the queue, and then for as long as an answer takes."""
+        while self.slots is not None and self._running >= self.slots:
+            await asyncio.sleep(0.005)
+        self._running += 1
+        pattern, more = self.slow
+        try:
+            await asyncio.sleep(self.latency + (more if re.search(pattern, question.prompt) else 0.0))
+            held = self._held in question.prompt
+            while held and not self._open.is_set() and self._free <= 0 and request.transport is not None:
+                await asyncio.sleep(0.005)
+            self._free -= 1
+        finally:
+            self._running -= 1
 
     async def _endpoint(self, request: web.Request) -> web.StreamResponse:
         """A dedicated endpoint at Hugging Face, which runs once it was woken."""
@@ -258,12 +287,7 @@ class ProviderServer:
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
-            pattern, more = self.slow
-            await asyncio.sleep(self.latency + (more if re.search(pattern, question.prompt) else 0.0))
-            held = self._held in question.prompt
-            while held and not self._open.is_set() and self._free <= 0 and request.transport is not None:
-                await asyncio.sleep(0.005)
-            self._free -= 1
+            await self._worked_on(question, request)
         finally:
             self._now -= 1
         if not dialect.allows(request.headers, KEY):

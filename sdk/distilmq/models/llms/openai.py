@@ -19,6 +19,7 @@ from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import error_for_status
+from distilmq.models.requests.server_queue import metrics_url
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs, Logprob
 
@@ -160,6 +161,9 @@ class OpenAILLM(NamedApiLLM):
 
     def _address(self) -> str | None:
         return self.base_url
+
+    def _metrics_url(self) -> str | None:
+        return metrics_url(self.base_url)
 
     def _max_tokens_name(self) -> Literal["max_completion_tokens", "max_tokens"]:
         """OpenAI's reasoning models take only the new name, other servers often only the old one."""

@@ -20,6 +20,7 @@ from distilmq.models.requests.lending import Borrower, desk
 from distilmq.models.requests.limiter import Limiter
 from distilmq.models.requests.rates import Limits, Pace
 from distilmq.models.requests.retries import MAX_RETRIES, RetryPolicy
+from distilmq.models.requests.server_queue import watch
 
 _making_channel = threading.Lock()
 
@@ -80,8 +81,14 @@ class Sender(BaseModel, ABC):
                 loop = EventLoopThread(f"llm-{self.model_name}"[:60])
                 policy = RetryPolicy(max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries)
                 limiter = self._make_limiter()
+                if self._told_concurrency() is None and (url := self._metrics_url()) is not None:
+                    loop.submit(watch(url, limiter, name=self.model_name, log=self._logger))
                 self._channel = sending.Channel(loop, limiter, policy, self._make_borrower(limiter, loop))
             return self._channel
+
+    def _metrics_url(self) -> str | None:
+        """Where the server says how many requests wait in its queue; None where it does not."""
+        return None
 
     def _close_channel(self) -> None:
         """Closes the event loop, after what `aclose` closes on it."""

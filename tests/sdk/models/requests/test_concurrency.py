@@ -136,3 +136,23 @@ def test_it_is_always_between_one_and_the_ceiling(happenings: list[str], data: s
             case _:
                 limit.disturbed(now / 10)
         assert 1 <= limit.value <= ceiling
+
+
+def test_requests_that_wait_at_the_server_are_too_many() -> None:
+    limit = AdaptiveLimit()
+
+    change = limit.queued(32, running=16, waiting=48)
+
+    assert change is not None
+    assert (limit.value, limit.settled) == (10, True), "a quarter of ours run, and some more keep the server busy"
+    assert limit.queued(10, running=16, waiting=0) is None
+
+
+def test_a_share_is_where_it_goes_on_learning_from() -> None:
+    limit = AdaptiveLimit()
+
+    limit.take_share(100, settled=False)
+    fast = limit.settled
+    limit.take_share(9, settled=True)
+
+    assert (fast, limit.settled, limit.value) == (False, True, 9)
