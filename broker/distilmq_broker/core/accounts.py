@@ -48,8 +48,7 @@ class _Borrower:
     @property
     def used(self) -> int:
         """Requests at once that it makes use of."""
-        places = self.lent.places
-        return min(self.value, self.wanted, self.value if places is None else places)
+        return min(self.value, self.out)
 
 
 @dataclass(slots=True)
@@ -59,16 +58,16 @@ class _Account:
     used: bool = False
     """Whether anything was lent before."""
 
-    def admit(self, event: LoanAsked, now: float) -> tuple[bool, _Borrower]:
-        """Whoever asks, and whether it asks for the first time; those whose loan is over are forgotten."""
+    def admit(self, event: LoanAsked, now: float) -> tuple[_Borrower | None, _Borrower]:
+        """Whoever asks, as it was before and as it is now; those whose loan is over are forgotten."""
         for name in [name for name, other in self.borrowers.items() if other.until <= now]:
             del self.borrowers[name]
         name = (event.session, event.borrower)
-        new = name not in self.borrowers
-        mine = self.borrowers.setdefault(name, _Borrower(event.told))
-        mine.told, mine.wanted, mine.out = event.told, max(0, event.wanted), max(0, event.out)
-        mine.value = max(0, event.learnt.places or 0)
-        return new, mine
+        before = self.borrowers.get(name)
+        mine = self.borrowers[name] = _Borrower(
+            event.told, max(0, event.wanted), max(0, event.out), value=max(0, event.learnt.places or 0)
+        )
+        return before, mine
 
     def beside(self, mine: _Borrower) -> list[_Borrower]:
         """The others."""
@@ -107,11 +106,11 @@ class Accounts:
     def asked(self, event: LoanAsked, now: float) -> Lend:
         """A process (no two have the same session) asks for its share: it is answered at once, if with nothing."""
         account = self._account(event.account)
-        new, mine = account.admit(event, now)
+        before, mine = account.admit(event, now)
         others = account.beside(mine)
         told = [event.told, *(other.told for other in others)]
         limits = {name: _least(getattr(each, name) for each in told) for name in (*_RATES, "places")}
-        account.learnt.learn(_lesson(event, mine, others), most=limits["places"])
+        account.learnt.learn(_lesson(event, mine, before, others), most=limits["places"])
         mine.lent = _share(mine, others, limits, [other.lent for other in others])
         if self._cautious_until is not None and now < self._cautious_until:
             mine.lent = _at_most(mine.lent, event.held or _NOTHING)
@@ -124,7 +123,7 @@ class Accounts:
             loan=mine.lent,
             seconds=LENT_FOR,
             asked=event.asked,
-            learnt=account.beginning(mine) if new else mine.learnt,
+            learnt=account.beginning(mine) if before is None else mine.learnt,
             settled=account.learnt.settled,
             full=full,
         )
@@ -158,13 +157,14 @@ def _share(mine: _Borrower, others: list[_Borrower], limits: dict[str, float | N
     return Loan.model_validate(shares)
 
 
-def _lesson(event: LoanAsked, mine: _Borrower, others: list[_Borrower]) -> Lesson:
+def _lesson(event: LoanAsked, mine: _Borrower, before: _Borrower | None, others: list[_Borrower]) -> Lesson:
     return Lesson(
         learnt=event.learnt,
         share=event.share,
         settled=event.settled,
         part=mine.weight / (mine.weight + sum(other.weight for other in others if other.wanted)),
         beside=sum(other.used for other in others),
+        more=mine.used - (0 if before is None else before.used),
     )
 
 

@@ -31,7 +31,9 @@ class Lesson:
     part: float
     """Its part of all that is wanted of the account."""
     beside: int
-    """Requests at once that the others make use of."""
+    """Requests at once that the others made use of when they asked last."""
+    more: int
+    """Requests at once that it makes use of now, and did not when it asked last."""
 
 
 class LearntLimits:
@@ -95,8 +97,9 @@ class LearntLimits:
             self.places = max(self.places or 0.0, float(value + lesson.beside))
         elif not self.settled:
             self.settled, self.places = True, float(value + lesson.beside)
-        elif began is not None and self.places is not None:
-            self.places += value - began
+        elif self.places is not None:
+            # One that was never told a share went on by itself since it was counted.
+            self.places += value - began if began is not None else max(0, lesson.more)
         if self.places is not None:
             self.places = max(1.0, self.places if most is None else min(self.places, most))
 
