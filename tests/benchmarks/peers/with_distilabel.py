@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -24,14 +25,15 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     rows, tasks = asked["rows"], asked["tasks"]
     options: dict[str, Any] = {"structured_output": {"schema": Answer}} if asked["json"] else {}
-    with Pipeline("models") as pipeline:
+    cache = os.environ.get("BENCH_CACHE")
+    with Pipeline("models", cache_dir=cache) as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": f"row {number}"} for number in range(rows)])
         asking = [TextGeneration(name=f"ask_{n}", llm=OpenAILLM(model=f"m{n}", **options)) for n in range(tasks)]
         if tasks == 1:
             load >> asking[0]
         else:
             load >> asking >> GroupColumns(columns=["generation"], output_columns=["generations"])
-    given = pipeline.run(use_cache=False)["default"]["train"]
+    given = pipeline.run(use_cache=cache is not None)["default"]["train"]
     lost = rows - len(given) + sum(not _is_right(row, tasks) for row in given)
     print("RESULT " + json.dumps({"lost": lost, "failed": 0}), flush=True)
 
