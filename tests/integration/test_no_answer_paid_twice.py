@@ -37,6 +37,8 @@ ON_THE_WAY = 0.25
 ROWS = 160
 EVERY_PROMPT = 2
 """Rows have the same prompt."""
+REFUSED = "question 033"
+"""A prompt that is always refused: its rows fail, and their batches are halved."""
 LAST, KEPT_BACK = "question 07", 20
 """What the prompts of the last rows hold, and how many those are: they are answered when the last kill is made."""
 
@@ -75,6 +77,7 @@ def server() -> Iterator[ProviderServer]:
     with ProviderServer() as running:
         running.says = lambda prompt: f"answer {len(running.answered) - 1} to {prompt}"
         running.latency = 0.1
+        running.fail(REFUSED, status=400, code="content_filter")
         running.slow = (r"^question \d*[05]$", 1.5)
         yield running
 
@@ -92,8 +95,10 @@ def test_every_request_is_used_or_was_out_or_young_when_something_died(
     story.end()
 
     used = story.used()
-    assert len(set(map(id, used))) == 2 * ROWS, "no answer is used in two places, though prompts are the same"
+    places = 2 * (ROWS - EVERY_PROMPT)
+    assert len(set(map(id, used))) == places, "no answer is used in two places, though prompts are the same"
     assert story.unexplained(used) == []
+    assert server.prompts.count(REFUSED) <= EVERY_PROMPT * (len(story.kills) + 1), "once a row, and after each kill"
     assert all(lost <= server.most_at_once for lost in story.lost_at_kills(used)), "of the young, those in flight"
 
 
@@ -156,6 +161,9 @@ class _Story:
         assert len(rows) == ROWS
         for number, row in enumerate(rows):
             assert row["instruction"] == f"question {number // EVERY_PROMPT:03}"
+            if row["instruction"] == REFUSED:
+                assert row["first"] is row["second"] is None
+                continue
             for prompt, answer in (("instruction", "first"), ("first", "second")):
                 asked = self._answered(row[answer])
                 assert asked.prompt == row[prompt]
@@ -178,7 +186,7 @@ class _Story:
 
     def _dropped(self, used: list[Asked]) -> list[Asked]:
         known = set(map(id, used))
-        return [asked for asked in self.server.asked if id(asked) not in known]
+        return [asked for asked in self.server.asked if id(asked) not in known and asked.prompt != REFUSED]
 
     def _answered(self, text: object) -> Asked:
         found = re.match(r"answer (\d+) to ", str(text))
