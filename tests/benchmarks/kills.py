@@ -32,14 +32,14 @@ PATIENCE = 120.0
 """Seconds after which a run is taken for one that hangs."""
 
 
-def run(seed: int, command: Sequence[str] = OURS) -> dict[str, Any]:
+def run(seed: int, command: Sequence[str] = OURS, case: Case = CASE) -> dict[str, Any]:
     """One kill: what had been answered, what was sent again, and what became of the next run."""
-    half = CASE.rows * Random(seed).uniform(0.4, 0.6)
+    half = case.rows * Random(seed).uniform(0.4, 0.6)
     with model_server(median=MEDIAN) as server, tempfile.TemporaryDirectory(prefix="bench-kill-") as cache:
         env = {**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "a-key", "BENCH_CACHE": cache}
-        killed_at = _killed(server, [*command, CASE.arguments], env, half) - server.started
+        killed_at = _killed(server, [*command, case.arguments], env, half) - server.started
         try:
-            lost = measure([*command, CASE.arguments], cwd=Path(cache), env=env, timeout=PATIENCE).result["lost"]
+            lost = measure([*command, case.arguments], cwd=Path(cache), env=env, timeout=PATIENCE).result["lost"]
         except BenchmarkFailedError as error:
             lost = "does not end" if error.killed else "ends with an error"
     before = {entry.row: entry.ended for entry in server.answered if entry.ended <= killed_at and entry.row >= 0}
@@ -61,17 +61,25 @@ def _killed(server: Running, command: Sequence[str], env: dict[str, str], half: 
         deadline = time.monotonic() + PATIENCE
         while server.count() < half:
             if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                raise BenchmarkFailedError(f"{' '.join(command)} was not half done when it had ended", killed=False)
+                endless = process.poll() is None
+                _kill_everything(process.pid)
+                raise BenchmarkFailedError(f"{' '.join(command)} was not half done", killed=endless)
             threading.Event().wait(0.02)
-        script = psutil.Process(process.pid)
+        return _kill_everything(process.pid)
+
+
+def _kill_everything(pid: int) -> float:
+    """Kills a process and all below it; gives the moment before."""
+    with suppress(psutil.NoSuchProcess):
+        script = psutil.Process(pid)
         processes = [script, *script.children(recursive=True)]
         at = time.monotonic()
         for one in processes:
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(signal.SIGKILL)
         psutil.wait_procs(processes, timeout=10)
-    return at
+        return at
+    return time.monotonic()
 
 
 def _in_flight(log: Sequence[Entry], moment: float) -> int:
