@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.vertexai import VertexAILLM
     from distilmq.models.llms.vllm import ClientvLLM
     from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
+    from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 
 _PLACES = {
     "LLM": "distilmq.models.llms.base",
@@ -46,6 +47,7 @@ _PLACES = {
     "LiteLLM": "distilmq.models.llms.litellm",
     "LlamaCppEmbeddings": "distilmq.models.embeddings.llamacpp",
     "LlamaCppLLM": "distilmq.models.llms.llamacpp",
+    "MagpieChatTemplateMixin": "distilmq.models.mixins.magpie",
     "MistralLLM": "distilmq.models.llms.mistral",
     "OllamaLLM": "distilmq.models.llms.ollama",
     "OpenAIEmbeddings": "distilmq.models.embeddings.openai",
@@ -84,6 +86,7 @@ __all__ = [  # imported when first asked for
     "LiteLLM",
     "LlamaCppEmbeddings",
     "LlamaCppLLM",
+    "MagpieChatTemplateMixin",
     "MistralLLM",
     "OllamaLLM",
     "OpenAIEmbeddings",

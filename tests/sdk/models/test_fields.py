@@ -19,7 +19,7 @@ OPERATIONAL = {
     "GroqLLM": OPENAIS,
     "InferenceEndpointsLLM": {"api_key", "base_url", "endpoint_namespace", "timeout"},
     "LiteLLM": {"verbose"},
-    "LlamaCppLLM": {"max_concurrent_requests", "n_batch", "n_gpu_layers", "tokenizer_id", "verbose"},
+    "LlamaCppLLM": {"max_concurrent_requests", "n_batch", "n_gpu_layers", "verbose"},
     "MistralLLM": {"api_key", "endpoint", "max_concurrent_requests", "timeout"},
     "OllamaLLM": {"follow_redirects", "host", "timeout"},
     "OpenAILLM": OPENAIS,
@@ -30,7 +30,7 @@ MAGPIE = {"magpie_pre_query_template", "use_magpie_template"}
 SUBSTANCE = {
     "ClientvLLM": {"model", "tokenizer", "tokenizer_revision"} | MAGPIE,
     "InferenceEndpointsLLM": {"endpoint_name", "model_display_name", "model_id", "tokenizer_id"} | MAGPIE,
-    "LlamaCppLLM": {"chat_format", "extra_kwargs", "model_path", "n_ctx", "seed"} | MAGPIE,
+    "LlamaCppLLM": {"chat_format", "extra_kwargs", "model_path", "n_ctx", "seed", "tokenizer_id"} | MAGPIE,
     "OllamaLLM": {"model", "tokenizer_id"} | MAGPIE,
 }
 """Beside `structured_output`, which all have; of most only the model's name."""

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils import set_async_client_factory, set_client_factory
 from huggingface_hub.utils._http import default_async_client_factory, default_client_factory
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, InvalidRequestError
+from distilmq.errors import DistilmqUserError, InvalidRequestError
 from distilmq.models import InferenceEndpointsLLM
 from tests.servers.providers import ProviderServer
 
@@ -127,8 +127,3 @@ def test_an_error_of_the_text_server_keeps_its_words(llm: InferenceEndpointsLLM,
 def test_more_texts_to_stop_at_than_the_server_takes_are_refused(llm: InferenceEndpointsLLM) -> None:
     with pytest.raises(DistilmqUserError, match="may be 4 at most, they are 5"):
         llm.generate_outputs([chat("Hi")], stop_sequences=list("abcde"))
-
-
-def test_magpie_is_refused_when_it_is_asked_for() -> None:
-    with pytest.raises(DistilmqNotImplementedError, match="is not in distilmq yet"):
-        InferenceEndpointsLLM(base_url="http://x", use_magpie_template=True, magpie_pre_query_template="llama3").load()

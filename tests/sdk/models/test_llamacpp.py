@@ -13,7 +13,6 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from distilmq.errors import (
-    DistilmqNotImplementedError,
     DistilmqUserError,
     InvalidAnswerError,
     RequestsFailedError,
@@ -155,9 +154,26 @@ def test_it_says_when_the_engine_lacks_a_parameter(weights: Path) -> None:
         LlamaCppLLM(model_path=weights, extra_kwargs={"n_wings": 2}).load()
 
 
-def test_magpie_is_not_there_yet(weights: Path) -> None:
-    with pytest.raises(DistilmqNotImplementedError, match="is not in distilmq yet"):
-        LlamaCppLLM(model_path=weights, use_magpie_template=True).load()
+def test_the_model_writes_the_users_turn(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }} said: "}))
+    llm = LlamaCppLLM(
+        model_path=weights,
+        n_ctx=256,
+        tokenizer_id=str(tmp_path),
+        use_magpie_template=True,
+        magpie_pre_query_template="The capital of France is",
+    )
+    llm.load()
+
+    told = "A guide said: The capital of France is"
+    outputs = llm.generate_outputs(
+        [[], "The capital of France is", [{"role": "system", "content": "A guide"}], told], max_new_tokens=4
+    )
+
+    llm.unload()
+    empty, alone, system, text = [output["statistics"]["input_tokens"] for output in outputs]
+    assert (empty, system) == (alone, text)
+    assert all(output["generations"][0] for output in outputs)
 
 
 def test_a_base_model_has_no_chat_template(weights: Path) -> None:

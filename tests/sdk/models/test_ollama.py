@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError
+from distilmq.errors import DistilmqUserError
 from distilmq.models import OllamaLLM
 from tests.servers.providers import ProviderServer
 
@@ -59,8 +59,3 @@ def test_with_a_tokenizer_the_conversation_is_sent_as_text(provider_server: Prov
     llm.unload()
     assert output["generations"] == ["You said: <user>Hi"]
     assert provider_server.asked[0].body["raw"] is True
-
-
-def test_magpie_is_refused_when_it_is_asked_for(provider_server: ProviderServer) -> None:
-    with pytest.raises(DistilmqNotImplementedError, match="is not in distilmq yet"):
-        OllamaLLM(model="m", use_magpie_template=True, magpie_pre_query_template="llama3").load()

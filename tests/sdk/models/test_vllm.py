@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError
+from distilmq.errors import DistilmqUserError
 from distilmq.models import ClientvLLM
 from tests.servers.providers import ProviderServer
 
@@ -61,8 +61,3 @@ def test_further_fields_reach_the_server(provider_server: ProviderServer) -> Non
 
     llm.unload()
     assert provider_server.asked[0].body["top_k"] == 5
-
-
-def test_magpie_is_refused_when_it_is_asked_for(provider_server: ProviderServer) -> None:
-    with pytest.raises(DistilmqNotImplementedError, match="is not in distilmq yet"):
-        ClientvLLM(model="m", use_magpie_template=True, magpie_pre_query_template="llama3").load()

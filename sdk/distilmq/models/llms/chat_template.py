@@ -40,8 +40,18 @@ class ChatTemplate:
             raise DistilmqUserError(f"The tokenizer '{tokenizer}' has no chat template.")
         return cls(source, _special_tokens(config))
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The text of a conversation, up to where the model's answer begins."""
+    @property
+    def begin(self) -> str | None:
+        """The token that begins every text, where there is one."""
+        return self.tokens.get("bos_token")
+
+    def render(self, messages: Sequence[Mapping[str, Any]], answering: bool = True) -> str:
+        """The text of a conversation.
+
+        Args:
+            messages: the conversation.
+            answering: go on to where the model's answer begins.
+        """
         from jinja2.ext import loopcontrols
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -51,7 +61,7 @@ class ChatTemplate:
         environment.filters["tojson"] = _as_json
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
         template = environment.from_string(self.source)
-        return template.render(messages=messages, add_generation_prompt=True, **self.tokens)
+        return template.render(messages=messages, add_generation_prompt=answering, **self.tokens)
 
 
 def _read(tokenizer: str, name: str, revision: str | None) -> str | None:

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt, PrivateAttr, validate_call
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError
+from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.gguf import has_chat_template
 from distilmq.models.llms.llamacpp_engine import (
     as_answer,
@@ -23,6 +24,7 @@ from distilmq.models.llms.llamacpp_engine import (
 from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.structured_llm import StructuredLLM
 from distilmq.models.llms.utils import as_messages, split_input
+from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import ChatType, GenerateOutput
 
@@ -30,7 +32,7 @@ RANDOM_SEED = 4294967295
 _NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
-class LlamaCppLLM(StructuredLLM):
+class LlamaCppLLM(MagpieChatTemplateMixin, StructuredLLM):
     """Runs a model in this process, several requests at once (continuous batching).
 
     A model without a chat template (a base model) gets conversations as plain text: a single message as it is,
@@ -47,9 +49,11 @@ class LlamaCppLLM(StructuredLLM):
         verbose: let llama.cpp tell what it does on the standard error.
         extra_kwargs: further parameters of the engine (`xllamacpp.CommonParams`).
         structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
-        tokenizer_id: accepted for scripts of distilabel; the file holds the tokenizer.
-        use_magpie_template: not in distilmq yet.
-        magpie_pre_query_template: not in distilmq yet.
+        tokenizer_id: the repository on the Hub, or the folder, whose chat template is used with Magpie; without Magpie
+            the file's own is.
+        use_magpie_template: where a conversation does not end with the user, let the model write the user's turn; needs
+            `tokenizer_id`.
+        magpie_pre_query_template: how a user's turn begins for this model: `llama3`, `qwen2`, or the text itself.
 
     Examples:
         ```python
@@ -74,23 +78,25 @@ class LlamaCppLLM(StructuredLLM):
     extra_kwargs: RuntimeParameter[dict[str, Any]] | None = Field(
         default_factory=dict[str, Any], description="Further parameters of the engine."
     )
-    tokenizer_id: RuntimeParameter[str] | None = Field(default=None, description="Has no effect.")
-    use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")
-    magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
+    tokenizer_id: RuntimeParameter[str] | None = Field(
+        default=None, description="Whose chat template is used with Magpie."
+    )
     max_concurrent_requests: RuntimeParameter[PositiveInt] = Field(
         default=4, description="The number of requests that are worked on at once."
     )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset(
-        {"max_concurrent_requests", "n_batch", "n_gpu_layers", "tokenizer_id", "verbose"}
+        {"max_concurrent_requests", "n_batch", "n_gpu_layers", "verbose"}
     )
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_server", "_threads"})
+    process_bound: ClassVar[frozenset[str]] = frozenset({"_server", "_template", "_threads"})
     runs_here: ClassVar[bool] = True
 
     _server: Any = PrivateAttr(default=None)
     """`xllamacpp.Server`, which has no types."""
     _threads: ThreadPoolExecutor | None = PrivateAttr(default=None)
     _chats: bool = PrivateAttr(default=False)
+    _template: ChatTemplate | None = PrivateAttr(default=None)
+    """Of `tokenizer_id`, where Magpie is used."""
 
     def load(self) -> None:
         """Loads the weights.
@@ -100,8 +106,9 @@ class LlamaCppLLM(StructuredLLM):
             DistilmqUserError: there is no such file, or an engine parameter does not exist.
         """
         super().load()
-        if self.use_magpie_template:
-            raise DistilmqNotImplementedError("`use_magpie_template` is not in distilmq yet")
+        self._check_tokenizer("tokenizer_id", self.tokenizer_id)
+        if self.use_magpie_template and self.tokenizer_id:
+            self._template = ChatTemplate.load(self.tokenizer_id)
         library = engine_library()
         path = self._path()
         self._chats = self.chat_format is not None or has_chat_template(path)
@@ -173,16 +180,21 @@ class LlamaCppLLM(StructuredLLM):
         schema = json_schema(shape or self.structured_output)
         if schema is not None:
             request["json_schema"] = schema
-        if self._chats and not isinstance(conversation, str):
+        if self._chats and self._template is None and not isinstance(conversation, str):
             request["messages"] = as_messages(conversation)
         else:
-            request["prompt"] = conversation if isinstance(conversation, str) else as_text(conversation)
+            request["prompt"] = conversation if isinstance(conversation, str) else self._text(conversation)
         seeds = [_seed(self.seed, index) for index in range(num_generations)]
         answers = await asyncio.gather(*(self._completed({**request, "seed": seed}) for seed in seeds))
         return {
             "generations": [answer[0] for answer in answers],
             "statistics": statistics(answers[0][1], [answer[2] for answer in answers], num_generations),
         }
+
+    def _text(self, conversation: ChatType) -> str:
+        if self._template is None:
+            return as_text(conversation)
+        return self.prompt_of(as_messages(conversation), self._template.render, begin=self._template.begin)
 
     async def _completed(self, request: dict[str, Any]) -> tuple[str | None, int, int]:
         """Text, tokens of the prompt and tokens of the text."""

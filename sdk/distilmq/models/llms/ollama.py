@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr, validate_call
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, InvalidRequestError
+from distilmq.errors import DistilmqUserError, InvalidRequestError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.parts import Image, parts_of, text_of
 from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.utils import as_messages, given, split_input
+from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.models.requests.http import JsonClient
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, Logprob
@@ -23,7 +24,7 @@ _HOST = "OLLAMA_HOST"
 _PORT = 11434
 
 
-class OllamaLLM(NamedApiLLM):
+class OllamaLLM(MagpieChatTemplateMixin, NamedApiLLM):
     """Asks a model that Ollama runs on this machine or another.
 
     Several generations are as many requests. Bare text, and conversations of a model with `tokenizer_id`, are sent as
@@ -36,8 +37,9 @@ class OllamaLLM(NamedApiLLM):
         follow_redirects: whether to go where the server points.
         structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema.
         tokenizer_id: the repository on the Hub, or the folder, whose chat template is used instead of the server's.
-        use_magpie_template: not in distilmq yet.
-        magpie_pre_query_template: not in distilmq yet.
+        use_magpie_template: where a conversation does not end with the user, let the model write the user's turn; needs
+            `tokenizer_id`.
+        magpie_pre_query_template: how a user's turn begins for this model: `llama3`, `qwen2`, or the text itself.
 
     Examples:
         ```python
@@ -53,8 +55,6 @@ class OllamaLLM(NamedApiLLM):
     host: RuntimeParameter[str] | None = Field(default=None, description="The host of the Ollama API.")
     follow_redirects: bool = True
     tokenizer_id: RuntimeParameter[str] | None = Field(default=None, description="Whose chat template is used.")
-    use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")
-    magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"follow_redirects", "host"})
     process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
@@ -69,8 +69,7 @@ class OllamaLLM(NamedApiLLM):
             DistilmqUserError: the tokenizer has no chat template.
         """
         super().load()
-        if self.use_magpie_template:
-            raise DistilmqNotImplementedError("`use_magpie_template` is not in distilmq yet")
+        self._check_tokenizer("tokenizer_id", self.tokenizer_id)
         if self.tokenizer_id:
             self._template = ChatTemplate.load(self.tokenizer_id)
         self._aclient = JsonClient(
@@ -133,7 +132,7 @@ class OllamaLLM(NamedApiLLM):
 
     def _rendered(self, conversation: Any) -> str:
         assert self._template is not None
-        return self._template.render(as_messages(conversation))
+        return self.prompt_of(as_messages(conversation), self._template.render, begin=self._template.begin)
 
     async def _sent(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self._loaded().post(path, body, who=self._who())

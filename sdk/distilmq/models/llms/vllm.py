@@ -6,20 +6,21 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr, validate_call
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError
+from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.credentials import key_from
 from distilmq.models.llms.openai import OpenAILLM, json_response_format
 from distilmq.models.llms.shapes import shape_of
 from distilmq.models.llms.utils import as_messages, given, split_input
+from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.typing import GenerateOutput
 
 _NO_KEY = "EMPTY"
 """What vLLM's own examples send to a server that asks for no key."""
 
 
-class ClientvLLM(OpenAILLM):
+class ClientvLLM(MagpieChatTemplateMixin, OpenAILLM):
     """Asks a model that a vLLM server serves.
 
     Conversations are sent as they are, and the server puts them into the model's chat template. With a `tokenizer` they
@@ -33,8 +34,9 @@ class ClientvLLM(OpenAILLM):
         tokenizer_revision: of that repository.
         structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema, or as
             `{"format": "regex", "schema": …}` (which vLLM takes since 0.12).
-        use_magpie_template: not in distilmq yet.
-        magpie_pre_query_template: not in distilmq yet.
+        use_magpie_template: where a conversation does not end with the user, let the model write the user's turn; needs
+            `tokenizer`.
+        magpie_pre_query_template: how a user's turn begins for this model: `llama3`, `qwen2`, or the text itself.
 
     Examples:
         ```python
@@ -50,8 +52,6 @@ class ClientvLLM(OpenAILLM):
     model: str = ""
     tokenizer: RuntimeParameter[str] | None = Field(default=None, description="Whose chat template is used.")
     tokenizer_revision: RuntimeParameter[str] | None = Field(default=None, description="The revision of `tokenizer`.")
-    use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")
-    magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
 
     process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
     takes_regex: ClassVar[bool] = True
@@ -66,8 +66,7 @@ class ClientvLLM(OpenAILLM):
         Raises:
             DistilmqUserError: the server cannot be asked, or the tokenizer has no chat template.
         """
-        if self.use_magpie_template:
-            raise DistilmqNotImplementedError("`use_magpie_template` is not in distilmq yet")
+        self._check_tokenizer("tokenizer", self.tokenizer)
         self._served = self.model or self._first_model()
         if self.tokenizer:
             self._template = ChatTemplate.load(self.tokenizer, revision=self.tokenizer_revision)
@@ -136,7 +135,7 @@ class ClientvLLM(OpenAILLM):
 
     def _rendered(self, conversation: Any) -> str:
         assert self._template is not None
-        return self._template.render(as_messages(conversation))
+        return self.prompt_of(as_messages(conversation), self._template.render, begin=self._template.begin)
 
     def _key(self) -> str:
         key = self.api_key or key_from(self.key_variable)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator, validate_call
 
 from distilmq.errors import (
-    DistilmqNotImplementedError,
     DistilmqUserError,
     RequestError,
     StepFatalError,
@@ -20,6 +19,7 @@ from distilmq.models.llms.credentials import key_field, key_from
 from distilmq.models.llms.openai import json_response_format, token_logprobs
 from distilmq.models.llms.shapes import shape_of
 from distilmq.models.llms.utils import as_messages, given, split_input
+from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs
 
@@ -34,7 +34,7 @@ _START_UP = 300
 """Seconds that a paused endpoint gets to come up."""
 
 
-class InferenceEndpointsLLM(ApiLLM):
+class InferenceEndpointsLLM(MagpieChatTemplateMixin, ApiLLM):
     """Asks a model at Hugging Face, or one that text-generation-inference serves elsewhere.
 
     Conversations go to the server's chat API, which puts them into the model's template. With a `tokenizer_id` they are
@@ -52,8 +52,9 @@ class InferenceEndpointsLLM(ApiLLM):
         timeout: seconds to wait for an answer.
         structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema, or as
             `{"format": "regex", "schema": …}` with a `tokenizer_id` or for bare text.
-        use_magpie_template: not in distilmq yet.
-        magpie_pre_query_template: not in distilmq yet.
+        use_magpie_template: where a conversation does not end with the user, let the model write the user's turn; needs
+            `tokenizer_id`.
+        magpie_pre_query_template: how a user's turn begins for this model: `llama3`, `qwen2`, or the text itself.
 
     Examples:
         ```python
@@ -83,8 +84,6 @@ class InferenceEndpointsLLM(ApiLLM):
     timeout: RuntimeParameter[float] = Field(
         default=120, description="The maximum time in seconds to wait for a response from the API."
     )
-    use_magpie_template: RuntimeParameter[bool] = Field(default=False, description="Not in distilmq yet.")
-    magpie_pre_query_template: RuntimeParameter[str] | None = Field(default=None, description="Not in distilmq yet.")
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "endpoint_namespace", "timeout"})
     process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
@@ -118,8 +117,7 @@ class InferenceEndpointsLLM(ApiLLM):
         Raises:
             DistilmqUserError: there is no key, no such endpoint, or the tokenizer has no chat template.
         """
-        if self.use_magpie_template:
-            raise DistilmqNotImplementedError("`use_magpie_template` is not in distilmq yet")
+        self._check_tokenizer("tokenizer_id", self.tokenizer_id)
         from huggingface_hub import AsyncInferenceClient
 
         token = self._token()
@@ -262,7 +260,7 @@ class InferenceEndpointsLLM(ApiLLM):
 
     def _rendered(self, conversation: Any) -> str:
         assert self._template is not None
-        return self._template.render(as_messages(conversation))
+        return self.prompt_of(as_messages(conversation), self._template.render, begin=self._template.begin)
 
     def _who(self) -> str:
         return f"'{self.model_name}' at {self.base_url or 'Hugging Face'}"
