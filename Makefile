@@ -4,19 +4,23 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
+ENGINES := .venv-engines
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 # The environment is ours, whatever other one is active; --inexact so that `make` after `make test` removes nothing.
 SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --no-dev
 
 .DEFAULT_GOAL := quickstart
-.PHONY: quickstart test lint format docs benchmarks clean
+.PHONY: quickstart test test-engines lint format docs benchmarks clean
 
 quickstart: $(VENV)/.installed-quickstart ## run a pipeline of four tasks on a small local model
 	$(BIN)/python docs/examples/quickstart.py
 
 test: $(VENV)/.installed-test ## run all tests
 	$(BIN)/python -m pytest $(TESTS)
+
+test-engines: $(ENGINES)/.installed ## run what runs torch, in an environment of its own (gigabytes where torch comes with CUDA)
+	$(ENGINES)/bin/python -m pytest -m engines tests/engines
 
 lint: $(VENV)/.installed-lint ## check style, types and who imports whom
 	$(BIN)/ruff check
@@ -51,5 +55,11 @@ $(VENV)/.installed-lint: $(BIN)/uv pyproject.toml uv.lock
 	$(SYNC) --group test --group lint
 	@touch $@
 
+# pip, since some machines have a build of torch for the CPU where pip looks.
+$(ENGINES)/.installed: tests/engines/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/engines/requirements.txt -e .
+	@touch $@
+
 clean: ## remove the environment and what tools left behind
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

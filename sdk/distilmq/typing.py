@@ -94,7 +94,8 @@ class Logprob(TypedDict):
 LLMLogprobs = list[list[list[Logprob]]]
 """Per generation, per place in it: the tokens that were likely there."""
 
-HiddenState = list[float]
+HiddenState = Any
+"""A NumPy array: per token of an input, the last layer's vector."""
 
 
 class GenerateOutput(TypedDict):

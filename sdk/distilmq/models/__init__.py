@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.cohere import CohereLLM
     from distilmq.models.llms.groq import GroqLLM
     from distilmq.models.llms.huggingface.inference_endpoints import InferenceEndpointsLLM
+    from distilmq.models.llms.huggingface.transformers import TransformersLLM
     from distilmq.models.llms.litellm import LiteLLM
     from distilmq.models.llms.llamacpp import LlamaCppLLM
     from distilmq.models.llms.mistral import MistralLLM
@@ -54,6 +55,7 @@ _PLACES = {
     "OpenAILLM": "distilmq.models.llms.openai",
     "SentenceTransformerEmbeddings": "distilmq.models.embeddings.sentence_transformers",
     "TogetherLLM": "distilmq.models.llms.together",
+    "TransformersLLM": "distilmq.models.llms.huggingface.transformers",
     "VertexAILLM": "distilmq.models.llms.vertexai",
     "vLLMEmbeddings": "distilmq.models.embeddings.vllm",
 }
@@ -64,7 +66,6 @@ _NOT_YET = (
     "MixtureOfAgentsLLM",
     "MlxLLM",
     "OpenAIImageGeneration",
-    "TransformersLLM",
     "vLLM",
 )
 
@@ -93,6 +94,7 @@ __all__ = [  # imported when first asked for
     "OpenAILLM",
     "SentenceTransformerEmbeddings",
     "TogetherLLM",
+    "TransformersLLM",
     "VertexAILLM",
     "vLLMEmbeddings",
 ]

@@ -19,7 +19,7 @@ from distilmq.errors import (
 )
 from distilmq.models import LlamaCppLLM
 from distilmq.models.llms.gguf import has_chat_template, quickstart_weights
-from distilmq.models.llms.llamacpp import as_text
+from distilmq.models.llms.utils import as_text
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,7 @@ def test_no_provider_is_imported_before_it_is_loaded() -> None:
             "SentenceTransformerEmbeddings(model='m')",
             'pip install "distilmq[sentence-transformers]"',
         ),
+        ("transformers", "TransformersLLM(model='m')", 'pip install "distilmq[hf-transformers]"'),
         ("vllm", "vLLMEmbeddings(model='m')", 'pip install "distilmq[vllm]"'),
     ],
 )

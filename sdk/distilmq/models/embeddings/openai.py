@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import sys
 from array import array
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pydantic import Field, PositiveInt, PrivateAttr, SecretStr
 from distilmq.errors import DistilmqUserError, StepFatalError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.embeddings.async_embeddings import AsyncEmbeddings, Encoded
-from distilmq.models.llms.credentials import key_from, needed_key
+from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.utils import given
 from distilmq.models.requests.http import JsonClient
 
@@ -48,13 +47,10 @@ class OpenAIEmbeddings(AsyncEmbeddings):
     """
 
     model: str
-    base_url: RuntimeParameter[str] | None = Field(
-        default_factory=lambda: os.environ.get(_URL) or OPENAI_URL,
-        description="The base URL to use for the API requests.",
+    base_url: RuntimeParameter[str] | None = address_field(
+        _URL, OPENAI_URL, "The base URL to use for the API requests."
     )
-    api_key: RuntimeParameter[SecretStr] | None = Field(
-        default_factory=lambda: key_from(_KEY), description="The API key to authenticate the requests."
-    )
+    api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
     default_headers: RuntimeParameter[dict[str, str]] | None = Field(
         default=None, description="The headers to send with every request."
     )

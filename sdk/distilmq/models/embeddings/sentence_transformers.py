@@ -12,7 +12,7 @@ from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.embeddings.base import Embeddings, Vector
 from distilmq.models.llms.credentials import key_from
-from distilmq.models.llms.utils import missing_library
+from distilmq.models.llms.utils import optional_library
 from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
 
 _CUDA = "cuda"
@@ -86,11 +86,7 @@ class SentenceTransformerEmbeddings(CudaDevicePlacementMixin, Embeddings):
         if self.device == _CUDA:
             CudaDevicePlacementMixin.load(self)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its warning at every fork tells nothing
-        try:
-            import sentence_transformers  # pyright: ignore[reportMissingImports]  # an extra
-        except ImportError as error:
-            raise missing_library("sentence-transformers", "sentence-transformers") from error
-        library: Any = sentence_transformers
+        library = optional_library("sentence_transformers", "sentence-transformers")
         try:
             self._model = library.SentenceTransformer(self.model, **self._options())
         except (OSError, ValueError) as error:

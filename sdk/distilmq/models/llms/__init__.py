@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.cohere import CohereLLM
     from distilmq.models.llms.groq import GroqLLM
     from distilmq.models.llms.huggingface.inference_endpoints import InferenceEndpointsLLM
+    from distilmq.models.llms.huggingface.transformers import TransformersLLM
     from distilmq.models.llms.litellm import LiteLLM
     from distilmq.models.llms.llamacpp import LlamaCppLLM
     from distilmq.models.llms.mistral import MistralLLM
@@ -41,12 +42,12 @@ _PLACES = {
     "OllamaLLM": "distilmq.models.llms.ollama",
     "OpenAILLM": "distilmq.models.llms.openai",
     "TogetherLLM": "distilmq.models.llms.together",
+    "TransformersLLM": "distilmq.models.llms.huggingface.transformers",
     "VertexAILLM": "distilmq.models.llms.vertexai",
 }
 _NOT_YET = (
     "MixtureOfAgentsLLM",
     "MlxLLM",
-    "TransformersLLM",
     "vLLM",
 )
 
@@ -71,5 +72,6 @@ __all__ = [  # imported when first asked for
     "OllamaLLM",
     "OpenAILLM",
     "TogetherLLM",
+    "TransformersLLM",
     "VertexAILLM",
 ]

@@ -23,13 +23,12 @@ from distilmq.models.llms.llamacpp_engine import (
 )
 from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.structured_llm import StructuredLLM
-from distilmq.models.llms.utils import as_messages, split_input
+from distilmq.models.llms.utils import as_messages, as_text, split_input
 from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import ChatType, GenerateOutput
 
 RANDOM_SEED = 4294967295
-_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
 class LlamaCppLLM(MagpieChatTemplateMixin, StructuredLLM):
@@ -226,16 +225,6 @@ class LlamaCppLLM(MagpieChatTemplateMixin, StructuredLLM):
             parameters.chat_template = self.chat_format
         set_further(parameters, self.extra_kwargs, who=type(self).__name__)
         return parameters
-
-
-def as_text(messages: ChatType) -> str:
-    """A conversation for a model that knows none: its own text to go on with, where it is the user's only one."""
-    system = [str(message["content"]) for message in messages if message["role"] == "system"]
-    turns = [message for message in messages if message["role"] != "system"]
-    if len(turns) == 1:
-        return "\n\n".join([*system, str(turns[0]["content"])])
-    said = [f"{_NAMES.get(turn['role'], 'User')}: {turn['content']}" for turn in turns]
-    return "\n\n".join([*system, *said, "Assistant:"])
 
 
 def _seed(seed: int, generation: int) -> int:

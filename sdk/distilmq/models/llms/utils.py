@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, cast
 
-from distilmq.typing import GenerateOutput, LLMLogprobs, LLMOutput
+from distilmq.typing import ChatType, GenerateOutput, LLMLogprobs, LLMOutput
+
+_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
 def prepare_output(
@@ -42,9 +45,35 @@ def as_messages(conversation: Any) -> list[dict[str, Any]]:
     return cast("list[dict[str, Any]]", conversation)
 
 
+def as_text(messages: ChatType) -> str:
+    """A conversation for a model that knows none: its own text to go on with, where it is the user's only one."""
+    system = [str(message["content"]) for message in messages if message["role"] == "system"]
+    turns = [message for message in messages if message["role"] != "system"]
+    if len(turns) == 1:
+        return "\n\n".join([*system, str(turns[0]["content"])])
+    said = [f"{_NAMES.get(turn['role'], 'User')}: {turn['content']}" for turn in turns]
+    return "\n\n".join([*system, *said, "Assistant:"])
+
+
 def given(**options: Any) -> dict[str, Any]:
     """The options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def optional_library(library: str, extra: str) -> Any:
+    """A library that one of the extras installs.
+
+    Args:
+        library: the module to import.
+        extra: what installs it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise missing_library(library.replace("_", "-"), extra) from error
 
 
 def missing_library(library: str, extra: str) -> ImportError:

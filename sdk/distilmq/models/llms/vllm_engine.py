@@ -6,7 +6,9 @@ import gc
 from collections.abc import Mapping
 from typing import Any
 
-from distilmq.models.llms.utils import missing_library
+from distilmq.models.llms.utils import optional_library
+
+_EXTRA = "vllm"
 
 
 def started_engine(options: Mapping[str, Any]) -> Any:
@@ -18,12 +20,7 @@ def started_engine(options: Mapping[str, Any]) -> Any:
     Raises:
         ImportError: `vllm` is not installed.
     """
-    try:
-        import vllm  # pyright: ignore[reportMissingImports]  # an extra
-    except ImportError as error:
-        raise missing_library("vllm", "vllm") from error
-    library: Any = vllm
-    return library.LLM(**options)
+    return optional_library("vllm", _EXTRA).LLM(**options)
 
 
 def released(engine: Any) -> None:
@@ -35,11 +32,9 @@ def released(engine: Any) -> None:
         core.shutdown()
     del engine, core
     gc.collect()
-    import torch  # pyright: ignore[reportMissingImports]  # comes with vLLM
-
-    library: Any = torch
-    if library.cuda.is_available():
-        library.cuda.empty_cache()
+    torch = optional_library("torch", _EXTRA)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def gpus_wanted(options: Mapping[str, Any] | None) -> int:

@@ -8,9 +8,13 @@ from distilmq.utils.not_yet import window
 
 if TYPE_CHECKING:
     from distilmq.models.llms.huggingface.inference_endpoints import InferenceEndpointsLLM
+    from distilmq.models.llms.huggingface.transformers import TransformersLLM
 
-_PLACES = {"InferenceEndpointsLLM": "distilmq.models.llms.huggingface.inference_endpoints"}
+_PLACES = {
+    "InferenceEndpointsLLM": "distilmq.models.llms.huggingface.inference_endpoints",
+    "TransformersLLM": "distilmq.models.llms.huggingface.transformers",
+}
 
-__getattr__, __dir__ = window(__name__, _PLACES, ["TransformersLLM"], modules=["transformers"])
+__getattr__, __dir__ = window(__name__, _PLACES)
 
-__all__ = ["InferenceEndpointsLLM"]  # imported when first asked for
+__all__ = ["InferenceEndpointsLLM", "TransformersLLM"]  # imported when first asked for
