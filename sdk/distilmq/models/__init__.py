@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.litellm import LiteLLM
     from distilmq.models.llms.llamacpp import LlamaCppLLM
     from distilmq.models.llms.mistral import MistralLLM
+    from distilmq.models.llms.moa import MixtureOfAgentsLLM
     from distilmq.models.llms.ollama import OllamaLLM
     from distilmq.models.llms.openai import OpenAILLM
     from distilmq.models.llms.together import TogetherLLM
@@ -50,6 +51,7 @@ _PLACES = {
     "LlamaCppLLM": "distilmq.models.llms.llamacpp",
     "MagpieChatTemplateMixin": "distilmq.models.mixins.magpie",
     "MistralLLM": "distilmq.models.llms.mistral",
+    "MixtureOfAgentsLLM": "distilmq.models.llms.moa",
     "OllamaLLM": "distilmq.models.llms.ollama",
     "OpenAIEmbeddings": "distilmq.models.embeddings.openai",
     "OpenAILLM": "distilmq.models.llms.openai",
@@ -63,7 +65,6 @@ _NOT_YET = (
     "AsyncImageGenerationModel",
     "ImageGenerationModel",
     "InferenceEndpointsImageGeneration",
-    "MixtureOfAgentsLLM",
     "MlxLLM",
     "OpenAIImageGeneration",
     "vLLM",
@@ -89,6 +90,7 @@ __all__ = [  # imported when first asked for
     "LlamaCppLLM",
     "MagpieChatTemplateMixin",
     "MistralLLM",
+    "MixtureOfAgentsLLM",
     "OllamaLLM",
     "OpenAIEmbeddings",
     "OpenAILLM",

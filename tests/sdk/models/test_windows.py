@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from distilmq import models
-from distilmq.models import embeddings, llms
+from distilmq.models import embeddings, llms, mixins
 
 
 @pytest.mark.parametrize("name", models.__all__)
 def test_every_name_it_lists_can_be_imported(name: str) -> None:
-    places = [place for place in (llms, embeddings) if name in place.__all__]
+    places = [place for place in (llms, embeddings, mixins) if name in place.__all__]
 
     assert all(getattr(models, name) is getattr(place, name) for place in places)
     assert places
@@ -24,7 +24,7 @@ def test_every_name_it_lists_can_be_imported(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("distilmq.models", "MixtureOfAgentsLLM"),
+        ("distilmq.models", "MlxLLM"),
         ("distilmq.models.llms", "vLLM"),
         ("distilmq.llms", "vLLM"),
         ("distilmq.models.image_generation", "OpenAIImageGeneration"),

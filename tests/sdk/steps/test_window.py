@@ -114,7 +114,7 @@ def test_importing_steps_loads_no_heavy_library() -> None:
     [
         "distilmq.steps.clustering.umap",
         "distilmq.steps.tasks.evol_instruct.base",
-        "distilmq.models.llms.moa",
+        "distilmq.models.llms.mlx",
         "distilmq.steps.embeddings.nearest_neighbour",
         "distilmq.pipeline.ray",
     ],

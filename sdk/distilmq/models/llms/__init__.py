@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.litellm import LiteLLM
     from distilmq.models.llms.llamacpp import LlamaCppLLM
     from distilmq.models.llms.mistral import MistralLLM
+    from distilmq.models.llms.moa import MixtureOfAgentsLLM
     from distilmq.models.llms.ollama import OllamaLLM
     from distilmq.models.llms.openai import OpenAILLM
     from distilmq.models.llms.together import TogetherLLM
@@ -39,6 +40,7 @@ _PLACES = {
     "LiteLLM": "distilmq.models.llms.litellm",
     "LlamaCppLLM": "distilmq.models.llms.llamacpp",
     "MistralLLM": "distilmq.models.llms.mistral",
+    "MixtureOfAgentsLLM": "distilmq.models.llms.moa",
     "OllamaLLM": "distilmq.models.llms.ollama",
     "OpenAILLM": "distilmq.models.llms.openai",
     "TogetherLLM": "distilmq.models.llms.together",
@@ -46,12 +48,11 @@ _PLACES = {
     "VertexAILLM": "distilmq.models.llms.vertexai",
 }
 _NOT_YET = (
-    "MixtureOfAgentsLLM",
     "MlxLLM",
     "vLLM",
 )
 
-_NO_MODULES = ("mlx", "moa")
+_NO_MODULES = ("mlx",)
 
 __getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=_NO_MODULES)
 
@@ -69,6 +70,7 @@ __all__ = [  # imported when first asked for
     "LiteLLM",
     "LlamaCppLLM",
     "MistralLLM",
+    "MixtureOfAgentsLLM",
     "OllamaLLM",
     "OpenAILLM",
     "TogetherLLM",
