@@ -5,6 +5,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 ENGINES := .venv-engines
+JOBS ?= 3
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 # The environment is ours, whatever other one is active; --inexact so that `make` after `make test` removes nothing.
@@ -16,8 +17,8 @@ SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --froze
 quickstart: $(VENV)/.installed-quickstart ## run a pipeline of four tasks on a small local model
 	$(BIN)/python docs/examples/quickstart.py
 
-test: $(VENV)/.installed-test ## run all tests
-	$(BIN)/python -m pytest $(TESTS)
+test: $(VENV)/.installed-test ## run all tests, some side by side: most of them wait for processes
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(TESTS)
 
 test-engines: $(ENGINES)/.installed ## run what runs torch, in an environment of its own (gigabytes where torch comes with CUDA)
 	$(ENGINES)/bin/python -m pytest -m engines tests/engines

@@ -8,7 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A deadline of hypothesis would fail a test for being slow on a machine that is busy.
+hypothesis.settings.register_profile("distilmq", deadline=None)
+hypothesis.settings.load_profile("distilmq")
 
 # Before anything imports huggingface_hub, which reads its environment once.
 _HF_HOME = tempfile.mkdtemp(prefix="distilmq-tests-hf-")

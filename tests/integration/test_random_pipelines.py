@@ -20,7 +20,6 @@ from tests.reference import Reference
 @pytest.mark.timeout(600)
 @settings(
     max_examples=30,
-    deadline=None,
     derandomize=True,
     # A run takes seconds: the seed reproduces what fails, and nobody waits for a smaller example.
     phases=[Phase.explicit, Phase.generate],

@@ -350,7 +350,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS)
 def test_every_batch_is_recorded_in_the_end(happenings: list[tuple[str, int]]) -> None:
     world = World()

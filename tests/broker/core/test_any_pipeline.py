@@ -16,7 +16,6 @@ from tests.reference import Reference
 
 DRAWN = settings(
     max_examples=300,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -74,7 +74,7 @@ PLAN = plan_of(
 BEHAVIOUR = Behaviour(rows={"load": 22}, sizes={"load": 4}, choices="all")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 12), HARMLESS), max_size=25), st.integers(0, 99))
 def test_a_run_that_hears_nonsense_gives_the_same_rows(said: list[tuple[int, events.Event]], seed: int) -> None:
     world = World(PLAN, BEHAVIOUR, seed=seed)
@@ -90,7 +90,7 @@ def test_a_run_that_hears_nonsense_gives_the_same_rows(said: list[tuple[int, eve
     ).values
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 8), HARMLESS | HARMFUL), max_size=40), st.integers(0, 99))
 def test_no_event_raises(said: list[tuple[int, events.Event]], seed: int) -> None:
     world = World(PLAN, BEHAVIOUR, seed=seed, faults=Faults())

@@ -115,7 +115,7 @@ MODELS = st.sampled_from(["m", "n"])
 TOTALS = st.lists(st.tuples(WORKERS, MODELS, st.integers(1, 9)), max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TOTALS, st.randoms(use_true_random=False), st.integers(0, 40))
 def test_totals_are_those_of_the_latest_words_of_all_whatever_is_lost_doubled_or_late(
     told: list[tuple[str, str, int]], random: Any, restart_at: int

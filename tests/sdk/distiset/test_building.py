@@ -407,7 +407,7 @@ def same(went_in: Any, came_out: Any) -> bool:
             return came_out == went_in and (type(came_out) is type(went_in) or isinstance(came_out, float))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_any_rows_come_out_as_they_went_in(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     # A table without columns has no rows either.

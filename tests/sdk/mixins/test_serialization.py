@@ -103,7 +103,7 @@ def test_a_saved_step_comes_back(tmp_path: Path, suffix: str, step: Serializable
     assert loaded.dump() == step.dump()
 
 
-@settings(deadline=None, max_examples=40)  # the time is that of the disk
+@settings(max_examples=40)
 @given(row=st.dictionaries(st.text(min_size=1), json_values, min_size=1))
 def test_many_rows_of_any_text_survive_yaml(tmp_path_factory: pytest.TempPathFactory, row: dict[str, Any]) -> None:
     rows = [{**row, "n": number} for number in range(101)]

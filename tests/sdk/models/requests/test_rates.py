@@ -27,7 +27,7 @@ def busiest_minute(times: list[float]) -> int:
     return max(sum(1 for other in times if time <= other < time + MINUTE) for time in times)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 600))
 def test_no_minute_sees_more_requests_than_told_and_a_busy_one_nearly_as_many(limit: int) -> None:
     sent = send_for(Pace(Limits(requests=limit), 0.0), 180.0)
