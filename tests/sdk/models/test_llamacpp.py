@@ -73,30 +73,33 @@ class Closed(BaseModel):
 
 
 class Sight(Closed):
-    name: Annotated[str, Field(max_length=8)]
     kind: Literal["tower", "bridge", "museum"]
     open: bool
 
 
 class City(Closed):
     name: Annotated[str, Field(max_length=8)]
-    sights: Annotated[list[Sight], Field(min_length=1, max_length=2)]
+    sight: Sight
+
+
+EXAMPLES = """A city of Spain, as JSON: {"name":"Madrid","sight":{"kind":"museum","open":true}}
+A city of England, as JSON: {"name":"London","sight":{"kind":"bridge","open":false}}
+A city of {country}, as JSON: """
 
 
 def test_every_answer_of_a_nested_schema_validates(weights: Path) -> None:
-    llm = LlamaCppLLM(
-        model_path=weights, n_ctx=512, seed=3, structured_output={"schema": City}, max_validation_retries=0
-    )
+    llm = LlamaCppLLM(model_path=weights, n_ctx=512, seed=3, structured_output={"schema": City})
     llm.load()
 
     outputs = llm.generate_outputs(
-        [chat(f"A city of {country}, as JSON:") for country in ("France", "Japan", "Peru", "Mali")],
-        max_new_tokens=160,
+        [chat(EXAMPLES.replace("{country}", country)) for country in ("France", "Japan", "Peru", "Mali")],
+        num_generations=2,
+        max_new_tokens=96,  # far more than an answer takes
     )
 
     llm.unload()
     answers = [City.model_validate_json(text or "") for output in outputs for text in output["generations"]]
-    assert len(answers) == 4
+    assert len(answers) == 8
     assert len({answer.model_dump_json() for answer in answers}) > 1
 
 
