@@ -32,6 +32,7 @@ The `Distilabel…` names are aliases, so that scripts written for distilabel go
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 DOCS = "https://github.com/distilmq/distilmq/blob/main/docs/"
 
@@ -99,7 +100,12 @@ class RequestError(DistilmqError):
     attempts: int = 1
     """How often the request was sent."""
     answer: str | None = None
-    """What the model said, where it said something."""
+    """What the model said, where it said something, or what its server sent instead."""
+
+    def with_answer(self, answer: object) -> Self:
+        """This error, telling what was said; None where nothing was."""
+        self.answer = None if answer is None else str(answer)
+        return self
 
 
 class RateLimitedError(RequestError):

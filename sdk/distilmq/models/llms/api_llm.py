@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 from distilmq.errors import DistilmqUserError, RefusedError, RequestError, StepFatalError, TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.structured_llm import StructuredLLM
-from distilmq.models.requests.retries import error_for_status, retry_after
+from distilmq.models.requests.retries import document_of, error_for_status, retry_after
 
 _SHOWN = 500
 """Characters of an answer that an error shows."""
@@ -63,11 +63,11 @@ class ApiLLM(StructuredLLM, ABC):
 
     def _not_json(self, error: Exception) -> TransientError:
         """For an answer that was cut short, is damaged, or is no JSON at all."""
-        return TransientError(f"{self._who()} sent no JSON that can be read: {error}")
+        return TransientError(f"{self._who()} sent no JSON that can be read: {error}").with_answer(document_of(error))
 
     def _no_answer(self, sent: object) -> TransientError:
         """For a status of success that brought no answer."""
-        return TransientError(f"{self._who()} sent no answer: {str(sent)[:_SHOWN]}")
+        return TransientError(f"{self._who()} sent no answer: {str(sent)[:_SHOWN]}").with_answer(sent)
 
     def _refusal(self, why: str, answer: str | None = None) -> RefusedError:
         """For an answer that refuses.
@@ -76,9 +76,7 @@ class ApiLLM(StructuredLLM, ABC):
             why: in the provider's words.
             answer: what the model said, where it said something.
         """
-        error = RefusedError(f"{self._who()} refuses this content: {why}")
-        error.answer = answer
-        return error
+        return RefusedError(f"{self._who()} refuses this content: {why}").with_answer(answer)
 
 
 class NamedApiLLM(ApiLLM, ABC):

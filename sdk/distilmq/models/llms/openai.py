@@ -198,7 +198,7 @@ class OpenAILLM(NamedApiLLM):
             status = told.get("code") if isinstance(told.get("code"), int) else 502
             raise error_for_status(cast("int", status), str(told.get("message")), who=self._who())
         said = answer if isinstance(answer, str) else f"an answer without a choice: {answer!r}"
-        raise TransientError(f"{self._who()} sent {said[:500]}")
+        raise TransientError(f"{self._who()} sent {said[:500]}").with_answer(answer)
 
     def _chat(self, answer: ChatCompletion) -> GenerateOutput:
         logprobs: LLMLogprobs = []

@@ -86,8 +86,8 @@ class Repair:
     def _give_up(self, why: str, answer: str, tries: int) -> None:
         times = f"also when asked again {tries} times" if tries else "and is not asked again"
         error = InvalidAnswerError(f"{self._who} gave an answer without the shape that was asked for, {times}: {why}")
-        error.answer, error.attempts = answer, tries + 1
-        self.outcome = error
+        error.attempts = tries + 1
+        self.outcome = error.with_answer(answer)
 
 
 def asked_again(input: Any, answer: str, fault: str, shape: Shape) -> Any:

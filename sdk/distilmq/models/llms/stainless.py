@@ -9,6 +9,7 @@ from typing import Any
 
 from distilmq.errors import RequestError, StepFatalError, TransientError
 from distilmq.models.requests.limiter import hear
+from distilmq.models.requests.retries import document_of
 
 Status = Callable[[int, str, Any], RequestError | StepFatalError]
 """The error that stands for a status, the provider's words and the headers."""
@@ -33,6 +34,6 @@ def translated(library: Any, *, status: Status, who: Callable[[], str]) -> Gener
     except library.APIConnectionError as error:  # a timeout is one, too
         raise TransientError(f"{who()}: {error.__cause__ or error}") from error
     except library.APIError as error:
-        raise TransientError(f"{who()} sent no answer: {error}") from error
+        raise TransientError(f"{who()} sent no answer: {error}").with_answer(document_of(error)) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
-        raise TransientError(f"{who()} sent no JSON: {error}") from error
+        raise TransientError(f"{who()} sent no JSON: {error}").with_answer(document_of(error)) from error

@@ -52,9 +52,9 @@ class JsonClient:
         try:
             answer = json.loads(text)
         except json.JSONDecodeError as error:
-            raise TransientError(f"{who} sent no JSON: {error}: {text[:500]}") from error
+            raise TransientError(f"{who} sent no JSON: {error}: {text[:500]}").with_answer(text) from error
         if not isinstance(answer, dict):
-            raise TransientError(f"{who} sent {text[:500]}")
+            raise TransientError(f"{who} sent {text[:500]}").with_answer(text)
         return cast("dict[str, Any]", answer)
 
     async def close(self) -> None:

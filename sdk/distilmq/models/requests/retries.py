@@ -8,6 +8,7 @@ jitter"), never earlier than the provider's Retry-After says.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -135,6 +136,13 @@ def error_for_status(
     if status == 413 or any(word in words for word in _TOO_LONG_WORDS):
         return TooLongError(text)
     return InvalidRequestError(text)
+
+
+def document_of(error: BaseException | None) -> str | None:
+    """The text that could not be read as JSON, where an error (or what it came of) is of that kind."""
+    while error is not None and not isinstance(error, json.JSONDecodeError):
+        error = error.__cause__ or error.__context__
+    return error.doc if error is not None else None
 
 
 def retry_after(headers: Mapping[str, str] | Any) -> float | None:

@@ -375,7 +375,9 @@ def test_a_limit_that_stays_is_an_error_that_says_so(once: AsyncLLM, server: Pro
 
 
 @pytest.mark.parametrize("damage", ["hang up", "cut short", "malformed", "page", "no choice"])
-def test_a_damaged_answer_is_a_passing_fault_of_its_row(once: AsyncLLM, server: ProviderServer, damage: Damage) -> None:
+def test_a_damaged_answer_is_a_passing_fault_of_its_row(
+    subject: Subject, once: AsyncLLM, server: ProviderServer, damage: Damage
+) -> None:
     server.damage("bad", damage)
 
     answers, error = asked_around(once, **once.get_generation_kwargs())
@@ -383,6 +385,8 @@ def test_a_damaged_answer_is_a_passing_fault_of_its_row(once: AsyncLLM, server: 
     assert answers == AROUND
     assert isinstance(error, TransientError)
     assert once.model_name in str(error)
+    if subject.name != "LiteLLM":  # which tells in its own words alone
+        assert (error.answer is not None) == (damage not in ("hang up", "cut short")), "what was sent is told"
     assert Counter(server.prompts) == {"one": 1, "bad": 1, "three": 1}
 
 
