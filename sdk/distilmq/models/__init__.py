@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.together import TogetherLLM
     from distilmq.models.llms.vertexai import VertexAILLM
     from distilmq.models.llms.vllm import ClientvLLM
+    from distilmq.models.llms.vllm_here import vLLM
     from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
     from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 
@@ -59,6 +60,7 @@ _PLACES = {
     "TogetherLLM": "distilmq.models.llms.together",
     "TransformersLLM": "distilmq.models.llms.huggingface.transformers",
     "VertexAILLM": "distilmq.models.llms.vertexai",
+    "vLLM": "distilmq.models.llms.vllm_here",
     "vLLMEmbeddings": "distilmq.models.embeddings.vllm",
 }
 _NOT_YET = (
@@ -67,7 +69,6 @@ _NOT_YET = (
     "InferenceEndpointsImageGeneration",
     "MlxLLM",
     "OpenAIImageGeneration",
-    "vLLM",
 )
 
 __getattr__, __dir__ = window(__name__, _PLACES, _NOT_YET, modules=["base_clients"])
@@ -98,5 +99,6 @@ __all__ = [  # imported when first asked for
     "TogetherLLM",
     "TransformersLLM",
     "VertexAILLM",
+    "vLLM",
     "vLLMEmbeddings",
 ]

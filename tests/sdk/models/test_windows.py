@@ -25,8 +25,8 @@ def test_every_name_it_lists_can_be_imported(name: str) -> None:
     ("module", "name"),
     [
         ("distilmq.models", "MlxLLM"),
-        ("distilmq.models.llms", "vLLM"),
-        ("distilmq.llms", "vLLM"),
+        ("distilmq.models.llms", "MlxLLM"),
+        ("distilmq.llms", "MlxLLM"),
         ("distilmq.models.image_generation", "OpenAIImageGeneration"),
     ],
 )
@@ -89,6 +89,7 @@ def test_no_provider_is_imported_before_it_is_loaded() -> None:
             'pip install "distilmq[sentence-transformers]"',
         ),
         ("transformers", "TransformersLLM(model='m')", 'pip install "distilmq[hf-transformers]"'),
+        ("vllm", "vLLM(model='m')", 'pip install "distilmq[vllm]"'),
         ("vllm", "vLLMEmbeddings(model='m')", 'pip install "distilmq[vllm]"'),
     ],
 )
@@ -114,6 +115,8 @@ def test_a_local_model_saved_by_distilabel_loads_without_its_path() -> None:
     ("module", "name"),
     [
         ("distilabel.models.llms.vllm", "ClientvLLM"),
+        ("distilabel.models.llms.vllm", "vLLM"),
+        ("distilabel.models.llms.huggingface.transformers", "TransformersLLM"),
         ("distilabel.models.llms.huggingface.inference_endpoints", "InferenceEndpointsLLM"),
         ("distilabel.models.llms.anthropic", "AnthropicLLM"),
         ("distilabel.models.llms.anyscale", "AnyscaleLLM"),

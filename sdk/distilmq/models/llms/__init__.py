@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from distilmq.models.llms.together import TogetherLLM
     from distilmq.models.llms.vertexai import VertexAILLM
     from distilmq.models.llms.vllm import ClientvLLM
+    from distilmq.models.llms.vllm_here import vLLM
     from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
 
 _PLACES = {
@@ -46,11 +47,9 @@ _PLACES = {
     "TogetherLLM": "distilmq.models.llms.together",
     "TransformersLLM": "distilmq.models.llms.huggingface.transformers",
     "VertexAILLM": "distilmq.models.llms.vertexai",
+    "vLLM": "distilmq.models.llms.vllm_here",
 }
-_NOT_YET = (
-    "MlxLLM",
-    "vLLM",
-)
+_NOT_YET = ("MlxLLM",)
 
 _NO_MODULES = ("mlx",)
 
@@ -76,4 +75,5 @@ __all__ = [  # imported when first asked for
     "TogetherLLM",
     "TransformersLLM",
     "VertexAILLM",
+    "vLLM",
 ]

@@ -121,6 +121,7 @@ _NOT_RUN = "nothing: it needs a GPU. What it is given and what it gives are test
 ENGINES = (
     Engine("LlamaCppLLM", "llama-cpp", _REAL),
     Engine("TransformersLLM", "hf-transformers", _MADE),
+    Engine("vLLM", "vllm", _NOT_RUN),
     Engine("LlamaCppEmbeddings", "llama-cpp", _REAL),
     Engine("SentenceTransformerEmbeddings", "sentence-transformers", _MADE),
     Engine("vLLMEmbeddings", "vllm", _NOT_RUN),

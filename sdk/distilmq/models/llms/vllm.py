@@ -1,4 +1,4 @@
-"""Models behind a vLLM server."""
+"""Models behind a vLLM server; the class for those in this process is found here as well, as in distilabel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from distilmq.models.llms.credentials import key_from
 from distilmq.models.llms.openai import OpenAILLM, json_response_format
 from distilmq.models.llms.shapes import shape_of
 from distilmq.models.llms.utils import as_messages, given, split_input
+from distilmq.models.llms.vllm_here import vLLM
 from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.typing import GenerateOutput
 
@@ -165,3 +166,6 @@ def _shaped(asked: Any) -> dict[str, Any]:
     if shape is not None and shape.format == "regex":
         return {"structured_outputs": {"regex": shape.schema}}
     return given(response_format=json_response_format(asked))
+
+
+__all__ = ["ClientvLLM", "vLLM"]
