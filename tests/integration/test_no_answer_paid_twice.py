@@ -78,7 +78,7 @@ def server() -> Iterator[ProviderServer]:
         running.says = lambda prompt: f"answer {len(running.answered) - 1} to {prompt}"
         running.latency = 0.1
         running.fail(REFUSED, status=400, code="content_filter")
-        running.slow = (r"^question \d*[05]$", 1.5)
+        running.slow = (r"^question \d*[05]$", 1.1)
         yield running
 
 
@@ -126,7 +126,7 @@ class _Story:
         """Until some more answers have left (or all but those that are kept back), and a moment longer."""
         enough = len(self.server.answered) + self.random.randint(10, 60)
         until(lambda: len(self.server.answered) >= enough or self.server.waiting == KEPT_BACK, "some answers", 60)
-        threading.Event().wait(self.random.random())
+        threading.Event().wait(self.random.random() * 0.7)
 
     def kill(self, victim: str) -> None:
         """SIGKILL; and the script again if it has come to its end by that."""
