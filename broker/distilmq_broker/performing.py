@@ -133,7 +133,8 @@ class Performer:
         answers = self._journal.answers(command.lease.step, command.inputs[0][1]) if command.inputs else []
         slices = [part for _, part in command.inputs]
         kept = self._journal.kept(command.lease.step, slices, payload) if slices else []
-        payload += [pack(entries) for entries in (answers, kept) if entries]
+        jobs = self._journal.in_jobs(command.lease.step, command.inputs[0][1]) if command.inputs else []
+        payload += [pack(entries) for entries in (answers, kept, jobs) if entries]
         batch = messages.Batch(
             lease=command.lease,
             inputs=tuple(name for name, _ in command.inputs),
@@ -141,6 +142,7 @@ class Performer:
             offset=command.offset,
             answers=bool(answers),
             kept=bool(kept),
+            jobs=bool(jobs),
             epoch=self._journal.epoch,
             acked=tuple(acked),
         )

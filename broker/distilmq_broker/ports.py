@@ -11,6 +11,10 @@ from distilmq_broker.core.commands import Command
 from distilmq_broker.core.events import Event
 from distilmq_broker.core.facts import Fact, Slice, UsageRecorded
 
+JobEntry = tuple[int, bytes, int, str, str, int, int, int, float]
+"""A request in a provider's batch job: row (counted over the slices asked for), key, occurrence, what we call the job,
+what the provider calls it, the request's number in it, its tries, the job's size, and when it was planned."""
+
 
 class Clock(Protocol):
     """Seconds."""
@@ -72,6 +76,10 @@ class Journal(Protocol):
             branches: the rows it takes, per predecessor that takes part.
             payloads: those rows.
         """
+        ...
+
+    def in_jobs(self, step: str, slices: Iterable[Slice]) -> list[JobEntry]:
+        """Requests of rows in these slices that are in providers' batch jobs."""
         ...
 
     def batches(self, step: str, after: str = "") -> Iterator[tuple[SeqNo, int]]:

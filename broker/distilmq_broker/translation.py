@@ -82,6 +82,12 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             return events.AnswerCame(
                 message.session, message.lease, message.row, message.key, message.occurrence, payload[0]
             )
+        case messages.Job():
+            return events.JobPlanned(message.session, message.lease, message.job, message.size, message.requests)
+        case messages.JobStarted(step=step, job=job, id=name):
+            return events.JobStarted(step, job, name)
+        case messages.JobEnded(step=step, job=job):
+            return events.JobEnded(step, job)
         case messages.Exited(child=child, code=code, output=output):
             ended = sessions.find(child)
             return events.WorkerExited(child, code, output, expected=ended is not None and ended.leaving)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.servers.batch_jobs import BatchJobs
 from tests.servers.dialects import DIALECTS, Dialect, Question
 from tests.servers.hub_api import TOKEN
 
@@ -91,6 +92,7 @@ class ProviderServer:
 
     def __enter__(self) -> ProviderServer:
         self._faults: list[Fault] = []
+        self.jobs = BatchJobs(self)
         self._open = threading.Event()
         self._open.set()
         self._now = 0
@@ -143,6 +145,16 @@ class ProviderServer:
     def release(self) -> None:
         """Gives the answers that were kept back."""
         self._open.set()
+
+    def compute(self, provider: str, dialect: Dialect, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Answers a request of a batch job: status and body."""
+        question = dialect.question(body, {})
+        asked = Asked(provider, question.model, question.prompt, question.body, {})
+        self.asked.append(asked)
+        if (fault := self._fault(question)) is not None:
+            return fault.status, dialect.error(fault.status, fault.message, fault.code)
+        self.answered.append(asked)
+        return 200, dialect.answer(question, [self.says(question.prompt) for _ in range(question.answers)])
 
     # ------------------------------------------------------------ what came
 
@@ -200,10 +212,11 @@ class ProviderServer:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _start(self) -> tuple[web.AppRunner, str]:
-        app = web.Application()
+        app = web.Application(client_max_size=2**30)
         for dialect in DIALECTS:
             for path in dialect.paths:
                 app.router.add_post(path, partial(self._asked, dialect))
+        self.jobs.routes(app)
         app.router.add_get("/{provider}/v1/models", self._models)
         app.router.add_get("/{provider}/metrics", self._metrics)
         app.router.add_get("/endpoints/endpoint/{owner}/{name}", self._endpoint)
@@ -292,15 +305,22 @@ class ProviderServer:
             self._now -= 1
         if not dialect.allows(request.headers, KEY):
             return _error(dialect, 401, "Incorrect API key provided", "invalid_api_key", None)
-        for fault in self._faults:
-            if fault.text in question.prompt and fault.times != 0 and fault.model in (None, question.model):
-                fault.times = fault.times - 1 if fault.times is not None else None
-                if fault.damage is not None:
-                    return fault.damage
-                return _error(dialect, fault.status, fault.message, fault.code, fault.retry_after)
+        fault = self._fault(question)
+        if fault is not None and fault.damage is not None:
+            return fault.damage
+        if fault is not None:
+            return _error(dialect, fault.status, fault.message, fault.code, fault.retry_after)
         if request.transport is not None:  # the client is still there
             asked.answered_at = time.monotonic()
             self.answered.append(asked)
+        return None
+
+    def _fault(self, question: Question) -> Fault | None:
+        """What a request shall get instead of an answer."""
+        for fault in self._faults:
+            if fault.text in question.prompt and fault.times != 0 and fault.model in (None, question.model):
+                fault.times = fault.times - 1 if fault.times is not None else None
+                return fault
         return None
 
     async def _sent(

@@ -12,6 +12,7 @@ from distilmq.protocol.rows import decode_rows, encode_row, encode_rows
 from distilmq.steps.base import Step
 from distilmq.steps.remarks import remark_counts
 from distilmq.typing import StepColumns, StepOutput
+from distilmq_workers.jobs import JobOffice
 from distilmq_workers.kept import Computed, KnownRow, gaps, kept_rows, put_together
 from distilmq_workers.runner import Runner
 
@@ -48,7 +49,13 @@ def run(step: Seeing, kept: dict[int, list[Row]], count: int = 6, *, first: int 
     batch = m.Batch(lease=m.Lease(step="see", seq_no=()), inputs=("load",), kept=bool(kept))
     assign = m.Assign(step="see", replica=0, outputs=("seen",))
     runner = Runner(
-        step, assign, session="s", keep_answer=lambda *_: None, draining=lambda: False, max_message=lambda: None
+        step,
+        assign,
+        session="s",
+        keep_answer=lambda *_: None,
+        draining=lambda: False,
+        max_message=lambda: None,
+        jobs=JobOffice("s", lambda event: None),
     )
     ended = runner.run(batch, frames)
     assert isinstance(ended.answer, m.Result)

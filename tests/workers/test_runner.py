@@ -15,6 +15,7 @@ from distilmq.protocol.usage import Usage
 from distilmq.steps.base import Step
 from distilmq.steps.remarks import remark_failure, remark_row
 from distilmq.typing import StepColumns, StepOutput
+from distilmq_workers.jobs import JobOffice
 from distilmq_workers.runner import Ended, Runner
 from tests.workers import sample_steps as samples
 
@@ -79,6 +80,7 @@ def run(step: Step, *inputs: Iterable[dict[str, Any]], kind: str = "normal") -> 
         keep_answer=lambda lease, row, key, occurrence, answer: None,
         draining=lambda: False,
         max_message=lambda: None,
+        jobs=JobOffice("me", lambda event: None),
     )
     names = tuple(f"branch_{place}" for place in range(len(inputs)))
     batch = m.Batch(lease=m.Lease(step=step.name, seq_no=()), inputs=names)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distilmq.protocol import messages as m
 from distilmq.protocol.usage import Usage
 from distilmq_workers import events
-from distilmq_workers.commands import Command, Leave, LoadStep, ReportStall, RunBatch, Say, StopAsking
+from distilmq_workers.commands import Command, Leave, LoadStep, ReportStall, RunBatch, Say, StopAsking, TakeJobKept
 from distilmq_workers.session import ACK_PATIENCE, HELLO_AGAIN, OFFER_AGAIN, Phase, Session
 
 WELCOME = m.Welcome(run="r", epoch=1, heartbeat=1.0, liveness=15.0, max_message=10**6)
@@ -468,3 +468,19 @@ def test_what_a_cancelled_batch_took_is_said_all_the_same() -> None:
 
     assert said(silent) == []
     assert beat == m.Heartbeat(session="me", step="s", usage=had)
+
+
+def test_a_planned_job_is_said_with_the_lease_as_it_is_now_and_its_record_is_passed_on() -> None:
+    session = ready_session()
+    session.handle(batch(1), 0.0)
+    session.handle(batch(1, attempt=2), 0.0)
+    job = m.Job(session="me", lease=lease(1), job="j", size=1, requests=())
+    kept = m.JobKept(lease=lease(1), job="j")
+
+    planned = said(session.handle(events.JobPlanned(job), 0.0))
+    recorded = session.handle(events.Received(kept), 0.0)
+    started = m.JobStarted(session="me", step="s", job="j", id="batch_1")
+
+    assert planned == [job.model_copy(update={"lease": lease(1, 2)})]
+    assert recorded == [TakeJobKept(kept)]
+    assert said(session.handle(events.JobChanged(started), 0.0)) == [started]

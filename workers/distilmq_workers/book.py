@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from distilmq.protocol.packing import UnpackError, unpack
@@ -39,10 +39,14 @@ class BatchAnswers:
         known = self._answers.get((row, key))
         return [] if known is None else [known[occurrence] for occurrence in sorted(known)]
 
-    def add(self, row: int, key: bytes, answer: bytes) -> None:
-        """Records the next answer."""
+    def answered(self, row: int, key: bytes) -> Collection[int]:
+        """Which of several equal requests of a row have an answer."""
+        return self._answers.get((row, key), {}).keys()
+
+    def add(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+        """Records the next answer, or the one of an occurrence."""
         known = self._answers[row, key]
-        occurrence = max(known, default=-1) + 1
+        occurrence = max(known, default=-1) + 1 if occurrence is None else occurrence
         known[occurrence] = answer
         self._keep(row, key, occurrence, answer)
 
@@ -68,9 +72,9 @@ class AnswerPage:
         self._found[row, key] = place + 1
         return answers[place]
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
-        """Records the next answer to this request of this row; it was given, so it is not found again."""
-        self._book.add(self._places[row], key, answer)
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+        """Records an answer to this request of this row; it was given, so it is not found again."""
+        self._book.add(self._places[row], key, answer, occurrence)
         self._found[row, key] = len(self._book.answers(self._places[row], key))
 
 

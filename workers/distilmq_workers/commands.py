@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import Assign, Batch, Lease, Lend, Message
+from distilmq.protocol.messages import Assign, Batch, JobKept, Lease, Lend, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,13 @@ class TakeLoan:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeJobKept:
+    """Tell the batch that its requests in a batch job are recorded."""
+
+    kept: JobKept
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsking:
     """Models send no new request."""
 
@@ -66,4 +73,4 @@ class Leave:
     unload: bool
 
 
-Command = Say | LimitMessages | LoadStep | RunBatch | TakeLoan | StopAsking | ReportStall | Leave
+Command = Say | LimitMessages | LoadStep | RunBatch | TakeLoan | TakeJobKept | StopAsking | ReportStall | Leave

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import Borrow, ErrorInfo, Failed, Lease, Message, Note, Result, Returned
+from distilmq.protocol.messages import (
+    Borrow,
+    ErrorInfo,
+    Failed,
+    Job,
+    JobEnded,
+    JobStarted,
+    Lease,
+    Message,
+    Note,
+    Result,
+    Returned,
+)
 from distilmq.protocol.usage import Usage
 
 
@@ -62,6 +74,20 @@ class AnswerCame:
 
 
 @dataclass(frozen=True, slots=True)
+class JobPlanned:
+    """A model is about to send requests of a batch in hand in a batch job; the lease is the one it was begun with."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanged:
+    """A provider has taken a batch job, or it is over."""
+
+    news: JobStarted | JobEnded
+
+
+@dataclass(frozen=True, slots=True)
 class DemandChanged:
     """What the models of this process could take.
 
@@ -104,6 +130,8 @@ Event = (
     | LoadRaised
     | BatchEnded
     | AnswerCame
+    | JobPlanned
+    | JobChanged
     | DemandChanged
     | LoanWanted
     | Noted

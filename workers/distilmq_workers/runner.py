@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from distilmq.errors import DrainedError, JoinError, RowTypeError, StepFatalError
+from distilmq.models.batches.book import current_jobs
 from distilmq.models.requests.answers import current_answers, failed_requests
 from distilmq.models.requests.meter import Meter, current_meter
 from distilmq.protocol.messages import Assign, Batch, ErrorInfo, Failed, Lease, Result, Returned, RowFailure
@@ -34,6 +35,7 @@ from distilmq_workers.failures import (
 )
 from distilmq_workers.generating import Generating
 from distilmq_workers.halving import Piece, in_halves
+from distilmq_workers.jobs import BatchJobs, JobOffice, JobPage, recorded_jobs
 from distilmq_workers.kept import Computed, gaps, kept_rows, put_together
 
 Row = dict[str, Any]
@@ -81,6 +83,18 @@ class Given:
         return [1] * taken if len(self.rows) == taken else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What is known of a batch's requests."""
+
+    answers: BatchAnswers
+    jobs: BatchJobs
+
+    def pages(self, places: Sequence[int]) -> tuple[AnswerPage, JobPage]:
+        """For one call of `process` with the rows at these places."""
+        return self.answers.page(places), self.jobs.page(self.answers, places)
+
+
 class Runner:
     """Runs one step.
 
@@ -91,6 +105,7 @@ class Runner:
         keep_answer: told of each answer of a model, with the batch it belongs to.
         draining: whether models may send no new request.
         max_message: bytes of the largest message that the coordinator takes; None for any.
+        jobs: where batches tell of providers' batch jobs.
     """
 
     def __init__(
@@ -102,6 +117,7 @@ class Runner:
         keep_answer: Callable[[Lease, int, bytes, int, bytes], None],
         draining: Callable[[], bool],
         max_message: Callable[[], int | None],
+        jobs: JobOffice,
     ) -> None:
         self.meter = Meter()
         """What the step has had from models since it was loaded."""
@@ -111,6 +127,7 @@ class Runner:
         self._keep_answer = keep_answer
         self._draining = draining
         self._max_message = max_message
+        self._jobs = jobs
         self._outputs = assign.outputs or tuple(step.get_outputs())
         self._stateful = assign.stateful or bool(getattr(step, "stateful", False))
         self._equal_inputs = bool(getattr(step, "equal_inputs", False))
@@ -164,29 +181,35 @@ class Runner:
             draining=self._draining,
         )
         places = range(max((len(rows) for rows in inputs), default=0))
-        if not batch.kept:
-            return self._computed(batch, self._compute(inputs, places, book))
-        kept = {place: row for place, row in kept_rows(next(more, b"")).items() if place in places}
-        missing = [place for place in places if place not in kept]
-        return self._computed(batch, put_together(kept, self._compute_missing(inputs, missing, book)))
+        known = kept_rows(next(more, b"")) if batch.kept else {}
+        jobs = self._jobs.open(batch.lease, recorded_jobs(next(more, b"")) if batch.jobs else ())
+        books = _Books(book, jobs)
+        try:
+            if not batch.kept:
+                return self._computed(batch, self._compute(inputs, places, books))
+            kept = {place: row for place, row in known.items() if place in places}
+            missing = [place for place in places if place not in kept]
+            return self._computed(batch, put_together(kept, self._compute_missing(inputs, missing, books)))
+        finally:
+            self._jobs.close(batch.lease)
 
     def _compute_missing(
-        self, inputs: Sequence[Sequence[bytes]], missing: Sequence[int], book: BatchAnswers
+        self, inputs: Sequence[Sequence[bytes]], missing: Sequence[int], books: _Books
     ) -> list[Computed]:
         """What is missing between rows that are known: by one call if it can be told apart afterwards."""
         if not missing:
             return []
-        together = self._compute([[rows[place] for place in missing] for rows in inputs], missing, book)
+        together = self._compute([[rows[place] for place in missing] for rows in inputs], missing, books)
         apart = gaps(missing)
         if together.counts is not None or len(apart) == 1:
             return [together]
         # The answers of models are in the book, so none of them is asked again.
-        return [self._compute([[rows[place] for place in gap] for rows in inputs], gap, book) for gap in apart]
+        return [self._compute([[rows[place] for place in gap] for rows in inputs], gap, books) for gap in apart]
 
-    def _compute(self, inputs: Sequence[Sequence[bytes]], places: Sequence[int], book: BatchAnswers) -> Computed:
+    def _compute(self, inputs: Sequence[Sequence[bytes]], places: Sequence[int], books: _Books) -> Computed:
         """What comes out for some rows of a batch, which stand at these places in it."""
         pieces = in_halves(
-            lambda start, stop: self._call([rows[start:stop] for rows in inputs], book.page(places[start:stop])),
+            lambda start, stop: self._call([rows[start:stop] for rows in inputs], books.pages(places[start:stop])),
             len(places),
             passes=self._ends_the_run,
             divide=not self._stateful,
@@ -196,16 +219,17 @@ class Runner:
     def _ends_the_run(self, error: BaseException) -> bool:
         return self._assign.step_kind == "global" or isinstance(error, StepFatalError | DrainedError)
 
-    def _call(self, inputs: Sequence[Sequence[bytes]], page: AnswerPage) -> Given:
+    def _call(self, inputs: Sequence[Sequence[bytes]], pages: tuple[AnswerPage, JobPage]) -> Given:
         # Decoded for each call: the one before may have changed the rows it was given.
         rows = [decode_each(branch) for branch in inputs]
         remarks = Remarks()
-        tokens = current_answers.set(page), current_remarks.set(remarks)
+        tokens = current_answers.set(pages[0]), current_remarks.set(remarks), current_jobs.set(pages[1])
         try:
             given = [row for given in self._step.process_applying_mappings(*rows) for row in given]
         finally:
             current_answers.reset(tokens[0])
             current_remarks.reset(tokens[1])
+            current_jobs.reset(tokens[2])
         return Given(given, remarks)
 
     def _put_together(

@@ -25,6 +25,7 @@ from distilmq_workers.commands import (
     RunBatch,
     Say,
     StopAsking,
+    TakeJobKept,
     TakeLoan,
 )
 from distilmq_workers.outbox import Outbox
@@ -145,6 +146,8 @@ class Service:
                     self._work.load(assign, definition)
                 case TakeLoan(lend):
                     self._work.take_loan(lend)
+                case TakeJobKept(kept):
+                    self._work.take_job_kept(kept)
                 case StopAsking():
                     self._work.stop_asking()
                 case ReportStall():

@@ -24,6 +24,7 @@ from distilmq.protocol.messages import (
     Failed,
     Heartbeat,
     Hello,
+    JobKept,
     Lease,
     Lend,
     LoadFailed,
@@ -48,6 +49,7 @@ from distilmq_workers.commands import (
     RunBatch,
     Say,
     StopAsking,
+    TakeJobKept,
     TakeLoan,
 )
 
@@ -188,6 +190,11 @@ class Session:
                 return self._ended(answer, payload, now)
             case events.AnswerCame():
                 return self._answered(event)
+            case events.JobPlanned(job):
+                running = self.running.get(_key(job.lease))
+                return [self._say(job if running is None else job.model_copy(update={"lease": running.lease}))]
+            case events.JobChanged(news):
+                return [self._say(news)]
             case events.DemandChanged(limit, unsent):
                 self.demand = (limit, unsent)
                 return []
@@ -216,6 +223,8 @@ class Session:
                 self.kept.pop(_key(lease), None)
             case Lend():
                 return [TakeLoan(message)]
+            case JobKept():
+                return [TakeJobKept(message)]
             case Cancel(lease=lease):
                 self._cancel(lease)
             case Drain(timeout=timeout):

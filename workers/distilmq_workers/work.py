@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from distilmq.models.requests.demand import Expected, demand, expected
-from distilmq.protocol.messages import Assign, Batch, Lease, Lend, Note
+from distilmq.protocol.messages import Assign, Batch, JobKept, Lease, Lend, Note
 from distilmq_workers import events
+from distilmq_workers.jobs import JobOffice
 from distilmq_workers.lanes import Lanes
 from distilmq_workers.outbox import Outbox
 from distilmq_workers.stalls import stack_of
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from distilmq_workers.loans import LoanOffice
     from distilmq_workers.runner import Runner
 
-MOST_LANES = 256
-"""Batches at once for a step that takes several: of one row each, they ask for as much as a model is ever asked."""
+MOST_LANES = 1024
+"""Batches at once for a step that takes several, whatever it says."""
 
 
 class Work:
@@ -34,6 +35,7 @@ class Work:
         self._session = session
         self._outbox = outbox
         self._lanes = lanes
+        self._jobs = JobOffice(session, outbox.put)
         self._draining = threading.Event()
         self._threads: dict[Lease, int] = {}
         self._step: Any = None
@@ -60,6 +62,10 @@ class Work:
         """A share of an account's limits came in."""
         if self._loans is not None:
             self._loans.lend(lend)
+
+    def take_job_kept(self, kept: JobKept) -> None:
+        """It is recorded which requests of a batch are in a job."""
+        self._jobs.kept(kept)
 
     def stack_of(self, lease: Lease) -> str:
         """Where the user's code is with a batch."""
@@ -91,7 +97,7 @@ class Work:
             return
         # What was imported lives as long as the process: no search for cycles looks through it again.
         gc.freeze()
-        lanes = MOST_LANES if getattr(self._step, "takes_batches_at_once", False) else 1
+        lanes = min(MOST_LANES, getattr(self._step, "most_batches_at_once", 1))
         self._lanes.widen(lanes)
         self._at_once = lanes > 1
         if self._at_once:
@@ -116,6 +122,7 @@ class Work:
             keep_answer=self._keep_answer,
             draining=self._draining.is_set,
             max_message=lambda: self.max_message,
+            jobs=self._jobs,
         )
 
     def _run(self, batch: Batch, payload: Sequence[bytes], rows: Expected) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from distilmq.errors import JournalError
 from distilmq_broker.adapters.file_systems import on_network
 
-FORMAT = 4
+FORMAT = 5
 """Of the ledger. Older ones are brought up to date when their run goes on; other runs read a copy that is."""
 
 OPEN, DONE, HALVED, BURIED = 0, 1, 2, 3
@@ -73,6 +73,16 @@ CREATE TABLE kept (
     3: """
 CREATE TABLE learnt_limit (
     account BLOB PRIMARY KEY, places REAL, requests REAL, settled INTEGER
+) WITHOUT ROWID;
+""",
+    4: """
+CREATE TABLE job (
+    step TEXT, job TEXT, size INTEGER, id TEXT DEFAULT '', ended INTEGER DEFAULT 0, time REAL,
+    PRIMARY KEY (step, job)
+) WITHOUT ROWID;
+CREATE TABLE job_request (
+    step TEXT, source TEXT, source_row INTEGER, key BLOB, occurrence INTEGER, job TEXT, number INTEGER, tries INTEGER,
+    PRIMARY KEY (step, source, source_row, key, occurrence)
 ) WITHOUT ROWID;
 """,
 }

@@ -23,6 +23,8 @@ _BATCH_COLUMNS = (
 _INPUTS, _SPAN, _SEGMENT, _ROUTES = 9, 10, 11, 15
 _ANSWER_COLUMNS = "source, source_row, key, occurrence, segment, offset, length, crc"
 _LETTER_COLUMNS = "seq_no, part, row, input, error, attempt, worker, time, answer, attempts, out"
+_JOB_COLUMNS = "job, size, id, ended, time"
+_JOB_REQUEST_COLUMNS = "source, source_row, key, occurrence, job, number, tries"
 _KEPT_COLUMNS = "source, source_row, digest, segment, offset, length, crc, start, stop, failure"
 
 
@@ -133,6 +135,14 @@ class RecordedRun:
             f"INSERT INTO kept (step, {_KEPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((there, *row[:3], segments.here(row[3]), *row[4:]) for row in kept),
         )
+        for table, columns, marks in (
+            ("job", _JOB_COLUMNS, "?, ?, ?, ?, ?, ?"),
+            ("job_request", _JOB_REQUEST_COLUMNS, "?, ?, ?, ?, ?, ?, ?, ?"),
+        ):
+            found = self.connection.execute(f"SELECT {columns} FROM {table} WHERE step = ?", (here,))
+            target.executemany(
+                f"INSERT INTO {table} (step, {columns}) VALUES ({marks})", ((there, *row) for row in found)
+            )
         counts = self.connection.execute("SELECT batches, rows FROM cursor WHERE step = ?", (here,)).fetchall()
         target.executemany(
             "INSERT INTO cursor (step, batches, rows) VALUES (?, ?, ?)", ((there, *row) for row in counts)

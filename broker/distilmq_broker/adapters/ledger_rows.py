@@ -17,6 +17,9 @@ from distilmq_broker.core.facts import (
     BatchRecorded,
     DeathCounted,
     Fact,
+    JobEnded,
+    JobPlanned,
+    JobStarted,
     LimitLearnt,
     RouteRecorded,
     RowsBuried,
@@ -52,6 +55,11 @@ _LETTER = (
 _ANSWER = (
     "INSERT OR IGNORE INTO answer (step, source, source_row, key, occurrence, segment, offset, length, crc)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_JOB = "INSERT OR IGNORE INTO job (step, job, size, time) VALUES (?, ?, ?, ?)"
+_JOB_REQUEST = (
+    "INSERT OR REPLACE INTO job_request (step, source, source_row, key, occurrence, job, number, tries)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 USAGE_COLUMNS = "step, worker, model, requests, input_tokens, output_tokens, cost, unpriced, seconds"
 _USAGE = (
@@ -119,6 +127,21 @@ def answer(fact: AnswerRecorded, place: Place) -> Statement:
     """A model's answer."""
     key = (fact.step, sort_key(fact.source), fact.source_row, fact.key, fact.occurrence)
     return _ANSWER, (*key, place.segment, place.offset, place.length, place.crc)
+
+
+def planned(fact: JobPlanned, time: float) -> Iterator[Statement]:
+    """Requests that go into a batch job, in the place of where they went before."""
+    yield _JOB, (fact.step, fact.job, fact.size, time)
+    for each in fact.requests:
+        key = (fact.step, sort_key(each.source), each.source_row, each.key, each.occurrence)
+        yield _JOB_REQUEST, (*key, fact.job, each.number, each.tries)
+
+
+def job_news(fact: JobStarted | JobEnded) -> Statement:
+    """A batch job was taken by its provider, or is over."""
+    if isinstance(fact, JobStarted):
+        return "UPDATE job SET id = ? WHERE step = ? AND job = ?", (fact.id, fact.step, fact.job)
+    return "UPDATE job SET ended = 1 WHERE step = ? AND job = ?", (fact.step, fact.job)
 
 
 def usage(fact: UsageRecorded) -> Statement:

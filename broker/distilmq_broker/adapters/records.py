@@ -23,8 +23,9 @@ from distilmq.protocol.seq_no import SeqNo, from_sort_key, show, sort_key
 from distilmq_broker.adapters import ledger_rows
 from distilmq_broker.adapters.ledger import BURIED, DONE, HALVED, ledger_errors
 from distilmq_broker.adapters.segments import Place, Segments
-from distilmq_broker.core.facts import Fact, RouteRecorded, Slice, UsageRecorded
+from distilmq_broker.core.facts import Fact, JobStarted, RouteRecorded, Slice, UsageRecorded
 from distilmq_broker.payloads import join_payloads
+from distilmq_broker.ports import JobEntry
 
 _KEPT_PLACES = 4096
 _KEPT_SPLITS = 8
@@ -70,6 +71,7 @@ class Records:
                 for key, parts in groupby(found, key=itemgetter(1)):
                     yield from self._facts_of_batch(step, key, parts)
             yield from self._answer_facts()
+            yield from self._running_jobs()
             limits = self.connection.execute(f"SELECT {ledger_rows.LIMIT_COLUMNS} FROM learnt_limit").fetchall()
         yield from self.usage()
         yield from map(ledger_rows.to_limit_fact, limits)
@@ -101,6 +103,23 @@ class Records:
                 for row, key, occurrence, *place in rows:
                     answer = self._segments.read(Place(*place))
                     found.append((before + row - part.start, key, occurrence, answer))
+                before += part.stop - part.start
+        return found
+
+    def in_jobs(self, step: str, slices: Iterable[Slice]) -> list[JobEntry]:
+        """Requests of rows in these slices that are in batch jobs; the row is counted over the slices."""
+        found: list[JobEntry] = []
+        before = 0
+        with ledger_errors(self._path):
+            for part in slices:
+                rows = self.connection.execute(
+                    "SELECT source_row, key, occurrence, job, id, number, tries, size, time"
+                    " FROM job_request JOIN job USING (step, job)"
+                    " WHERE step = ? AND source = ? AND source_row >= ? AND source_row < ?"
+                    " ORDER BY source_row, key, occurrence",
+                    (step, sort_key(part.seq_no), part.start, part.stop),
+                )
+                found += [(before + row - part.start, *more) for row, *more in rows]
                 before += part.stop - part.start
         return found
 
@@ -169,6 +188,14 @@ class Records:
         found = self.connection.execute("SELECT step, source, source_row, key, occurrence FROM answer")
         for step, source, row, key, occurrence in found:
             yield ledger_rows.to_answer_fact(step, source, row, key, occurrence)
+
+    def _running_jobs(self) -> Iterator[Fact]:
+        """Batch jobs that were started, and of which no end is known."""
+        found = self.connection.execute(
+            "SELECT step, job, id FROM job WHERE id <> '' AND NOT ended"
+            " AND EXISTS (SELECT 1 FROM job_request AS asked WHERE asked.step = job.step AND asked.job = job.job)"
+        )
+        yield from (JobStarted(*row) for row in found)
 
     def _stored(self, step: str, seq_no: SeqNo) -> _Stored:
         stored = self._places.get((step, seq_no))

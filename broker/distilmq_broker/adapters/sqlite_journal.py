@@ -29,6 +29,9 @@ from distilmq_broker.core.facts import (
     BatchRecorded,
     DeathCounted,
     Fact,
+    JobEnded,
+    JobPlanned,
+    JobStarted,
     LimitLearnt,
     RouteRecorded,
     RowsBuried,
@@ -36,7 +39,7 @@ from distilmq_broker.core.facts import (
     UsageRecorded,
 )
 from distilmq_broker.crash_points import CrashPoints
-from distilmq_broker.ports import Clock
+from distilmq_broker.ports import Clock, JobEntry
 
 CHECKPOINT_AFTER = 400
 """Commits between two checkpoints of the write-ahead log."""
@@ -68,6 +71,8 @@ class SqliteJournal:
         """Per step, batches and rows recorded since the last commit."""
         self._answered: dict[str, int] = {}
         """Steps that have recorded answers."""
+        self._asked_in_jobs: set[str] = set()
+        """Steps that have requests in batch jobs."""
         self._commits = 0
         self._checkpoint_after = checkpoint_after
         segments = folder / "segments"
@@ -124,6 +129,11 @@ class SqliteJournal:
                 self._statements.append(ledger_rows.usage(fact))
             case LimitLearnt():
                 self._statements.append(ledger_rows.limit(fact))
+            case JobPlanned():
+                self._statements.extend(ledger_rows.planned(fact, now))
+                self._asked_in_jobs.add(fact.step)
+            case JobStarted() | JobEnded():
+                self._statements.append(ledger_rows.job_news(fact))
 
     def commit(self) -> None:
         """See `ports.Journal`."""
@@ -162,7 +172,7 @@ class SqliteJournal:
     def forget_steps(self, names: Sequence[str]) -> None:
         """Drops what is recorded of some steps, but not what it cost: they start anew. Their bytes stay."""
         with self.writing() as connection:
-            for table in ("batch", "dead_letter", "answer", "cursor", "kept"):
+            for table in ("batch", "dead_letter", "answer", "cursor", "kept", "job", "job_request"):
                 connection.executemany(f"DELETE FROM {table} WHERE step = ?", [(name,) for name in names])
 
     def outcome(self) -> str | None:
@@ -179,10 +189,12 @@ class SqliteJournal:
             connection.execute("UPDATE segment SET boot = ''")
 
     def count_answers(self) -> None:
-        """Finds the steps that have recorded answers, or kept rows."""
+        """Finds the steps that have recorded answers, kept rows, or requests in batch jobs."""
         self._keeping = self._kept_rows.steps()
         with ledger_errors(self.path):
             self._answered = dict(self.connection.execute("SELECT step, count(*) FROM answer GROUP BY step"))
+            found = self.connection.execute("SELECT DISTINCT step FROM job_request")
+            self._asked_in_jobs = {step for (step,) in found}
 
     def note_outcome(self, outcome: str) -> None:
         """Writes down how the run ended."""
@@ -222,6 +234,10 @@ class SqliteJournal:
     def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
         """See `ports.Journal`."""
         return self._read().answers(step, slices) if step in self._answered else []
+
+    def in_jobs(self, step: str, slices: Iterable[Slice]) -> list[JobEntry]:
+        """See `ports.Journal`."""
+        return self._read().in_jobs(step, slices) if step in self._asked_in_jobs else []
 
     def kept(self, step: str, branches: Sequence[Sequence[Slice]], payloads: Sequence[bytes]) -> list[KeptRow]:
         """See `ports.Journal`."""
@@ -318,15 +334,17 @@ class SqliteJournal:
         counts[1] += rows
 
     def _forget_answers(self, fact: BatchRecorded) -> None:
-        if fact.step not in self._answered:
-            return
+        """What was known of requests of a batch is of no use any more once it is recorded."""
+        known = {"answer": fact.step in self._answered, "job_request": fact.step in self._asked_in_jobs}
+        tables = [table for table, has in known.items() if has]
         for part in next((slices for slices in fact.inputs if slices), ()):
-            self._statements.append(
-                (
-                    "DELETE FROM answer WHERE step = ? AND source = ? AND source_row >= ? AND source_row < ?",
-                    (fact.step, sort_key(part.seq_no), part.start, part.stop),
+            for table in tables:
+                self._statements.append(
+                    (
+                        f"DELETE FROM {table} WHERE step = ? AND source = ? AND source_row >= ? AND source_row < ?",
+                        (fact.step, sort_key(part.seq_no), part.start, part.stop),
+                    )
                 )
-            )
 
     def _count_epoch(self, endpoint: str) -> int:
         values = (socket.gethostname(), os.getpid(), endpoint, self.boot, self._clock.wall())

@@ -36,6 +36,14 @@ class Cut:
     rows: int
     """How many rows it takes; of several predecessors, from the one with most."""
 
+    def origin(self, row: int) -> tuple[SeqNo, int] | None:
+        """The batch that a row of the input came from, and its place there; of a join, in the first branch."""
+        for part in self.inputs[self.present[0]] if self.present and row >= 0 else ():
+            if row < part.stop - part.start:
+                return part.seq_no, part.start + row
+            row -= part.stop - part.start
+        return None
+
 
 Range = tuple[int, int, bool]
 """Rows `start` to `stop` of a chunk, and whether a recorded batch has taken them already."""

@@ -19,6 +19,7 @@ from distilmq_broker.core.commands import Command, KeepSlots, Send
 from distilmq_broker.core.dispatch import Dispatch
 from distilmq_broker.core.ending import Ending
 from distilmq_broker.core.facts import Fact, LimitLearnt, UsageRecorded
+from distilmq_broker.core.jobs import Jobs
 from distilmq_broker.core.losses import Losses
 from distilmq_broker.core.replay import replay
 from distilmq_broker.core.results import Results
@@ -44,6 +45,7 @@ class Coordinator:
         self._dispatch = Dispatch(self.run)
         self._attendance = Attendance(self.run, self._dispatch, self._losses, self._ending)
         self._accounts = Accounts(cautious=epoch > 1)
+        self._jobs = Jobs(self.run)
         self._slots = 0
         self._nothing_before = 0.0
         # No host and no batch can expire before this time.
@@ -64,6 +66,9 @@ class Coordinator:
             events.BatchFailed: self._batch_failed,
             events.BatchReturned: self._batch_returned,
             events.AnswerCame: lambda event, now: self._results.answer(event),
+            events.JobPlanned: lambda event, now: self._jobs.planned(event),
+            events.JobStarted: lambda event, now: self._jobs.started(event),
+            events.JobEnded: lambda event, now: self._jobs.ended(event),
             events.UsageCame: self._usage_came,
             events.Routed: self._routed,
             events.RouteFailed: self._route_failed,
@@ -202,6 +207,10 @@ class Coordinator:
                 self.run.outbox.commit(event.ticket)
             case events.UsageCame():
                 self._results.usage(event)
+            case events.JobStarted():
+                self._jobs.started(event)
+            case events.JobEnded():
+                self._jobs.ended(event)
             case events.WorkerJoined():
                 self.run.send(event.session, Stop(now=True))
             case events.BatchDone() if self.outcome == "done":

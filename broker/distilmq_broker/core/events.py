@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import ErrorInfo, Lease, Loan, RowFailure
+from distilmq.protocol.messages import ErrorInfo, JobRequest, Lease, Loan, RowFailure
 from distilmq.protocol.seq_no import SeqNo
 from distilmq.protocol.usage import Usage
 
@@ -124,6 +124,34 @@ class AnswerCame:
     key: bytes
     occurrence: int
     payload: object
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlanned:
+    """A step process is about to send requests of a batch to a provider in a batch job."""
+
+    session: str
+    lease: Lease
+    job: str
+    size: int
+    requests: tuple[JobRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """A provider has taken a batch job."""
+
+    step: str
+    job: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A batch job is over at its provider."""
+
+    step: str
+    job: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +279,9 @@ Event = (
     | BatchFailed
     | BatchReturned
     | AnswerCame
+    | JobPlanned
+    | JobStarted
+    | JobEnded
     | UsageCame
     | WorkerBeat
     | WorkerStalled

@@ -144,6 +144,50 @@ class LimitLearnt:
     """Whether there was a sign that more requests at once bring nothing; else there may be more places."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """A request of a row, within a batch job; the row is named as that of an answer is."""
+
+    source: SeqNo
+    source_row: int
+    key: bytes
+    occurrence: int
+    number: int
+    """What it is called in the job."""
+    tries: int
+    """In how many jobs it has been, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlanned:
+    """Requests of a batch are about to go to a provider in a batch job, if they have not gone by now: of the latest
+    job that is planned for a request its answer is taken. Kept until the batch is recorded."""
+
+    step: str
+    job: str
+    size: int
+    """Requests in the job, those of other batches included."""
+    requests: tuple[PlannedRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """A provider has taken a batch job."""
+
+    step: str
+    job: str
+    id: str
+    """What the provider calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A batch job is over at its provider."""
+
+    step: str
+    job: str
+
+
 Fact = (
     BatchRecorded
     | BatchHalved
@@ -153,4 +197,7 @@ Fact = (
     | AnswerRecorded
     | UsageRecorded
     | LimitLearnt
+    | JobPlanned
+    | JobStarted
+    | JobEnded
 )

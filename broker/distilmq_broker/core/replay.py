@@ -13,6 +13,9 @@ from distilmq_broker.core.facts import (
     BatchRecorded,
     DeathCounted,
     Fact,
+    JobEnded,
+    JobPlanned,
+    JobStarted,
     LimitLearnt,
     RouteRecorded,
     RowsBuried,
@@ -37,6 +40,7 @@ class _Story:
     done: dict[Key, BatchRecorded | RowsBuried] = field(default_factory=lambda: dict[Key, BatchRecorded | RowsBuried]())
     halved: dict[SeqNo, dict[int, BatchHalved]] = field(default_factory=lambda: dict[SeqNo, dict[int, BatchHalved]]())
     deaths: dict[Key, int] = field(default_factory=lambda: dict[Key, int]())
+    jobs: dict[str, str] = field(default_factory=lambda: dict[str, str]())
     routes: dict[SeqNo, tuple[str, ...]] = field(default_factory=lambda: dict[SeqNo, tuple[str, ...]]())
 
 
@@ -71,7 +75,11 @@ def _note(story: _Story, fact: Fact) -> None:
             story.deaths[key] = max(fact.deaths, story.deaths.get(key, 0))
         case RouteRecorded():
             story.routes[fact.seq_no] = fact.successors
-        case AnswerRecorded() | UsageRecorded() | LimitLearnt():
+        case JobStarted():
+            story.jobs[fact.job] = fact.id
+        case JobEnded():
+            story.jobs.pop(fact.job, None)
+        case AnswerRecorded() | UsageRecorded() | LimitLearnt() | JobPlanned():
             pass
 
 
@@ -92,6 +100,7 @@ class _Replayer:
 
     def replay(self) -> None:
         self._state.chosen.update(self._story.routes)
+        self._state.jobs.update(self._story.jobs)
         if self._state.source is not None:
             self._replay_source(self._state.source)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from distilmq.protocol import messages
@@ -57,13 +58,21 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
         failed_rows=counts.failed_rows,
         replicas=state.place.replicas,
         ready=sum(session.ready for session in state.sessions),
-        note=f"{counts.nowhere} batch(es) routed to no step" if counts.nowhere else "",
+        note=", ".join(_remarks(state)),
+        jobs=len(state.jobs),
         models=spec.models or bool(usage.requests),
         requests=usage.requests,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cost=usage.known_cost,
     )
+
+
+def _remarks(state: StepState) -> Iterator[str]:
+    if state.counts.nowhere:
+        yield f"{state.counts.nowhere} batch(es) routed to no step"
+    if state.jobs:
+        yield f"{len(state.jobs)} batch job(s) at the provider"
 
 
 def _step_state(run: Run, state: StepState, ending: Ending, now: float) -> _State:

@@ -57,15 +57,10 @@ class Results:
         """A model's answer to a request of a batch that is still out, named by the row it belongs to."""
         state = self._run.flow.step(event.lease.step)
         work = None if state is None else self._run.flow.find(state, (event.lease.seq_no, event.lease.part))
-        if work is None or not work.cut.present or event.row < 0:
-            return
-        row = event.row
-        for part in work.cut.inputs[work.cut.present[0]]:
-            if row < part.stop - part.start:
-                fact = AnswerRecorded(event.lease.step, part.seq_no, part.start + row, event.key, event.occurrence)
-                self._run.outbox.record(fact, event.payload)
-                return
-            row -= part.stop - part.start
+        origin = None if work is None else work.cut.origin(event.row)
+        if origin is not None:
+            fact = AnswerRecorded(event.lease.step, *origin, event.key, event.occurrence)
+            self._run.outbox.record(fact, event.payload)
 
     def usage(self, event: UsageCame) -> bool:
         """What a process has had from models so far: it is paid for, whatever becomes of its batches.

@@ -76,6 +76,8 @@ class StepState:
     counts: Counts = field(default_factory=Counts)
     failure_rate: FailureRate | None = None
     """Where the user wants to be asked when too many rows fail."""
+    jobs: dict[str, str] = field(default_factory=lambda: dict[str, str]())
+    """Batch jobs that run at their provider: what we call each, and what the provider does."""
     load_deaths: int = 0
     finished: bool = False
     dirty: bool = True

@@ -12,6 +12,7 @@ from typing import Literal
 
 from distilmq.mixins.secrets import secret_values
 from distilmq.pipeline.dag import Dag, route_name
+from distilmq.pipeline.offline_batches import NEVER, asks_in_batch_jobs
 from distilmq.pipeline.pickling import pickled_function, pickled_step
 from distilmq.pipeline.signatures import StepSignature, route_signature
 from distilmq.pipeline.validation import batch_size
@@ -87,6 +88,7 @@ def _step_spec(
     size = batch_size(step)
     if known_rows is not None and max_batches is not None:
         known_rows = min(known_rows, size * max_batches)
+    offline = asks_in_batch_jobs(step)
     sent = step.stored(inputs / step.name) if generator and inputs is not None else step
     return StepSpec(
         name=step.name,
@@ -101,7 +103,9 @@ def _step_spec(
         use_cache=step.use_cache,
         stateful=step.stateful,
         models=any(hasattr(step, name) for name in _MODEL_FIELDS),
-        batch_timeout=step.batch_timeout,
+        # A provider may take a day: neither bound is on that.
+        batch_timeout=None if offline else step.batch_timeout,
+        **({"stall_after": NEVER} if offline else {}),
         max_failure_rate=step.max_failure_rate,
         max_batches=max_batches if generator else None,
         known_rows=known_rows,

@@ -14,6 +14,7 @@ from distilmq.errors import DistilmqUserError
 from distilmq.graph import load_stages, sequential_stages
 from distilmq.pipeline.budget import check_bounds
 from distilmq.pipeline.dag import Dag
+from distilmq.pipeline.offline_batches import ask_at_once
 from distilmq.pipeline.parameters import Parameters, set_parameters
 from distilmq.pipeline.signatures import StepSignature, plan_signature, sign
 from distilmq.pipeline.validation import validate
@@ -84,6 +85,8 @@ def prepare(dag: Dag, options: RunOptions) -> Prepared:
         # Behind the checks: what they say of sizes is about the run.
         for generator in copy.generators:
             vars(generator)["batch_size"] = options.dry_run
+        for name in copy:
+            ask_at_once(copy.steps[name])
     stages = stages_of(copy, options.load_groups)
     signatures = sign(copy)
     return Prepared(copy, stages, signatures, plan_signature(copy, signatures)[:_RUN_ID], columns)

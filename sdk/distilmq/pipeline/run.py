@@ -161,7 +161,17 @@ class LocalRun(Generic[T]):
         again = "run the script again" if self._compiled.plan.settings.use_cache else "run it again with use_cache=True"
         if done:
             return f"Stopped before the dataset was complete. All rows are done: {again} to get the dataset."
-        return f"Stopped. What is done is kept in {self._place.directory}: {again} to go on from there."
+        kept = f"Stopped. What is done is kept in {self._place.directory}: {again} to go on from there."
+        return kept + self._left_at_providers()
+
+    def _left_at_providers(self) -> str:
+        """What there is to say about batch jobs, which do not stop with the run."""
+        progress = self.last_progress
+        jobs = 0 if progress is None else sum(step.jobs for step in progress.steps)
+        if not jobs:
+            return ""
+        which = "1 batch job goes on at its provider" if jobs == 1 else f"{jobs} batch jobs go on at their providers"
+        return f" {which} and will be found again."
 
 
 class _Conversation:

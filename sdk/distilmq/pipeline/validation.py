@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from distilmq.errors import DistilmqUserError
 from distilmq.pipeline.dag import Dag, route_name
+from distilmq.pipeline.offline_batches import check_offline_batches
 from distilmq.pipeline.parameters import check_parameters
 from distilmq.steps.base import GeneratorStep, _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 from distilmq.steps.routing import RoutingBatchFunction
@@ -56,6 +57,7 @@ def _check_step(dag: Dag, step: _Step, available: Mapping[str, list[str] | None]
     _check_place(dag, step)
     _check_process(dag, step)
     check_parameters(step)
+    check_offline_batches(step)
     step.verify_arguments()
     step.verify_inputs_mappings()
     step.verify_outputs_mappings()

@@ -26,6 +26,8 @@ from distilmq.typing import GeneratorStepOutput, Row, StepColumns, StepOutput
 from distilmq.utils.columns import as_requirements, renamed, unique
 
 DEFAULT_INPUT_BATCH_SIZE = 50
+BATCHES_AT_ONCE = 256
+"""Of a step that takes several: of one row each, they ask for as much as a model is ever asked."""
 
 
 class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
@@ -110,6 +112,11 @@ class _Step(RuntimeParametersMixin, Serializable, Signed, Connectable, ABC):
     def takes_batches_at_once(self) -> bool:
         """Whether this step, as it is, may be at several batches at once."""
         return self.concurrent_batches and self.is_normal and not self.stateful
+
+    @property
+    def most_batches_at_once(self) -> int:
+        """How many batches one process of this step is at at most."""
+        return BATCHES_AT_ONCE if self.takes_batches_at_once else 1
 
     @property
     def is_generator(self) -> bool:

@@ -266,8 +266,8 @@ def older(folder: Path) -> None:
     connection = sqlite3.connect(folder / "ledger.db")
     letters = "".join(f"ALTER TABLE dead_letter DROP COLUMN {name};" for name in ("answer", "attempts", "out"))
     connection.executescript(
-        "DROP TABLE usage; DROP TABLE kept; DROP TABLE learnt_limit; ALTER TABLE batch DROP COLUMN counts;"
-        f" {letters} PRAGMA user_version = 1;"
+        "DROP TABLE usage; DROP TABLE kept; DROP TABLE learnt_limit; DROP TABLE job; DROP TABLE job_request;"
+        f" ALTER TABLE batch DROP COLUMN counts; {letters} PRAGMA user_version = 1;"
     )
     connection.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilmq.protocol.messages import ErrorInfo, Lease, Loan
+from distilmq.protocol.messages import ErrorInfo, JobRequest, Lease, Loan
 from distilmq_broker.core import events
 from tests.broker.core.behaviour import Behaviour
 from tests.broker.core.scene import generator, plan_of, step
@@ -17,6 +17,7 @@ SESSIONS = st.sampled_from(["session-1", "session-2", "session-3", "stranger", "
 STEPS = st.sampled_from(["load", "a", "b", "join", "nobody", ""])
 NUMBERS = st.lists(st.integers(-2, 5), max_size=4).map(tuple)
 LEASES = st.builds(Lease, step=STEPS, seq_no=NUMBERS, part=st.integers(-1, 5), attempt=st.integers(-1, 3))
+COUNTS = ("occurrence", "number", "tries")
 HELD = st.lists(LEASES, max_size=3).map(tuple)
 HARMLESS = st.one_of(
     st.builds(events.SupervisorJoined, SESSIONS, st.sampled_from(["host", "other"]), st.integers(0, 3)),
@@ -36,6 +37,18 @@ HARMLESS = st.one_of(
     st.builds(
         events.AnswerCame, SESSIONS, LEASES, st.integers(-1, 9), st.binary(max_size=2), st.integers(0, 2), st.none()
     ),
+    st.builds(
+        events.JobPlanned,
+        SESSIONS,
+        LEASES,
+        st.just("job"),
+        st.integers(-1, 9),
+        st.lists(
+            st.builds(JobRequest, row=st.integers(-1, 9), key=st.just(b"k"), **dict.fromkeys(COUNTS, st.just(0)))
+        ).map(tuple),
+    ),
+    st.builds(events.JobStarted, STEPS, st.just("job"), st.just("id")),
+    st.builds(events.JobEnded, STEPS, st.just("job")),
     st.builds(events.WorkerBeat, SESSIONS, HELD),
     st.builds(events.WorkerStalled, SESSIONS, st.just("at work"), st.none() | LEASES),
     st.builds(events.SupervisorBeat, SESSIONS, st.lists(SESSIONS, max_size=3).map(tuple)),

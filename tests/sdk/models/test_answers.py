@@ -51,7 +51,7 @@ class Page:
         answers = self.book.answers[row, key]
         return answers[occurrence] if occurrence < len(answers) else None
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
         self.book.threads.add(threading.get_ident())
         self.book.answers[row, key].append(answer)
 

@@ -168,8 +168,8 @@ def test_parameters_of_a_run_reach_the_model() -> None:
     assert (llm.get_generation_kwargs(), llm.voice) == ({"loud": True}, "high")
 
 
-def test_offline_batches_are_not_there_yet() -> None:
-    with pytest.raises(DistilmqNotImplementedError, match="is not in distilmq yet"):
+def test_a_model_without_batch_jobs_says_which_have_them() -> None:
+    with pytest.raises(DistilmqNotImplementedError, match="`Echo`: its provider's batch jobs cannot be used"):
         Echo(use_offline_batch_generation=True).generate_outputs([chat("a")])
 
 

@@ -69,7 +69,7 @@ class Book:
         self._found[row, key] += 1
         return self._kept[row, key][place]
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
         self._kept[row, key].append(answer)
         self._found[row, key] = len(self._kept[row, key])
 

@@ -16,11 +16,13 @@ import pytest
 from pydantic import SecretStr
 
 from distilmq.errors import DistilmqUserError
+from distilmq.models import OpenAILLM
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
 from distilmq.pipeline.compile import Compiled, compile_plan
 from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
 from distilmq.protocol.plan import ResourceSpec, RouteSpec, RunSettings, decode_plan, encode_plan
 from distilmq.steps import LoadDataFromDicts, StepResources
+from distilmq.steps.tasks import TextGeneration
 from tests.sdk.pipeline.some_steps import Asks, Double, Join, Service, Total, rows
 
 
@@ -82,6 +84,23 @@ def test_resources_are_those_of_the_step() -> None:
     assert compiled(pipeline).plan.step("double").resources == ResourceSpec(
         replicas=3, gpus=1, memory=10, resources={"tpu": 2}
     )
+
+
+def test_time_is_no_bound_on_what_waits_for_batch_jobs() -> None:
+    def pipeline(llm: OpenAILLM) -> Pipeline:
+        with Pipeline("waiting") as built:
+            rows() >> TextGeneration(name="ask", llm=llm, batch_timeout=5, input_mappings={"instruction": "n"})
+        return built
+
+    llm = OpenAILLM(model="gpt-4", api_key="k", use_offline_batch_generation=True)
+    single = compiled(pipeline(OpenAILLM(model="gpt-4", api_key="k"))).plan.step("ask")
+    batch = compiled(pipeline(llm)).plan.step("ask")
+    tried = compiled(pipeline(llm), dry_run=1).plan.step("ask")
+
+    assert (single.batch_timeout, batch.batch_timeout) == (5, None)
+    assert (tried.batch_timeout, llm.use_offline_batch_generation) == (5, True), "a dry run asks at once"
+    assert single.stall_after < 3600 < batch.stall_after
+    assert single.signature == batch.signature
 
 
 def test_a_step_comes_out_of_its_definition_as_it_went_in() -> None:

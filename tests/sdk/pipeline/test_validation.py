@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distilmq.errors import DistilmqTypeError, DistilmqUserError
-from distilmq.models import OpenAILLM
+from distilmq.errors import DistilmqNotImplementedError, DistilmqTypeError, DistilmqUserError
+from distilmq.models import AzureOpenAILLM, OpenAILLM
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
 from distilmq.pipeline.validation import validate
 from distilmq.steps import (
@@ -280,3 +280,14 @@ def test_a_sample_of_more_steps_than_follow(count: int) -> None:
     said = refusal(lambda: rows() >> sample_n_steps(count) >> [Double(name="a"), Double(name="b")])
 
     assert f"cannot choose {count} of the 2 steps that follow: a, b." in said
+
+
+def test_a_model_whose_provider_has_no_batch_jobs_is_refused_before_the_run() -> None:
+    def build() -> None:
+        llm = AzureOpenAILLM(model="gpt-4", base_url="http://here", use_offline_batch_generation=True)
+        LoadDataFromDicts(data=[{"instruction": "a"}]) >> TextGeneration(name="ask", llm=llm)
+
+    text = refusal(build, DistilmqNotImplementedError)
+
+    assert "`offline_batch_generate` is not implemented for `AzureOpenAILLM`" in text
+    assert "how-to/offline-batches.md" in text

@@ -123,7 +123,7 @@ class AsyncEmbeddings(Sender, Embeddings, ABC):
         requests = {number: self._request(work, own, meter) for number, own in enumerate(places)}
         again: list[list[int]] = []
         ending: Exception | None = None
-        for number, outcome in sending.sent(requests, self._own_channel(), work.book):
+        for number, outcome, _ in sending.sent(requests, self._own_channel(), work.book):
             own = list(places[number])
             if isinstance(outcome, (StepFatalError, DrainedError)):
                 # What is out is awaited, and kept, before the step ends.

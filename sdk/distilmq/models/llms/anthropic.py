@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from pydantic import Field, SecretStr, validate_call
 
 from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.batches.provider import BatchProvider
+from distilmq.models.batches.ticket import current_ticket, with_extra_body
 from distilmq.models.llms import stainless
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
@@ -56,6 +58,7 @@ class AnthropicLLM(NamedApiLLM):
     http_client: Any = Field(default=None, exclude=True, repr=False)
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "http_client"})
+    offline_batches: ClassVar[bool] = True
 
     _num_generations_param_supported = False
 
@@ -132,9 +135,16 @@ class AnthropicLLM(NamedApiLLM):
     def _who(self) -> str:
         return f"'{self.model_name}' at {self.base_url}"
 
+    def _batch_provider(self) -> BatchProvider | None:
+        from distilmq.models.batches.anthropic import AnthropicBatches
+
+        return AnthropicBatches(self._loaded(), self._who()) if self.offline_batches else None
+
     async def _sent(self, options: dict[str, Any]) -> Any:
         import anthropic
 
+        if (ticket := current_ticket.get()) is not None:
+            return await ticket.post("/v1/messages", with_extra_body(options))
         client = self._loaded()
         with stainless.translated(anthropic, status=self._status, who=self._who):
             response = await client.messages.with_raw_response.create(**options)

@@ -39,3 +39,4 @@ class AnyscaleLLM(OpenAILLM):
     api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
 
     key_variable: ClassVar[str] = _KEY
+    offline_batches: ClassVar[bool] = False

@@ -30,12 +30,15 @@ class Asking:
     remembered: bool
     """Whether anything is found again by a request's key."""
     meter: Meter | None
+    counted_when_kept: bool
+    """An answer of a batch job may be read twice: it counts where it is kept, not where it comes."""
 
     @staticmethod
     def of(llm: AsyncLLM, kwargs: Mapping[str, Any], estimate: Callable[[Any], Cost], *, several: bool) -> Asking:
         """For the batch in hand of the calling thread."""
         remembered = current_answers.get() is not None or failed_requests.get() is not None
-        return Asking(llm, kwargs, estimate, several, remembered, current_meter.get())
+        in_jobs = bool(llm.use_offline_batch_generation)
+        return Asking(llm, kwargs, estimate, several, remembered, current_meter.get(), in_jobs)
 
     def requests(self, inputs: Sequence[Any], generations: int) -> list[Request]:
         """The requests for these inputs: one each, or one per generation."""
@@ -57,8 +60,13 @@ class Asking:
 
     def _request(self, place: int, input: Any, key: bytes, generations: int, then: Then | None = None) -> Request:
         asked = {**self.kwargs, "num_generations": generations} if self.several else self.kwargs
-        call = partial(_ask, self.llm, input, asked, self.meter)
-        return Request(place, row_of(place), key, call, self.estimate(input), then)
+        call = partial(_ask, self.llm, input, asked, None if self.counted_when_kept else self.meter)
+        taken = self._count if self.counted_when_kept else None
+        return Request(place, row_of(place), key, call, self.estimate(input), then, taken)
+
+    def _count(self, output: Mapping[str, Any]) -> None:
+        if self.meter is not None:
+            self.meter.count(self.llm.usage_of(output, 0.0))
 
 
 async def _ask(llm: AsyncLLM, input: Any, kwargs: Mapping[str, Any], meter: Meter | None) -> Mapping[str, Any]:

@@ -11,15 +11,21 @@ from pydantic import Field, PositiveInt
 
 from distilmq.errors import RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.batches.channel import JobChannel
+from distilmq.models.batches.desk import LOOK_EVERY, DeskSettings, JobDesk
+from distilmq.models.batches.provider import BatchProvider
 from distilmq.models.llms.asking import Asking
 from distilmq.models.llms.llm import LLM, MAX_NEW_TOKENS
 from distilmq.models.requests import sending
 from distilmq.models.requests.rates import NOTHING, Cost, Limits
+from distilmq.models.requests.retries import RetryPolicy
 from distilmq.models.requests.sender import Sender
 from distilmq.typing import FormattedInput, GenerateOutput
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of English text, roughly; an answer's own count corrects it."""
+MOST_IN_JOBS = 50_000
+"""Requests that are in batch jobs, or wait for the next one, at once."""
 USUAL_OUTPUT = 256.0
 """Tokens of an answer whose bound is not known."""
 
@@ -82,13 +88,35 @@ class AsyncLLM(Sender, LLM, ABC):
         self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
     ) -> Sequence[GenerateOutput]:
         """Answers each input; `generate` sees to the answers that the batch has."""
-        self._refuse_offline()
         return self.generate(inputs, num_generations=num_generations, **kwargs)
 
     def unload(self) -> None:
         """Closes the event loop, after what `aclose` closes on it."""
         self._close_channel()
         super().unload()
+
+    def _make_channel(self, policy: RetryPolicy) -> sending.Way:
+        if not self.use_offline_batch_generation:
+            return super()._make_channel(policy)
+        provider = self._batch_provider()
+        if provider is None:
+            raise self._no_batch_jobs()
+        most = self.offline_batch_generation_requests
+        settings = DeskSettings(
+            look_every=self.offline_batch_generation_block_until_done or LOOK_EVERY,
+            most_requests=most,
+            cancels=bool(self.offline_batch_generation_cancel_on_stop),
+            policy=policy,
+        )
+        job_desk = JobDesk(provider, settings, model=self.model_name, log=self._logger)
+        return JobChannel(self._make_loop(), job_desk, most=most or MOST_IN_JOBS, begun=self._note_job)
+
+    def _batch_provider(self) -> BatchProvider | None:
+        """The provider's batch API, for a model that is loaded; None where there is none."""
+        return None
+
+    def _note_job(self, id: str) -> None:
+        self.jobs_ids = (*(self.jobs_ids or ()), id)
 
     def _told_limits(self) -> Limits:
         return replace(super()._told_limits(), output_tokens=self.output_tokens_per_minute)

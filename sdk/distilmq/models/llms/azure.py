@@ -52,6 +52,7 @@ class AzureOpenAILLM(OpenAILLM):
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_version"})
     key_variable: ClassVar[str] = _KEY
+    offline_batches: ClassVar[bool] = False
 
     def _client(self, library: Any) -> openai.AsyncOpenAI:
         for name, variable in (("base_url", _URL), ("api_version", _VERSION)):

@@ -45,6 +45,7 @@ class GroqLLM(OpenAILLM):
     api_key: RuntimeParameter[SecretStr] | None = key_field(_KEY)
 
     key_variable: ClassVar[str] = _KEY
+    offline_batches: ClassVar[bool] = False
     _num_generations_param_supported = False
 
     @validate_call

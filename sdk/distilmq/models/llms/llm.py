@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PositiveInt, PrivateAttr
 
 from distilmq.errors import (
     DistilmqNotImplementedError,
@@ -45,9 +45,13 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         generation_kwargs: arguments of `generate` (or `agenerate`) beside the inputs.
         prices: US dollars per million tokens, as `{"input": 2.5, "output": 10}`; by the provider's list when they are
             not given. They count what a run costs and change nothing else.
-        use_offline_batch_generation: ask through the provider's batch jobs. Not in distilmq yet.
-        offline_batch_generation_block_until_done: seconds between two looks at a batch job.
-        jobs_ids: the batch jobs that were started.
+        use_offline_batch_generation: ask through the provider's batch jobs, which cost less and take up to a day.
+        offline_batch_generation_block_until_done: seconds between two looks at a batch job; 60 when not given.
+        offline_batch_generation_requests: most requests in a batch job, and in hand at once; as many as the provider
+            takes, and 50,000 in hand, when not given.
+        offline_batch_generation_cancel_on_stop: cancel the batch jobs when the run is stopped; otherwise they go on,
+            and the next run collects their answers.
+        jobs_ids: the batch jobs that were started, as the provider calls them, where no pipeline runs the model.
     """
 
     model_config = ConfigDict(
@@ -70,13 +74,26 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
     use_offline_batch_generation: RuntimeParameter[bool] = Field(
         default=False, description="Whether to use the `offline_batch_generate` method to generate the responses."
     )
-    offline_batch_generation_block_until_done: RuntimeParameter[int] | None = Field(
+    offline_batch_generation_block_until_done: RuntimeParameter[PositiveInt] | None = Field(
         default=None, description="Seconds between two looks at the batch jobs until they are done."
+    )
+    offline_batch_generation_requests: RuntimeParameter[PositiveInt] | None = Field(
+        default=None, description="The maximum number of requests in one batch job, and in hand at once."
+    )
+    offline_batch_generation_cancel_on_stop: RuntimeParameter[bool] = Field(
+        default=False, description="Whether to cancel the batch jobs when the run is stopped."
     )
     jobs_ids: tuple[str, ...] | None = Field(default=None)
 
     operational_fields: ClassVar[frozenset[str]] = frozenset(
-        {"jobs_ids", "offline_batch_generation_block_until_done", "prices", "use_offline_batch_generation"}
+        {
+            "jobs_ids",
+            "offline_batch_generation_block_until_done",
+            "offline_batch_generation_cancel_on_stop",
+            "offline_batch_generation_requests",
+            "prices",
+            "use_offline_batch_generation",
+        }
     )
     price_provider: ClassVar[str | None] = None
     """The provider, as `genai-prices` calls it, of a model that names no address of its API."""
@@ -84,6 +101,8 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
     """The model runs in the process that asks it: its tokens cost nothing."""
     process_bound: ClassVar[frozenset[str]] = frozenset()
     """Private attributes that belong to this process (clients, engines): pickling leaves them out."""
+    offline_batches: ClassVar[bool] = False
+    """Whether its provider has batch jobs that it can be asked through."""
     concurrent_batches: ClassVar[bool] = False
     """Whether it may be asked from several threads at once, one for each batch in hand."""
 
@@ -94,6 +113,7 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
     def load(self) -> None:
         """Gets ready in the process that asks; an override calls `super().load()`."""
         self._logger = logging.getLogger(f"distilmq.llm.{self.model_name}")
+        self.check_offline_batches()
         self.check_generation_kwargs()
         self.cost_of(0, 0)  # reads the list of prices, so that no answer has to wait for it
 
@@ -130,7 +150,7 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         Raises:
             DrainedError: the worker drains, so the model is not asked.
         """
-        self._refuse_offline()
+        self.check_offline_batches()
         kwargs = self.own_kwargs(kwargs)
         book = current_answers.get()
         if book is None:
@@ -149,6 +169,23 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
                     book.keep(row_of(place), keys[place], answer)
         return cast("list[GenerateOutput]", outputs)
 
+    def offline_batch_generate(
+        self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
+    ) -> Sequence[GenerateOutput]:
+        """Answers each input through the provider's batch jobs, and waits until they are over.
+
+        Raises:
+            DistilmqNotImplementedError: its provider has no batch jobs that it could be asked through.
+            DistilmqUserError: the model was not made with `use_offline_batch_generation=True`.
+        """
+        if not self.offline_batches:
+            raise self._no_batch_jobs()
+        if not self.use_offline_batch_generation:
+            raise DistilmqUserError(
+                f"`{type(self).__name__}` asks one request at a time: make it with `use_offline_batch_generation=True`"
+            )
+        return self.generate_outputs(inputs, num_generations=num_generations, **kwargs)
+
     def get_last_hidden_states(self, inputs: list[Any]) -> list[HiddenState]:
         """The last hidden states for each input, where the engine shows them."""
         raise DistilmqNotImplementedError(
@@ -163,7 +200,7 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
             return own_cost(self.prices, input_tokens, output_tokens)
         if self.runs_here:
             return 0.0
-        return listed_cost(self._listed(), input_tokens, output_tokens)
+        return listed_cost(self._listed(), input_tokens, output_tokens, batch=bool(self.use_offline_batch_generation))
 
     def usage_of(self, output: Mapping[str, Any], seconds: float) -> Usage:
         """What one answered request took; without tokens its price is not known.
@@ -291,6 +328,15 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         parameters = self._generation_parameters()
         return next((name for name in (MAX_NEW_TOKENS, *_OTHER_NAMES) if name in parameters), None)
 
-    def _refuse_offline(self) -> None:
-        if self.use_offline_batch_generation:
-            raise DistilmqNotImplementedError("`use_offline_batch_generation` is not in distilmq yet")
+    def check_offline_batches(self) -> None:
+        """Raises DistilmqNotImplementedError if batch jobs are wanted and its provider has none."""
+        if self.use_offline_batch_generation and not self.offline_batches:
+            raise self._no_batch_jobs()
+
+    def _no_batch_jobs(self) -> DistilmqNotImplementedError:
+        return DistilmqNotImplementedError(
+            f"`offline_batch_generate` is not implemented for `{type(self).__name__}`: its provider's batch jobs cannot"
+            " be used. Leave `use_offline_batch_generation` out, or ask through `OpenAILLM`, `AnthropicLLM` or"
+            " `MistralLLM`.",
+            page="how-to/offline-batches.md",
+        )

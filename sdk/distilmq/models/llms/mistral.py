@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from pydantic import Field, PositiveInt, SecretStr, validate_call
 
 from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.batches.provider import BatchProvider
+from distilmq.models.batches.ticket import current_ticket
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.shapes import json_schema
@@ -48,6 +50,7 @@ class MistralLLM(NamedApiLLM):
     )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "endpoint", "max_concurrent_requests"})
+    offline_batches: ClassVar[bool] = True
 
     _num_generations_param_supported = False
 
@@ -124,13 +127,27 @@ class MistralLLM(NamedApiLLM):
             "statistics": statistics(usage.prompt_tokens, usage.completion_tokens, 1),
         }
 
+    def _batch_provider(self) -> BatchProvider | None:
+        from distilmq.models.batches.mistral import MistralBatches
+
+        return MistralBatches(self._loaded(), self.model, self._who()) if self.offline_batches else None
+
     async def _sent(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> Any:
+        if (ticket := current_ticket.get()) is not None:
+            answer = await ticket.post("/v1/chat/completions", {"messages": messages, **options})
+        else:
+            answer = await self._answered(messages, options)
+        if not answer.choices or answer.choices[0].message is None:
+            raise self._no_answer(answer)
+        return answer
+
+    async def _answered(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> Any:
         import httpx2
         from mistralai.client.errors import MistralError, NoResponseError
 
         client = self._loaded()
         try:
-            answer = await client.chat.complete_async(model=self.model, messages=messages, **options)
+            return await client.chat.complete_async(model=self.model, messages=messages, **options)
         except MistralError as error:
             if error.status_code < 400:  # a proxy's page, or JSON that is no answer
                 raise self._no_answer(error.body) from error
@@ -139,9 +156,6 @@ class MistralLLM(NamedApiLLM):
             raise self._cut_off(error) from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:  # an answer that was cut short, or damaged
             raise self._not_json(error) from error
-        if not answer.choices or answer.choices[0].message is None:
-            raise self._no_answer(answer)
-        return answer
 
 
 def _text(content: Any) -> str | None:

@@ -120,7 +120,7 @@ class MixtureOfAgentsLLM(LLM):
         self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
     ) -> Sequence[GenerateOutput]:
         """Answers each input; its models see to the answers that the batch has."""
-        self._refuse_offline()
+        self.check_offline_batches()
         return self.generate(inputs, num_generations=num_generations, **kwargs)
 
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride]  # its own arguments

@@ -12,6 +12,8 @@ from pydantic import Field, SecretStr, validate_call
 
 from distilmq.errors import TransientError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
+from distilmq.models.batches.provider import BatchProvider
+from distilmq.models.batches.ticket import Ticket, current_ticket, with_extra_body
 from distilmq.models.llms import stainless
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
@@ -63,6 +65,7 @@ class OpenAILLM(NamedApiLLM):
     )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "default_headers"})
+    offline_batches: ClassVar[bool] = True
     key_variable: ClassVar[str] = _KEY
     """The environment variable that holds the key."""
 
@@ -171,9 +174,27 @@ class OpenAILLM(NamedApiLLM):
         ours = host == "api.openai.com" or host.endswith(".openai.azure.com")
         return "max_completion_tokens" if ours else "max_tokens"
 
+    def _batch_provider(self) -> BatchProvider | None:
+        from distilmq.models.batches.openai import OpenAIBatches
+
+        return OpenAIBatches(self._loaded(), self._who()) if self.offline_batches else None
+
+    async def _posted(self, ticket: Ticket, kind: Literal["chat", "completions"], options: dict[str, Any]) -> Any:
+        """Asks through a batch job."""
+        from openai.types import Completion
+        from openai.types.chat import ChatCompletion
+
+        url = "/v1/chat/completions" if kind == "chat" else "/v1/completions"
+        make: Any = ChatCompletion.construct if kind == "chat" else Completion.construct
+        answer = make(**await ticket.post(url, with_extra_body(options)))
+        self._check(answer, kind)
+        return answer
+
     async def _sent(self, kind: Literal["chat", "completions"], options: dict[str, Any]) -> Any:
         import openai
 
+        if (ticket := current_ticket.get()) is not None:
+            return await self._posted(ticket, kind, options)
         client = self._loaded()
         endpoint: Any = client.chat.completions if kind == "chat" else client.completions
         with stainless.translated(openai, status=self._status, who=self._who):

@@ -55,6 +55,7 @@ class ClientvLLM(MagpieChatTemplateMixin, OpenAILLM):
     tokenizer_revision: RuntimeParameter[str] | None = Field(default=None, description="The revision of `tokenizer`.")
 
     process_bound: ClassVar[frozenset[str]] = frozenset({"_template"})
+    offline_batches: ClassVar[bool] = False
     takes_regex: ClassVar[bool] = True
 
     _served: str = PrivateAttr(default="")

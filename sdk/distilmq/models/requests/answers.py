@@ -33,8 +33,8 @@ class AnswerBook(Protocol):
         """
         ...
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
-        """Records the next answer to this request of this row."""
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+        """Records an answer to this request of this row: the next one, or the one of that occurrence."""
         ...
 
 

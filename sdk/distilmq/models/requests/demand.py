@@ -56,6 +56,12 @@ class Demand:
         with self._lock:
             self._unsent += requests
 
+    def tell(self) -> None:
+        """Tells whether there is room for more, where that was not asked for by a request that went out."""
+        limit, unsent = self.now
+        if self._listener is not None and unsent < limit:
+            self._listener(limit, unsent)
+
     def widen(self, places: int) -> None:
         """So many more may be out at once, or fewer."""
         with self._lock:

@@ -17,6 +17,8 @@ from pydantic import AfterValidator, Field
 _Kind = Literal["input", "output"]
 
 _PER = 1_000_000
+_BATCH = {"processing": "batch"}
+"""As `genai-prices` marks prices of batch jobs."""
 
 
 def _complete(prices: dict[_Kind, float]) -> dict[_Kind, float]:
@@ -49,20 +51,30 @@ def own_cost(prices: Mapping[_Kind, float], input_tokens: int, output_tokens: in
     return (prices["input"] * input_tokens + prices["output"] * output_tokens) / _PER
 
 
-def listed_cost(listed: Listed, input_tokens: int, output_tokens: int) -> float | None:
-    """US dollars of some tokens of one request by the list; None when the model is not in it."""
+def listed_cost(listed: Listed, input_tokens: int, output_tokens: int, *, batch: bool = False) -> float | None:
+    """US dollars of some tokens of one request by the list; None when the model is not in it.
+
+    Args:
+        listed: the model.
+        input_tokens: of the request.
+        output_tokens: of its answer.
+        batch: whether it was asked through a batch job; None as well when the list has no price for that.
+    """
     if _is_own_server(listed.url) or not (listed.url or listed.provider):
         return None
     from genai_prices import Usage, calc_price
 
     usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    context = _BATCH if batch else None
     try:
         if listed.url:
-            price = calc_price(usage, listed.model, provider_api_url=listed.url)
+            price = calc_price(usage, listed.model, provider_api_url=listed.url, price_context=context)
         else:
-            price = calc_price(usage, listed.model, provider_id=listed.provider)
+            price = calc_price(usage, listed.model, provider_id=listed.provider, price_context=context)
     except LookupError:
         return None
+    if batch and not any(variant.when == _BATCH for variant in price.model.price_variants or ()):
+        return None  # the list would give the price of single requests
     return float(price.total_price)
 
 

@@ -101,7 +101,7 @@ async def with_retries(
             seen = _seen_as(error)
             _tell(limiter, turn, seen)
             if seen is None or retry >= policy.max_retries:
-                _note_attempts(error, retry + 1)
+                note_attempts(error, retry + 1)
                 raise
             wait = policy.delay(retry, seen.retry_after)
         finally:
@@ -189,7 +189,7 @@ def _seen_as(error: Exception) -> RateLimitedError | TransientError | None:
     return None
 
 
-def _note_attempts(error: Exception, attempts: int) -> None:
+def note_attempts(error: Exception, attempts: int) -> None:
     """On the error itself, where the dead letters look for it; some classes take no attributes."""
     with suppress(AttributeError, TypeError):
         error.attempts = attempts  # pyright: ignore[reportAttributeAccessIssue]  # errors of any library

@@ -47,7 +47,7 @@ class Sender(BaseModel, ABC):
     process_bound: ClassVar[frozenset[str]] = frozenset({"_channel"})
 
     _logger: logging.Logger = PrivateAttr(default_factory=lambda: logging.getLogger("distilmq.model"))
-    _channel: sending.Channel | None = PrivateAttr(default=None)
+    _channel: sending.Way | None = PrivateAttr(default=None)
 
     @property
     @abstractmethod
@@ -75,16 +75,22 @@ class Sender(BaseModel, ABC):
         places = (getattr(self, name, None) for name in ("base_url", "endpoint", "host"))
         return next((place for place in places if place), ""), getattr(self, "api_key", None)
 
-    def _own_channel(self) -> sending.Channel:
+    def _own_channel(self) -> sending.Way:
         with _making_channel:  # a worker calls `process` on one thread per batch
             if self._channel is None:
-                loop = EventLoopThread(f"llm-{self.model_name}"[:60])
                 policy = RetryPolicy(max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries)
-                limiter = self._make_limiter()
-                if self._told_concurrency() is None and (url := self._metrics_url()) is not None:
-                    loop.submit(watch(url, limiter, name=self.model_name, log=self._logger))
-                self._channel = sending.Channel(loop, limiter, policy, self._make_borrower(limiter, loop))
+                self._channel = self._make_channel(policy)
             return self._channel
+
+    def _make_channel(self, policy: RetryPolicy) -> sending.Way:
+        loop = self._make_loop()
+        limiter = self._make_limiter()
+        if self._told_concurrency() is None and (url := self._metrics_url()) is not None:
+            loop.submit(watch(url, limiter, name=self.model_name, log=self._logger))
+        return sending.Channel(loop, limiter, policy, self._make_borrower(limiter, loop))
+
+    def _make_loop(self) -> EventLoopThread:
+        return EventLoopThread(f"llm-{self.model_name}"[:60])
 
     def _metrics_url(self) -> str | None:
         """Where the server says how many requests wait in its queue; None where it does not."""
@@ -94,13 +100,7 @@ class Sender(BaseModel, ABC):
         """Closes the event loop, after what `aclose` closes on it."""
         channel, self._channel = self._channel, None
         if channel is not None:
-            try:
-                channel.loop.run(self.aclose())
-            finally:
-                if channel.borrower is not None:
-                    channel.borrower.close()
-                channel.limiter.close()
-                channel.loop.close()
+            channel.close(self.aclose)
 
     def _make_limiter(self) -> Limiter:
         told = self._told_concurrency()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from distilmq.errors import DrainedError, StepFatalError
 from distilmq.models.requests.answers import (
@@ -31,6 +31,7 @@ from distilmq.models.requests.retries import RetryPolicy, with_retries
 
 Output = Mapping[str, Any]
 Outcome = Output | Exception
+Draining = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,41 @@ class Request:
     """What it takes, for limits on tokens."""
     then: Then | None = None
     """Told of its outcome, says what is to be asked because of it."""
+    taken: Callable[[Output], None] | None = None
+    """Told of the answer before it is kept."""
 
 
 Then = Callable[[Outcome], Sequence[Request]]
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that is on its way."""
+
+    future: Future[Output]
+    occurrence: int | None = None
+    """Which of several equal requests of the row it is, where that is decided before the answer comes."""
+
+
+class Way(Protocol):
+    """The way to one model."""
+
+    def announce(self, requests: int) -> None:
+        """So many requests are coming."""
+        ...
+
+    def submit(self, request: Request, draining: Draining) -> Sent:
+        """Sends a request; called from the thread that called `process`."""
+        ...
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Ends it, after something that is done on its loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
-    """The way to one model: an event loop, and the gate in front of it."""
+    """A `Way` that sends each request by itself: an event loop, and the gate in front of it."""
 
     loop: EventLoopThread
     limiter: Limiter
@@ -62,8 +90,34 @@ class Channel:
     borrower: Borrower | None = None
     """Sees to our share where the limits are lent."""
 
+    def announce(self, requests: int) -> None:
+        """See `Way`."""
+        self.limiter.waits(requests)
 
-def send(requests: Sequence[Request], channel: Channel) -> list[Outcome]:
+    def submit(self, request: Request, draining: Draining) -> Sent:
+        """See `Way`."""
+        coroutine = with_retries(
+            request.call,
+            policy=self.policy,
+            limiter=self.limiter,
+            draining=draining,
+            estimate=request.estimate,
+            actual=cost_of,
+        )
+        return Sent(self.loop.submit(coroutine))
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """See `Way`."""
+        try:
+            self.loop.run(last())
+        finally:
+            if self.borrower is not None:
+                self.borrower.close()
+            self.limiter.close()
+            self.loop.close()
+
+
+def send(requests: Sequence[Request], way: Way) -> list[Outcome]:
     """The outcome of each request, in order: an answer or what it raised.
 
     Raises:
@@ -73,8 +127,8 @@ def send(requests: Sequence[Request], channel: Channel) -> list[Outcome]:
     book = current_answers.get()
     failed = failed_requests.get()
     asked = _Asked(requests, book, failed)
-    for number, outcome in sent(asked.missing, channel, book):
-        asked.came(number, outcome)
+    for number, outcome, occurrence in sent(asked.missing, way, book):
+        asked.came(number, outcome, occurrence)
     outcomes = asked.outcomes
     for kind in (StepFatalError, DrainedError):
         if (found := next((outcome for outcome in outcomes.values() if isinstance(outcome, kind)), None)) is not None:
@@ -104,12 +158,14 @@ class _Asked:
         for number in range(len(requests)):
             self._look_up(number)
 
-    def came(self, number: int, outcome: Outcome) -> None:
-        """The outcome of a request that was sent."""
+    def came(self, number: int, outcome: Outcome, occurrence: int | None) -> None:
+        """The outcome of a request that was sent, and which of several equal ones it was, where that was decided."""
         request = self._requests[number]
         if not isinstance(outcome, Exception):
+            if request.taken is not None:
+                request.taken(outcome)
             if self._book is not None and (answer := encode_answer(outcome)) is not None:
-                self._book.keep(request.row, request.key, answer)
+                self._book.keep(request.row, request.key, answer, occurrence)
         elif self._failed is not None and not isinstance(outcome, (DrainedError, StepFatalError)):
             self._failed[request.key] = outcome
         self._settle(number, outcome)
@@ -146,53 +202,47 @@ def _known(request: Request, book: AnswerBook | None, failed: dict[bytes, Except
     return failed.get(request.key) if failed is not None else None
 
 
-def sent(requests: Mapping[int, Request], channel: Channel, book: AnswerBook | None) -> Iterator[tuple[int, Outcome]]:
-    """Sends requests, those as well that are added meanwhile, and yields each with its outcome as it comes."""
+def sent(
+    requests: Mapping[int, Request], way: Way, book: AnswerBook | None
+) -> Iterator[tuple[int, Outcome, int | None]]:
+    """Sends requests, those as well that are added meanwhile, and yields each with its outcome as it comes.
+
+    The third value is which of several equal requests it was, where that was decided when it was sent.
+    """
     ended = threading.Event()
 
     def draining() -> bool:
         return ended.is_set() or (book is not None and book.draining())
 
     done: SimpleQueue[tuple[int, Future[Output]]] = SimpleQueue()
-    futures: list[Future[Output]] = []
+    out: dict[int, Sent] = {}
 
     def submit(number: int, request: Request) -> None:
-        future = channel.loop.submit(_with_retries(request, channel, draining))
-        future.add_done_callback(lambda ready: done.put((number, ready)))
-        futures.append(future)
+        out[number] = way.submit(request, draining)
+        out[number].future.add_done_callback(lambda ready: done.put((number, ready)))
 
-    channel.limiter.waits(len(requests))
+    way.announce(len(requests))
     if (rows := expected.get()) is not None:
         rows.met()
     for number, request in requests.items():
         submit(number, request)
     answered = 0
     try:
-        while answered < len(futures):
+        while answered < len(out):
             number, ready = done.get()
             answered += 1
             outcome = _outcome(ready)
             if isinstance(outcome, StepFatalError):
                 ended.set()  # Others would only be refused alike: those that are out are awaited, no new one is sent.
-            yield number, outcome
-            more = list(requests.items())[len(futures) :] if len(requests) > len(futures) else []
-            channel.limiter.waits(len(more))
+            yield number, outcome, out[number].occurrence
+            more = list(requests.items())[len(out) :] if len(requests) > len(out) else []
+            if more:
+                way.announce(len(more))
             for number, request in more:
                 submit(number, request)
     finally:
-        for future in futures:
-            future.cancel()
-
-
-def _with_retries(request: Request, channel: Channel, draining: Callable[[], bool]) -> Coroutine[Any, Any, Output]:
-    return with_retries(
-        request.call,
-        policy=channel.policy,
-        limiter=channel.limiter,
-        draining=draining,
-        estimate=request.estimate,
-        actual=cost_of,
-    )
+        for each in out.values():
+            each.future.cancel()
 
 
 def _outcome(ready: Future[Output]) -> Outcome:

@@ -27,7 +27,7 @@ class SharedBook:
         with self._lock:
             return self._book.find(row, key)
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
         """Records the next answer to this request of this row."""
         with self._lock:
-            self._book.keep(row, key, answer)
+            self._book.keep(row, key, answer, occurrence)

@@ -35,6 +35,10 @@ from distilmq.protocol.messages.from_worker import (
     Failed,
     Heartbeat,
     Hello,
+    Job,
+    JobEnded,
+    JobRequest,
+    JobStarted,
     LoadFailed,
     Loan,
     Note,
@@ -49,6 +53,7 @@ from distilmq.protocol.messages.to_worker import (
     Batch,
     Cancel,
     Drain,
+    JobKept,
     Kill,
     Lend,
     Refused,
@@ -69,6 +74,9 @@ FromWorker = Annotated[
     | Failed
     | Returned
     | Answered
+    | Job
+    | JobStarted
+    | JobEnded
     | Heartbeat
     | Exited
     | Note
@@ -76,7 +84,7 @@ FromWorker = Annotated[
     Field(discriminator="kind"),
 ]
 ToWorker = Annotated[
-    Welcome | Refused | Assign | Batch | Ack | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
+    Welcome | Refused | Assign | Batch | Ack | JobKept | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
     Field(discriminator="kind"),
 ]
 FromClient = Annotated[
@@ -96,6 +104,9 @@ FromPeer = Annotated[
     | Failed
     | Returned
     | Answered
+    | Job
+    | JobStarted
+    | JobEnded
     | Heartbeat
     | Exited
     | Note
@@ -134,6 +145,11 @@ __all__ = [
     "FromWorker",
     "Heartbeat",
     "Hello",
+    "Job",
+    "JobEnded",
+    "JobKept",
+    "JobRequest",
+    "JobStarted",
     "Kill",
     "Lease",
     "Lend",

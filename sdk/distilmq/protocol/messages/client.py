@@ -73,6 +73,8 @@ class StepProgress(Value):
     replicas: int = 0
     ready: int = 0
     note: str = ""
+    jobs: int = 0
+    """Batch jobs of its models that run at their providers."""
     models: bool = False
     """Calls models; then the next ones say what they took in all, over all starts of the run."""
     requests: int = 0

@@ -110,6 +110,54 @@ class Answered(Message):
     """What the process has had from models so far, a total for each."""
 
 
+class JobRequest(Value):
+    """One request of a batch, within a provider's batch job."""
+
+    row: int
+    """Place of the row in the batch's input, from 0."""
+    key: bytes
+    occurrence: int
+    """Which of several equal requests of the row it is, from 0."""
+    number: int
+    """What it is called in the job."""
+    tries: int = 1
+    """In how many jobs it has been, this one included."""
+
+
+class Job(Message):
+    """Requests of a batch are about to go to the provider in one of its batch jobs: the job is started once
+    `JobKept` has come for each batch that has a request in it."""
+
+    kind: Literal["job"] = "job"
+    session: str
+    lease: Lease
+    job: str
+    """What we call it: the provider keeps the name, so that the job is found by it."""
+    size: int
+    """Requests in the job, those of other batches included."""
+    requests: tuple[JobRequest, ...]
+
+
+class JobStarted(Message):
+    """A provider has taken a batch job."""
+
+    kind: Literal["job_started"] = "job_started"
+    session: str
+    step: str
+    job: str
+    id: str
+    """What the provider calls it."""
+
+
+class JobEnded(Message):
+    """A batch job is over at the provider: there is nothing to wait for any more."""
+
+    kind: Literal["job_ended"] = "job_ended"
+    session: str
+    step: str
+    job: str
+
+
 class Loan(Value):
     """Limits of an account, or a share of them: requests at once, and what may be sent in a minute. None: no limit."""
 

@@ -54,8 +54,9 @@ class Assign(Message):
 
 
 class Batch(Message):
-    """Work. One payload frame per name in `inputs`, one more with the answers when `answers` is set, and one with
-    the rows that are known already when `kept` is set."""
+    """Work. One payload frame per name in `inputs`, and one more each, in this order: with the answers when
+    `answers` is set, with the rows that are known already when `kept` is set, and with the requests that are in a
+    provider's batch jobs when `jobs` is set."""
 
     kind: Literal["batch"] = "batch"
     lease: Lease
@@ -66,6 +67,7 @@ class Batch(Message):
     """Of a generator: rows it has given so far, over all runs."""
     answers: bool = False
     kept: bool = False
+    jobs: bool = False
     epoch: int = 0
     acked: tuple[Lease, ...] = ()
     """Results of the same worker that are committed: each as good as an `Ack` before this."""
@@ -76,6 +78,16 @@ class Ack(Message):
 
     kind: Literal["ack"] = "ack"
     lease: Lease
+
+
+class JobKept(Message):
+    """It is recorded which requests of the batch are in a provider's batch job."""
+
+    kind: Literal["job_kept"] = "job_kept"
+    lease: Lease
+    job: str
+    wanted: bool = True
+    """False: nobody waits for the batch any more, and its requests are to stay out of the job."""
 
 
 class Lend(Message):

@@ -29,6 +29,8 @@ from distilmq.utils.not_yet import window
 
 __getattr__, _ = window(__name__, {}, ["ImageTask"])
 
+IN_BATCH_JOBS = 1024
+"""Batches at once of a task whose model is asked through batch jobs: of 50 rows each, as many as fill a large job."""
 _OF_THE_ANSWER = ("generations", "statistics")
 """Parts of a model's output that have a place of their own; the others become columns `llm_<step>_<part>`."""
 
@@ -91,6 +93,12 @@ class _Task(_Step, ABC):
     def takes_batches_at_once(self) -> bool:
         """Whether this task and its model may be at several batches at once."""
         return super().takes_batches_at_once and self.llm.concurrent_batches
+
+    @property
+    def most_batches_at_once(self) -> int:
+        """As of every step; more where its model is asked through batch jobs, which are the better the larger."""
+        more = self.takes_batches_at_once and self.llm.use_offline_batch_generation
+        return IN_BATCH_JOBS if more else super().most_batches_at_once
 
     @abstractmethod
     def format_output(self, output: str | None, input: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Book:
     def find(self, row: int, key: bytes) -> bytes | None:
         return None
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
         self.kept[row].append(answer)
 
     @property

@@ -62,7 +62,7 @@ class Book:
     def find(self, row: int, key: bytes) -> bytes | None:
         return self.kept.get((row, key))
 
-    def keep(self, row: int, key: bytes, answer: bytes) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
         self.kept[row, key] = answer
 
     def embed(self, embeddings: OpenAIEmbeddings, texts: list[str]) -> list[Any]:

@@ -47,6 +47,36 @@ def test_what_is_not_listed_has_no_price(listed: Listed) -> None:
     assert listed_cost(listed, 1000, 1000) is None
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [
+        Listed("gpt-4o-mini", url=OPENAI),
+        Listed("mistral-small-latest", url="https://api.mistral.ai"),
+        Listed("claude-haiku-4-5", url="https://api.anthropic.com"),
+    ],
+)
+def test_batch_jobs_have_a_price_of_their_own(listed: Listed) -> None:
+    single, batch = listed_cost(listed, 1000, 1000), listed_cost(listed, 1000, 1000, batch=True)
+
+    assert single is not None
+    assert batch is not None
+    assert 0 < batch < single
+
+
+def test_a_price_of_single_requests_is_none_of_batch_jobs() -> None:
+    groq = Listed("llama-3.3-70b-versatile", url="https://api.groq.com")
+
+    assert listed_cost(groq, 1000, 1000) is not None
+    assert listed_cost(groq, 1000, 1000, batch=True) is None
+
+
+def test_a_model_that_is_asked_through_batch_jobs_costs_what_they_cost() -> None:
+    single = OpenAILLM(model="gpt-4o-mini", base_url=OPENAI, api_key="k")
+    batch = single.model_copy(update={"use_offline_batch_generation": True})
+
+    assert (single.cost_of(10**6, 10**6), batch.cost_of(10**6, 10**6)) == (0.75, 0.375)
+
+
 def test_the_models_that_come_with_distilmq_know_where_they_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_BASE_URL", "MISTRAL_BASE_URL", "GOOGLE_VERTEX_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,1 @@
+"""Asking models through their providers' batch jobs: cheaper, and within a day instead of at once."""
