@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NewType, Protocol
+from typing import Literal, NewType, Protocol
 
 PeerId = NewType("PeerId", bytes)
 """Names one connection of a listener; a peer that connects again has another one."""
+
+Role = Literal["client", "worker", "any"]
+"""What a peer may say, by the key that it has; `any` where no key is asked for: on a socket of this user's own."""
 
 
 class PeerUnreachableError(Exception):
@@ -50,6 +53,28 @@ class Listener(Protocol):
 
     def close(self) -> None:
         """Sends what is queued for at most the linger time, then closes."""
+        ...
+
+
+class Front(Protocol):
+    """The broker's end: as `Listener`, and knows what each peer may say."""
+
+    endpoint: str
+
+    def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
+        """As `Listener.poll`."""
+        ...
+
+    def receive(self) -> tuple[PeerId, Role, list[bytes]] | None:
+        """The next message, or None; never blocks. What comes without a right to say anything does not come here."""
+        ...
+
+    def send(self, peer: PeerId, frames: Sequence[bytes]) -> None:
+        """As `Listener.send`."""
+        ...
+
+    def close(self) -> None:
+        """As `Listener.close`."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""What the broker decides: pure, events in and commands out."""

@@ -1,0 +1,42 @@
+"""What the broker's mind asks of the world, in the imperative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distilmq.protocol.messages.broker import Grant, Unmet
+
+
+@dataclass(frozen=True, slots=True)
+class TellHost:
+    """Send `Grants` to a host: all that it is to have."""
+
+    session: str
+    grants: tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TellRun:
+    """Send `Granted` to a run: how its needs are met. Only on change."""
+
+    run: str
+    counts: dict[str, int]
+    unmet: tuple[Unmet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskWho:
+    """A host that is not known beats: it is to say Hello."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoseHost:
+    """Nothing was heard of a host for long: its grants are free. It may come back."""
+
+    session: str
+    worker: str
+
+
+Command = TellHost | TellRun | AskWho | LoseHost

@@ -1,0 +1,68 @@
+"""What has happened to hosts and to the needs of runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distilmq.protocol.messages.broker import Grant, Need, Offer
+
+
+@dataclass(frozen=True, slots=True)
+class HostJoined:
+    """A host said Hello, for the first time or again; it has processes for these grants."""
+
+    session: str
+    worker: str
+    offer: Offer
+    steps: tuple[str, ...] = ()
+    """Steps it takes; empty for any."""
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostBeaten:
+    """A host is alive; of its grants these are not over."""
+
+    session: str
+    grants: tuple[str, ...] = ()
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostLeft:
+    """A host said Bye."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsTold:
+    """A run said all that it needs."""
+
+    run: str
+    needs: tuple[Need, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostUnfit:
+    """A host cannot load a step of a run: it gets no more of it."""
+
+    run: str
+    worker: str
+    need: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunGone:
+    """A run is over or stopped: what it has is free."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineReached:
+    """The time that `next_deadline` named has come."""
+
+
+Event = HostJoined | HostBeaten | HostLeft | HostUnfit | NeedsTold | RunGone | DeadlineReached

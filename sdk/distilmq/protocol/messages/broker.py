@@ -1,0 +1,276 @@
+"""What is said to a broker, and by it: by clients about runs, by hosts about their slots, by coordinators of its runs.
+
+Frames that come from outside begin with an address (see `transport.addressed`): a run's id, or nothing for the
+broker itself. These are the messages without an address, and those between the broker and the coordinators that it
+has started.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from distilmq.protocol.messages.from_worker import Loan
+from distilmq.protocol.messages.values import Message, Value, Versions
+
+RunState = Literal["running", "paused", "stopped", "done", "failed"]
+
+# ---------------------------------------------------------------- hosts
+
+
+class Offer(Value):
+    """What a host has for step processes, all in all."""
+
+    slots: int = 1
+    """Step processes at a time."""
+    cpus: int = 0
+    gpus: tuple[str, ...] = ()
+    """As `CUDA_VISIBLE_DEVICES` names them."""
+    memory: int = 0
+    """Bytes."""
+    resources: dict[str, int] = Field(default_factory=dict)
+    """Of the operator's own naming, each with a count."""
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class Grant(Value):
+    """One slot of a host, given to one run for one step process.
+
+    The host keeps a process for it and starts it again when it dies. A grant is over when its process left by its
+    own will (exit code 0) or when the broker does not list it any more; then the host lists it no more either.
+    """
+
+    id: str
+    run: str
+    need: str
+    """The need of that run which it serves."""
+    steps: tuple[str, ...] = ()
+    """What the process subscribes to."""
+    cpus: int = 0
+    gpus: tuple[str, ...] = ()
+    memory: int = 0
+    resources: dict[str, int] = Field(default_factory=dict)
+
+
+class HostHello(Message):
+    """First of a host, and its answer to `Who`; the broker answers `Welcome` (of no run) and `Grants`."""
+
+    kind: Literal["host_hello"] = "host_hello"
+    worker: str
+    """The host's name: the `worker` of the supervisor and of all step processes that it has."""
+    session: str
+    offer: Offer
+    steps: tuple[str, ...] = ()
+    """Steps it takes; empty for any."""
+    versions: Versions = Versions()
+    host: str = ""
+    pid: int = 0
+    grants: tuple[Grant, ...] = ()
+    """What it has processes for: after a restart of the broker nobody else knows."""
+
+
+class HostBeat(Message):
+    """A host is alive; grants whose processes are gone for good are not listed any more."""
+
+    kind: Literal["host_beat"] = "host_beat"
+    session: str
+    grants: tuple[str, ...] = ()
+    """Ids."""
+    leaving: bool = False
+    """It finishes what it has and takes nothing new."""
+
+
+class Grants(Message):
+    """All grants that a host is to have: what is new is started, what is missing is drained."""
+
+    kind: Literal["grants"] = "grants"
+    grants: tuple[Grant, ...] = ()
+
+
+# ---------------------------------------------------------------- coordinators
+
+
+class Need(Value):
+    """Step processes that a run wants, all alike."""
+
+    id: str
+    """Within the run."""
+    steps: tuple[str, ...]
+    count: int
+    work: int = 1
+    """Batches that wait or are in hand; 0: a process would have nothing to do at the moment."""
+    cpus: int = 0
+    gpus: int = 0
+    memory: int = 0
+    resources: dict[str, int] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class Unmet(Value):
+    """Why a need has fewer processes than it wants."""
+
+    need: str
+    reason: str
+    """For the user: "needs 2 GPUs, no worker has them"."""
+
+
+class CoordinatorHello(Message):
+    """First of a coordinator on its connection to the broker."""
+
+    kind: Literal["coordinator_hello"] = "coordinator_hello"
+    run: str
+    epoch: int
+    pid: int
+
+
+class Needs(Message):
+    """All needs of a run and where it stands: on change, and once a second."""
+
+    kind: Literal["needs"] = "needs"
+    needs: tuple[Need, ...] = ()
+    weight: float = 1.0
+    state: RunState = "running"
+    rows: int = 0
+    """Of its leaf steps, recorded."""
+    clients: int = 0
+    """Who would be cut off if the coordinator left."""
+
+
+class Granted(Message):
+    """To a coordinator: how its needs are met."""
+
+    kind: Literal["granted"] = "granted"
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Need to grants."""
+    unmet: tuple[Unmet, ...] = ()
+
+
+class Lent(Message):
+    """To a coordinator: the answer to a `Borrow` that it handed on."""
+
+    kind: Literal["lent"] = "lent"
+    session: str
+    account: bytes
+    loan: Loan
+    seconds: float
+    asked: float
+
+
+class Stored(Message):
+    """To a coordinator: secret values that the broker keeps, by the name of the environment variable."""
+
+    kind: Literal["stored"] = "stored"
+    values: dict[str, str] = Field(repr=False)
+
+
+class Order(Message):
+    """To a coordinator: what is wanted of its run. Saying it again changes nothing."""
+
+    kind: Literal["order"] = "order"
+    action: Literal["run", "pause", "stop", "kill", "leave"]
+    """`leave` ends the coordinator of a run that is over."""
+    timeout: float | None = None
+
+
+# ---------------------------------------------------------------- clients
+
+
+class RunInfo(Value):
+    """A run, as `distilmq runs list` shows it."""
+
+    run: str
+    pipeline: str = ""
+    state: RunState = "running"
+    submitted: float = 0.0
+    """Seconds since the epoch."""
+    ended: float | None = None
+    weight: float = 1.0
+    rows: int = 0
+    """Of its leaf steps, recorded."""
+    processes: int = 0
+    """Step processes that it has."""
+    reason: str = ""
+    """Why it failed, or cannot begin."""
+
+
+class StartRun(Message):
+    """A plan to run. One payload frame: the plan, by `plan.encode_plan`. Saying it again changes nothing."""
+
+    kind: Literal["start_run"] = "start_run"
+    session: str
+    run: str
+    """Its id, chosen by the client."""
+    key: str = ""
+    """What makes two submissions the same: an unfinished run with the same one is attached to. Empty for none."""
+    weight: float = 1.0
+
+
+class RunStarted(Message):
+    """The run is kept, whatever happens to client or broker."""
+
+    kind: Literal["run_started"] = "run_started"
+    run: str
+    asked: str
+    """The id in `StartRun`."""
+    attached: bool = False
+    """It is an unfinished run of before, not a new one."""
+
+
+class ListRuns(Message):
+    """Which runs are there?"""
+
+    kind: Literal["list_runs"] = "list_runs"
+    session: str
+
+
+class RunList(Message):
+    """All runs, the last submitted one first."""
+
+    kind: Literal["run_list"] = "run_list"
+    runs: tuple[RunInfo, ...]
+
+
+class ControlRun(Message):
+    """`stop` drains the run, `kill` ends it at once, `pause` and `resume` hold and release hand-outs (`resume` also
+    goes on with a run that was stopped), `remove` forgets a run that is over and frees its space."""
+
+    kind: Literal["control_run"] = "control_run"
+    session: str
+    run: str
+    action: Literal["stop", "kill", "pause", "resume", "remove"]
+    timeout: float | None = None
+
+
+class RunChanged(Message):
+    """What was asked of a run is wanted of it from now on, also after a restart."""
+
+    kind: Literal["run_changed"] = "run_changed"
+    run: str
+    action: Literal["stop", "kill", "pause", "resume", "remove"]
+
+
+class ReadLog(Message):
+    """A part of a run's log, from a byte on."""
+
+    kind: Literal["read_log"] = "read_log"
+    session: str
+    run: str
+    offset: int = 0
+
+
+class LogPart(Message):
+    """One payload frame: whole lines of the log; none of them when there is nothing more yet."""
+
+    kind: Literal["log_part"] = "log_part"
+    run: str
+    offset: int
+    """Where the next part begins."""
+
+
+class Denied(Message):
+    """What a client asked cannot be done: why, and what to do instead. The client stays welcome."""
+
+    kind: Literal["denied"] = "denied"
+    reason: str
+    fix: str = ""

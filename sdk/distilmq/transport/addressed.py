@@ -1,0 +1,61 @@
+"""One frame in front: which run of a broker a message is for, or comes from. Nothing is the broker itself.
+
+It is a frame and no field of the header, so that the broker hands messages on without reading them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distilmq.transport.ports import Connection
+
+BROKER = ""
+"""The address of the broker itself."""
+
+
+def with_address(run: str, frames: Sequence[bytes]) -> list[bytes]:
+    """The frames of a message to, or from, a run."""
+    return [run.encode(), *frames]
+
+
+def split_address(frames: Sequence[bytes]) -> tuple[str, list[bytes]]:
+    """The run that a message names, and the frames behind; one that names none that can be goes to no run at all.
+
+    A run's id is text without control characters, so that what is no text is the address of nobody.
+    """
+    if not frames:
+        return BROKER, []
+    return frames[0].decode(errors="backslashreplace"), list(frames[1:])
+
+
+class Addressed:
+    """A connection to a broker as a connection to one of its runs: see `ports.Connection`.
+
+    Args:
+        connection: to the broker; nobody else receives from it.
+        run: its id; the broker itself when it is empty. What other runs say is passed over.
+    """
+
+    def __init__(self, connection: Connection, run: str = BROKER) -> None:
+        self.run = run
+        self._connection = connection
+        self._address = run.encode()
+
+    def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
+        """See `ports.Connection.poll`."""
+        return self._connection.poll(timeout, files)
+
+    def receive(self) -> list[bytes] | None:
+        """See `ports.Connection.receive`."""
+        while (frames := self._connection.receive()) is not None:
+            if frames and frames[0] == self._address:
+                return frames[1:]
+        return None
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """See `ports.Connection.send`."""
+        self._connection.send([self._address, *frames])
+
+    def close(self) -> None:
+        """See `ports.Connection.close`."""
+        self._connection.close()
