@@ -17,7 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         settings = read_settings(
-            parsed.dir, parsed.endpoint, parsed.cache_dir, lifeline=parsed.lifeline, environment=os.environ
+            parsed.dir,
+            parsed.endpoint,
+            parsed.cache_dir,
+            lifeline=parsed.lifeline,
+            broker=parsed.broker,
+            read_only=parsed.read_only,
+            environment=os.environ,
         )
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -38,4 +44,6 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="stop when standard input ends: the client is gone then",
     )
+    run.add_argument("--broker", action="store_true", help="the endpoint is that of the broker which starts this")
+    run.add_argument("--read-only", action="store_true", help="only answer what is asked about a run that is over")
     return parser

@@ -14,7 +14,7 @@ from distilmq_broker.core.events import PauseRequested, ResumeRequested
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.post import Post
 from distilmq_broker.run import Run
-from distilmq_broker.sessions import Member
+from distilmq_broker.sessions import Member, Sessions
 
 
 class RefusedPlanError(Exception):
@@ -34,20 +34,36 @@ class ClientDesk:
         *,
         accept: Callable[[Plan, dict[str, dict[str, str]]], Run],
         accepted: Callable[[], messages.Accepted],
+        sessions: Sessions,
         post: Post,
         log: Logbook,
     ) -> None:
         self.run: Run | None = None
         self.closing = False
         """A client is done with us."""
+        self.lingers = False
+        """Clients come and go, and the run goes on: it was submitted."""
         self._accept = accept
         self._accepted = accepted
+        self._sessions = sessions
         self._post = post
         self._log = log
         self._secrets: dict[str, dict[str, str]] = {}
+        self._heard = 0
+
+    @property
+    def heard(self) -> int:
+        """How many messages of clients have come."""
+        return self._heard
+
+    def begin(self, plan: Plan) -> Run:
+        """Runs a plan that was submitted before."""
+        self.run = self._accept(plan, self._secrets)
+        return self.run
 
     def take(self, message: messages.Message, payload: Sequence[bytes], sender: Member) -> None:
         """Deals with one message of a client that said Hello."""
+        self._heard += 1
         match message:
             case messages.Secrets(values=values):
                 self._secrets.update({step: dict(fields) for step, fields in values.items()})
@@ -57,6 +73,8 @@ class ClientDesk:
                 sender.watching = True
                 if self.run is not None:
                     self._show(self.run, sender)
+            case messages.Control(action="close") if self.lingers:
+                self._sessions.leave(message.session)
             case messages.Control():
                 self._control(message)
             case messages.Fetch() if self.run is not None:
@@ -83,7 +101,7 @@ class ClientDesk:
     def _submit(self, payload: Sequence[bytes], sender: Member) -> None:
         session = sender.hello.session
         try:
-            plan = _plan_in(payload)
+            plan = plan_in(payload)
             if self.run is None:
                 self.run = self._accept(plan, self._secrets)
             elif identity(plan) != identity(self.run.plan):
@@ -129,7 +147,8 @@ def identity(plan: Plan) -> object:
     return plan.pipeline, steps, tuple((route.step, route.sample) for route in plan.routes)
 
 
-def _plan_in(payload: Sequence[bytes]) -> Plan:
+def plan_in(payload: Sequence[bytes]) -> Plan:
+    """The plan that a client sent; raises `RefusedPlanError` when it cannot run here."""
     if len(payload) != 1:
         raise RefusedPlanError("a plan comes in one payload frame")
     try:

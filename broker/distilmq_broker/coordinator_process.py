@@ -9,9 +9,12 @@ import sys
 from contextlib import ExitStack
 
 from distilmq.errors import JournalError
+from distilmq.protocol.codec import FROM_PEER
 from distilmq.protocol.messages import Note
 from distilmq.protocol.plan import Plan
-from distilmq.transport.zeromq import listen
+from distilmq.transport.open_front import OpenFront
+from distilmq.transport.ports import Front
+from distilmq.transport.zeromq import connect, listen
 from distilmq_broker.adapters.process_launcher import ProcessLauncher
 from distilmq_broker.adapters.processes import adopt_orphans, end_descendants
 from distilmq_broker.adapters.repair import repair
@@ -20,12 +23,18 @@ from distilmq_broker.adapters.run_lock import RunLockedError, await_lock
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
 from distilmq_broker.adoption import Adoption
+from distilmq_broker.granted_slots import GrantedSlots
 from distilmq_broker.lifeline import Lifeline
-from distilmq_broker.logbook import open_logbook
+from distilmq_broker.logbook import Logbook, open_logbook
 from distilmq_broker.mind import RunMind
+from distilmq_broker.ports import Slots
+from distilmq_broker.post import Post
+from distilmq_broker.reception import Sayable
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.service import Service
 from distilmq_broker.settings import BrokerSettings
+from distilmq_broker.slots import SlotKeeper
+from distilmq_broker.submitted import Submitted
 
 _ALLOCATIONS_APART = 10_000
 DONE, BUG, LOCKED, JOURNAL = 0, 1, 3, 4
@@ -74,25 +83,29 @@ def _run(settings: BrokerSettings) -> int:
         _raise_file_limit()
         adopt_orphans()
         stack.callback(end_descendants)
-        listener = listen(settings.endpoint)
-        stack.callback(listener.close)
+        front, submitted, sayable = _front(settings, epoch=journal.epoch, log=log)
+        stack.callback(front.close)
         adoption = Adoption(journal, cache_dir=settings.cache_dir, log=log)
 
         def prepare(plan: Plan) -> list[Note]:
             journal.set_power(plan.settings.durability == "power")
             return adoption.prepare(plan)
 
+        def keeper(plan: Plan, post: Post) -> Slots:
+            launcher = ProcessLauncher(
+                endpoint=settings.endpoint, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
+            )
+            return SlotKeeper(launcher, post, log)
+
         service = Service(
             run_id=settings.run,
             folder=folder,
-            listener=listener,
+            front=front,
             journal=journal,
             clock=clock,
             calls=lifeline,
             make_mind=lambda plan: RunMind(plan, epoch=journal.epoch, run=settings.run),
-            make_launcher=lambda plan: ProcessLauncher(
-                endpoint=settings.endpoint, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
-            ),
+            make_slots=lambda plan, post: GrantedSlots() if settings.broker else keeper(plan, post),
             make_router=lambda plan: RoutingProcess(
                 plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
             ),
@@ -100,6 +113,8 @@ def _run(settings: BrokerSettings) -> int:
             crash=settings.crash,
             log=log,
             client_gone=lock.leave,
+            submitted=submitted,
+            sayable=sayable,
         )
         log.info("coordinator_started", pid=os.getpid(), endpoint=settings.endpoint, python=sys.version.split()[0])
         _spare_collector()
@@ -109,6 +124,19 @@ def _run(settings: BrokerSettings) -> int:
             service.close()
         log.info("coordinator_ended")
     return DONE
+
+
+def _front(settings: BrokerSettings, *, epoch: int, log: Logbook) -> tuple[Front, Submitted | None, Sayable | None]:
+    """Where peers come from: a socket of our own, or the broker that has started us."""
+    if not settings.broker:
+        return OpenFront(listen(settings.endpoint)), None, None
+    # Here, not above: a run on one machine needs none of it.
+    from distilmq.protocol.broker_codec import FROM_CLIENT, FROM_WORKER
+    from distilmq_broker.adapters.brokered_front import BrokeredFront
+
+    front = BrokeredFront(connect(settings.endpoint), endpoint=settings.endpoint)
+    submitted = Submitted(front, run=settings.run, epoch=epoch, pid=os.getpid(), read_only=settings.read_only, log=log)
+    return front, submitted, {"any": FROM_PEER, "client": FROM_CLIENT, "worker": FROM_WORKER}
 
 
 def _spare_collector() -> None:

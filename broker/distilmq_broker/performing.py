@@ -27,10 +27,9 @@ from distilmq_broker.core.facts import BatchRecorded, LimitLearnt, RowsBuried
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.logbook import Logbook
-from distilmq_broker.ports import Journal, Router
+from distilmq_broker.ports import Journal, Router, Slots
 from distilmq_broker.post import Post
 from distilmq_broker.sessions import Sessions
-from distilmq_broker.slots import SlotKeeper
 
 
 class Performer:
@@ -44,7 +43,7 @@ class Performer:
         journal: Journal,
         group: GroupCommit,
         router: Router,
-        slots: SlotKeeper,
+        slots: Slots,
         sessions: Sessions,
         post: Post,
         crash: CrashPoints,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from distilmq.protocol.messages import Progress
+from distilmq.protocol.messages import Borrow, Hello, Progress
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core.commands import Command
-from distilmq_broker.core.events import Event
+from distilmq_broker.core.events import Event, SupervisorExited
 from distilmq_broker.core.facts import Fact, Slice, UsageRecorded
+from distilmq_broker.core.wanted import Wanted
+
+if TYPE_CHECKING:
+    from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored
 
 JobEntry = tuple[int, bytes, int, str, str, int, int, int, float]
 """A request in a provider's batch job: row (counted over the slices asked for), key, occurrence, what we call the job,
@@ -136,6 +140,48 @@ class Launcher(Protocol):
         ...
 
 
+class Slots(Protocol):
+    """Who keeps step processes for a run: supervisors of its own, or a broker with hosts."""
+
+    def keep(self, count: int) -> None:
+        """So many step processes are wanted in all."""
+        ...
+
+    def joined(self, hello: Hello) -> None:
+        """A supervisor said Hello."""
+        ...
+
+    def ended(self) -> list[SupervisorExited]:
+        """Supervisors of its own that ended since the last call."""
+        ...
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether supervisors of its own die before they come up, again and again."""
+        ...
+
+    def stop(self, *, now: bool) -> None:
+        """No step process is wanted any more."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Whether a supervisor of its own has not ended yet."""
+        ...
+
+
+class BrokerLine(Protocol):
+    """A coordinator's line to the broker that has started it."""
+
+    def orders(self) -> Iterable[Order | Granted | Lent | Stored]:
+        """What the broker said since the last call; never blocks."""
+        ...
+
+    def tell(self, message: CoordinatorHello | Needs | Borrow) -> None:
+        """Says something to it."""
+        ...
+
+
 class Mind(Protocol):
     """What the service asks of the core: `core.coordinator.Coordinator` is the one."""
 
@@ -157,6 +203,10 @@ class Mind(Protocol):
 
     def progress(self, now: float) -> Progress:
         """What is shown of the run."""
+        ...
+
+    def wanted(self) -> list[Wanted]:
+        """The step processes that it wants, by step."""
         ...
 
     def settled(self, step: str) -> SeqNo | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from distilmq.protocol.codec import encode
 from distilmq.protocol.messages import Message
-from distilmq.transport.ports import Listener, PeerId, PeerUnreachableError
+from distilmq.transport.ports import PeerId, PeerUnreachableError, Sender
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.sessions import Sessions
 
@@ -14,8 +14,8 @@ from distilmq_broker.sessions import Sessions
 class Post:
     """The way out."""
 
-    def __init__(self, listener: Listener, sessions: Sessions, log: Logbook) -> None:
-        self._listener = listener
+    def __init__(self, way: Sender, sessions: Sessions, log: Logbook) -> None:
+        self._way = way
         self._sessions = sessions
         self._log = log
 
@@ -30,6 +30,6 @@ class Post:
     def send_to_peer(self, peer: PeerId, message: Message, payload: Sequence[bytes] = ()) -> None:
         """Sends on a connection, known or not."""
         try:
-            self._listener.send(peer, encode(message, payload))
+            self._way.send(peer, encode(message, payload))
         except PeerUnreachableError:
             self._log.debug("peer_unreachable", message=type(message).__name__)

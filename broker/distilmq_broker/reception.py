@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol import messages
 from distilmq.protocol.codec import FROM_PEER, decode
-from distilmq.transport.ports import PeerId
+from distilmq.transport.ports import PeerId, Role
 from distilmq_broker import translation
 from distilmq_broker.clients import ClientDesk
 from distilmq_broker.core.events import Event
@@ -18,6 +21,10 @@ from distilmq_broker.sessions import Member, Sessions
 
 _LOGGED = 20
 """Broken messages that are logged one by one; beyond, every hundredth."""
+
+
+Sayable = Mapping[Role, TypeAdapter[Any]]
+"""What the peers of each role may say."""
 
 
 class Reception:
@@ -31,7 +38,9 @@ class Reception:
         sessions: Sessions,
         post: Post,
         log: Logbook,
+        sayable: Sayable | None = None,
     ) -> None:
+        self._sayable = sayable or {"any": FROM_PEER}
         self._welcome = welcome
         self._desk = desk
         self._sessions = sessions
@@ -40,15 +49,15 @@ class Reception:
         self.broken = 0
         """Messages that were none."""
 
-    def take(self, peer: PeerId, frames: Sequence[bytes]) -> None:
-        """Deals with one message; nothing in it can raise."""
+    def take(self, peer: PeerId, role: Role, frames: Sequence[bytes]) -> None:
+        """Deals with one message; nothing in it can raise, and what the peer has no right to say is no message."""
         try:
-            message, payload = decode(frames, FROM_PEER)
+            message, payload = decode(frames, self._sayable[role])
         except RemoteProtocolError as error:
             self._refuse(peer, error)
             return
         if isinstance(message, messages.Hello):
-            self._hello(message, peer)
+            self._hello(message, peer, role)
             return
         run = self._desk.run
         if run is not None and (usage := translation.usage(message)) is not None:
@@ -88,9 +97,9 @@ class Reception:
         # What still comes in behind the end changes nothing, but a result is acknowledged by the core.
         run.handle(event)
 
-    def _hello(self, hello: messages.Hello, peer: PeerId) -> None:
+    def _hello(self, hello: messages.Hello, peer: PeerId, role: Role) -> None:
         run = self._desk.run
-        refusal = self._desk.refusal_of(hello)
+        refusal = _out_of_role(hello, role) or self._desk.refusal_of(hello)
         if refusal is not None:
             self._log.warning("peer_refused", worker=hello.worker, reason=refusal.reason)
             self._post.send_to_peer(peer, refusal)
@@ -136,3 +145,13 @@ class Reception:
             self._log.warning("broken_message", reason=str(error), count=self.broken)
         if not any(member.peer == peer for member in self._sessions.members.values()):
             self._post.send_to_peer(peer, messages.Refused(reason=str(error)))
+
+
+def _out_of_role(hello: messages.Hello, role: Role) -> messages.Refused | None:
+    """Why a peer may not be what it says it is: its key is of the other kind."""
+    if role == "any" or (hello.role == "client") == (role == "client"):
+        return None
+    return messages.Refused(
+        reason=f"a {role}'s key does not open the door to a {hello.role}",
+        fix="use the connection file that was made for that",
+    )

@@ -18,15 +18,15 @@ from distilmq_broker.core.events import (
     RouteFailed,
     StopRequested,
 )
+from distilmq_broker.core.wanted import Wanted
 from distilmq_broker.fetching import Fetches
 from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.performing import Performer
-from distilmq_broker.ports import Clock, Journal, Mind, Router
+from distilmq_broker.ports import Clock, Journal, Mind, Router, Slots
 from distilmq_broker.post import Post
 from distilmq_broker.progress_feed import ProgressFeed
 from distilmq_broker.sessions import Sessions
-from distilmq_broker.slots import SlotKeeper
 
 
 class Run:
@@ -42,7 +42,7 @@ class Run:
         group: GroupCommit,
         performer: Performer,
         router: Router,
-        slots: SlotKeeper,
+        slots: Slots,
         sessions: Sessions,
         post: Post,
         log: Logbook,
@@ -128,6 +128,14 @@ class Run:
         """When to call `tick` or `commit_if_due` at the latest."""
         deadlines = (self._mind.next_deadline(), self._group.deadline(), self.feed.deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def progress(self) -> messages.Progress:
+        """Where it stands."""
+        return self._mind.progress(self._clock.monotonic())
+
+    def wanted(self) -> list[Wanted]:
+        """The step processes that it wants."""
+        return [] if self._silent else self._mind.wanted()
 
     def stop(self, timeout: float | None = None) -> None:
         """Drains the run."""

@@ -12,22 +12,22 @@ from contextlib import suppress
 from distilmq.errors import JournalError
 from distilmq.protocol import messages
 from distilmq.protocol.plan import Plan
-from distilmq.transport.ports import Listener
+from distilmq.transport.ports import Front
 from distilmq_broker.clients import ClientDesk
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.lifeline import Call, Calls
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.performing import Performer
-from distilmq_broker.ports import Clock, Journal, Launcher, Mind, Router
+from distilmq_broker.ports import Clock, Journal, Mind, Router, Slots
 from distilmq_broker.post import Post
-from distilmq_broker.reception import Reception
+from distilmq_broker.reception import Reception, Sayable
 from distilmq_broker.routing import error_info
 from distilmq_broker.run import Run, journal_error
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.sessions import Sessions
 from distilmq_broker.settings import MAX_MESSAGE
-from distilmq_broker.slots import SlotKeeper
+from distilmq_broker.submitted import Submitted
 
 _AT_ONCE = 256
 """Messages taken before the clock is looked at again."""
@@ -44,41 +44,45 @@ class Service:
         *,
         run_id: str,
         folder: RunFolder,
-        listener: Listener,
+        front: Front,
         journal: Journal,
         clock: Clock,
         calls: Calls,
         make_mind: Callable[[Plan], Mind],
-        make_launcher: Callable[[Plan], Launcher],
+        make_slots: Callable[[Plan, Post], Slots],
         make_router: Callable[[Plan], Router],
         prepare: Callable[[Plan], list[messages.Note]],
         crash: CrashPoints,
         log: Logbook,
         client_gone: Callable[[], None] = lambda: None,
+        submitted: Submitted | None = None,
+        sayable: Sayable | None = None,
     ) -> None:
         self._run_id = run_id
         self._folder = folder
-        self._listener = listener
+        self._front = front
         self._journal = journal
         self._clock = clock
         self._calls = calls
         self._make_mind = make_mind
-        self._make_launcher = make_launcher
+        self._make_slots = make_slots
         self._make_router = make_router
         self._prepare = prepare
         self._crash = crash
         self._log = log
         self._client_gone = client_gone
+        self._submitted = submitted
         self._leave_by: float | None = None
         self._stops = 0
         self._resumed = 0
         self._plan = folder.stored_plan()
         self.sessions = Sessions()
-        self._post = Post(listener, self.sessions, log)
-        self.launcher: Launcher | None = None
-        self.desk = ClientDesk(accept=self._accept, accepted=self._accepted, post=self._post, log=log)
+        self._post = Post(front, self.sessions, log)
+        self.desk = ClientDesk(
+            accept=self._accept, accepted=self._accepted, sessions=self.sessions, post=self._post, log=log
+        )
         self.reception = Reception(
-            welcome=self._welcome, desk=self.desk, sessions=self.sessions, post=self._post, log=log
+            welcome=self._welcome, desk=self.desk, sessions=self.sessions, post=self._post, log=log, sayable=sayable
         )
 
     def serve(self) -> None:
@@ -88,6 +92,8 @@ class Service:
             Exception: a bug of ours; the clients have been told.
         """
         try:
+            if self._submitted is not None and self._plan is not None:
+                self._submitted.begin(self.desk, self._plan)
             while not self._over():
                 try:
                     self._turn()
@@ -103,15 +109,14 @@ class Service:
         """Ends what was started; what is recorded is durable."""
         if self.desk.run is not None:
             self.desk.run.router.close()
-        if self.launcher is not None:
-            self.launcher.stop(now=True)
+            self.desk.run.slots.stop(now=True)
 
     def _turn(self) -> None:
         run = self.desk.run
         files = list(self._calls.filenos())
         if run is not None:
             files.append(run.router.fileno())
-        readable = self._listener.poll(self._timeout(), files)
+        readable = self._front.poll(self._timeout(), files)
         for call in self._calls.calls(readable):
             self._answer_call(call)
         dry = self._receive()
@@ -121,10 +126,12 @@ class Service:
         run.commit_if_due(dry=dry)
         run.tick()
         run.commit_if_due(dry=dry)
+        if self._submitted is not None:
+            self._submitted.attend(run, self._clock.monotonic())
 
     def _receive(self) -> bool:
         for _ in range(_AT_ONCE):
-            received = self._listener.receive()
+            received = self._front.receive()
             if received is None:
                 return True
             self.reception.take(*received)
@@ -143,6 +150,11 @@ class Service:
 
     def _answer_call(self, call: Call) -> None:
         run = self.desk.run
+        if self._submitted is not None and call != "child_ended":
+            # What is recorded is durable, and the broker starts us again when the run is to go on.
+            self._log.info("let_go", call=call)
+            self._submitted.leaving = True
+            return
         over = run is None or run.finished is not None
         match call:
             case "client_gone":
@@ -164,6 +176,8 @@ class Service:
 
     def _over(self) -> bool:
         run = self.desk.run
+        if self._submitted is not None and self._submitted.leaving:
+            return True
         if run is None:
             return self.desk.closing
         if run.finished is None:
@@ -194,9 +208,8 @@ class Service:
             self._folder.store_plan(plan)
         self._plan = plan
         group = GroupCommit(self._journal, self._crash)
-        self.launcher = self._make_launcher(plan)
         router = self._make_router(plan)
-        slots = SlotKeeper(self.launcher, self._post, self._log)
+        slots = self._make_slots(plan, self._post)
         performer = Performer(
             plan,
             artifacts=self._folder.artifacts,

@@ -22,6 +22,10 @@ class BrokerSettings:
     cache_dir: Path
     lifeline: bool = True
     """Whether the end of standard input means that the client is gone."""
+    broker: bool = False
+    """Whether `endpoint` is a broker's socket for its coordinators, and not our own."""
+    read_only: bool = False
+    """Of a submitted run that is over: only answer what clients ask about it."""
     rotate_at: int = 256 * 1024 * 1024
     """Bytes after which a payload segment is closed and the next one begun."""
     checkpoint_after: int = 400
@@ -35,7 +39,14 @@ class BrokerSettings:
 
 
 def read_settings(
-    folder: str, endpoint: str, cache_dir: str, *, lifeline: bool, environment: Mapping[str, str]
+    folder: str,
+    endpoint: str,
+    cache_dir: str,
+    *,
+    lifeline: bool,
+    broker: bool,
+    read_only: bool,
+    environment: Mapping[str, str],
 ) -> BrokerSettings:
     """Settings from the command line and, for tests, the environment."""
     path = Path(folder).expanduser().resolve()
@@ -45,6 +56,8 @@ def read_settings(
         endpoint=endpoint,
         cache_dir=cache,
         lifeline=lifeline,
+        broker=broker,
+        read_only=read_only,
         rotate_at=int(environment.get("DISTILMQ_ROTATE_AT", 256 * 1024 * 1024)),
         checkpoint_after=int(environment.get("DISTILMQ_CHECKPOINT_AFTER", 400)),
         crash=parse_crash_at(environment.get("DISTILMQ_CRASH_AT", "")),

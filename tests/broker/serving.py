@@ -20,6 +20,7 @@ from distilmq.protocol import codec, messages
 from distilmq.protocol.plan import Plan, RouteSpec, RunSettings, StepSpec, encode_plan
 from distilmq.protocol.rows import decode_rows, encode_rows
 from distilmq.protocol.seq_no import SeqNo
+from distilmq.transport.open_front import OpenFront
 from distilmq.transport.zeromq import connect, listen
 from distilmq_broker.adapters.routing_process import RoutingProcess
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
@@ -31,6 +32,7 @@ from distilmq_broker.mind import RunMind
 from distilmq_broker.ports import Mind
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.service import Service
+from distilmq_broker.slots import SlotKeeper
 
 M = TypeVar("M", bound=messages.Message)
 PATIENCE = 20.0
@@ -145,12 +147,12 @@ def _serve(
         server.service = Service(
             run_id=server.folder.name,
             folder=folder,
-            listener=listener,
+            front=OpenFront(listener),
             journal=journal,
             clock=clock,
             calls=server.switchboard,
             make_mind=lambda plan: mind(plan, epoch=journal.epoch, run=server.folder.name),
-            make_launcher=lambda plan: server.launcher,
+            make_slots=lambda plan, post: SlotKeeper(server.launcher, post, log),
             make_router=lambda plan: RoutingProcess(plan.routes, output=folder.workers_log),
             prepare=prepare,
             crash=CrashPoints(),

@@ -25,6 +25,7 @@ from distilmq_broker.core.replay import replay
 from distilmq_broker.core.results import Results
 from distilmq_broker.core.run import Mode, Run
 from distilmq_broker.core.steps import StepState
+from distilmq_broker.core.wanted import Wanted, wanted
 from distilmq_broker.core.workers import Session, at_work, since
 
 
@@ -123,6 +124,10 @@ class Coordinator:
     def progress(self, now: float) -> messages.Progress:
         """What a watching client is told."""
         return report.progress(self.run, self._ending, self._attendance, self.name, now)
+
+    def wanted(self) -> list[Wanted]:
+        """The step processes that it wants."""
+        return wanted(self.run, self._dispatch)
 
     def _settle(self, now: float) -> None:
         """Lets everything happen that an event made possible, upstream first."""

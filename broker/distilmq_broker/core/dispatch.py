@@ -70,6 +70,17 @@ class Dispatch:
                     break
                 self._ask(min(askable, key=_given), now)
 
+    def work(self, state: StepState) -> int:
+        """How many batches a process of a step could be busy with now; 0: one would have nothing to do."""
+        if state.source is not None:
+            component = state.place.component
+            asking = self._run.may_hand_out and not state.source.done
+            more = asking and (self._waiting(component) < self._bound or self._idle(component))
+            return state.source.asked - state.source.recorded + more
+        if not self._run.may_hand_out or self._run.flow.next_work(state) is None:
+            return state.leases.leased
+        return len(state.leases.pending) + state.buffer.rows // max(1, state.place.spec.size)
+
     def _askable(self, state: StepState) -> bool:
         source = state.source
         if source is None or not source.may_be_asked or not self._run.stages.loaded(state):

@@ -21,8 +21,6 @@ MAX_HEADER = 4 * 1024 * 1024
 FROM_PEER: TypeAdapter[messages.FromPeer] = TypeAdapter(messages.FromPeer)
 TO_WORKER: TypeAdapter[messages.ToWorker] = TypeAdapter(messages.ToWorker)
 TO_CLIENT: TypeAdapter[messages.ToClient] = TypeAdapter(messages.ToClient)
-FROM_WORKER: TypeAdapter[messages.FromWorker] = TypeAdapter(messages.FromWorker)
-FROM_CLIENT: TypeAdapter[messages.FromClient] = TypeAdapter(messages.FromClient)
 
 
 def encode(message: messages.Message, payload: Sequence[bytes] = ()) -> list[bytes]:

@@ -56,6 +56,14 @@ class Listener(Protocol):
         ...
 
 
+class Sender(Protocol):
+    """What `Listener` and `Front` have in common: a way out."""
+
+    def send(self, peer: PeerId, frames: Sequence[bytes]) -> None:
+        """As `Listener.send`."""
+        ...
+
+
 class Front(Protocol):
     """The broker's end: as `Listener`, and knows what each peer may say."""
 

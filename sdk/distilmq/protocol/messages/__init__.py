@@ -11,32 +11,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from distilmq.protocol.messages.broker import (
-    ControlRun,
-    CoordinatorHello,
-    Denied,
-    Grant,
-    Granted,
-    Grants,
-    HostBeat,
-    HostHello,
-    Lent,
-    ListRuns,
-    LogPart,
-    Need,
-    Needs,
-    Offer,
-    Order,
-    ReadLog,
-    RunChanged,
-    RunInfo,
-    RunList,
-    RunStarted,
-    RunState,
-    StartRun,
-    Stored,
-    Unmet,
-)
 from distilmq.protocol.messages.client import (
     Accepted,
     Control,
@@ -147,19 +121,6 @@ FromPeer = Annotated[
     Field(discriminator="kind"),
 ]
 
-ToBroker = Annotated[
-    Hello | HostHello | HostBeat | Bye | StartRun | ListRuns | ControlRun | ReadLog, Field(discriminator="kind")
-]
-"""From outside, for the broker itself."""
-FromBroker = Annotated[
-    Welcome | Refused | Who | RunStarted | RunList | RunChanged | LogPart | Denied, Field(discriminator="kind")
-]
-"""To clients, from the broker itself."""
-ToHost = Annotated[Welcome | Refused | Who | Grants | Stop, Field(discriminator="kind")]
-"""From the broker itself."""
-FromCoordinator = Annotated[CoordinatorHello | Needs | Borrow, Field(discriminator="kind")]
-ToCoordinator = Annotated[Order | Granted | Lent | Stored, Field(discriminator="kind")]
-
 __all__ = [
     "Accepted",
     "Ack",
@@ -170,9 +131,6 @@ __all__ = [
     "Bye",
     "Cancel",
     "Control",
-    "ControlRun",
-    "CoordinatorHello",
-    "Denied",
     "Drain",
     "ErrorInfo",
     "Exited",
@@ -182,14 +140,9 @@ __all__ = [
     "FetchFailures",
     "FetchUsage",
     "Finished",
-    "FromBroker",
     "FromClient",
-    "FromCoordinator",
     "FromPeer",
     "FromWorker",
-    "Grant",
-    "Granted",
-    "Grants",
     "Heartbeat",
     "Hello",
     "Job",
@@ -202,43 +155,24 @@ __all__ = [
     "Kill",
     "Lease",
     "Lend",
-    "Lent",
-    "ListRuns",
     "LoadFailed",
     "Loan",
-    "LogPart",
     "Message",
-    "Need",
-    "Needs",
     "Note",
-    "Offer",
-    "Order",
     "Progress",
-    "ReadLog",
     "Ready",
     "Refused",
     "Result",
     "Returned",
     "RowFailure",
     "Rows",
-    "RunChanged",
-    "RunInfo",
-    "RunList",
-    "RunStarted",
-    "RunState",
     "Secrets",
     "Slots",
-    "StartRun",
     "StepProgress",
     "Stop",
-    "Stored",
     "Submit",
-    "ToBroker",
     "ToClient",
-    "ToCoordinator",
-    "ToHost",
     "ToWorker",
-    "Unmet",
     "UsageReport",
     "Value",
     "Versions",

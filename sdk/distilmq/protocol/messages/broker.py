@@ -2,16 +2,17 @@
 
 Frames that come from outside begin with an address (see `transport.addressed`): a run's id, or nothing for the
 broker itself. These are the messages without an address, and those between the broker and the coordinators that it
-has started.
+has started. A run on one machine needs none of them, so that its processes do not import this module.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distilmq.protocol.messages.from_worker import Loan
+from distilmq.protocol.messages.from_worker import Borrow, Bye, Hello, Loan
+from distilmq.protocol.messages.to_worker import Refused, Stop, Welcome, Who
 from distilmq.protocol.messages.values import Message, Value, Versions
 
 RunState = Literal["running", "paused", "stopped", "done", "failed"]
@@ -133,8 +134,10 @@ class Needs(Message):
     state: RunState = "running"
     rows: int = 0
     """Of its leaf steps, recorded."""
-    clients: int = 0
-    """Who would be cut off if the coordinator left."""
+    reason: str = ""
+    """Why it is paused, or has failed."""
+    idle: bool = False
+    """It is over and nobody has asked anything for a while: the coordinator may be told to leave."""
 
 
 class Granted(Message):
@@ -274,3 +277,16 @@ class Denied(Message):
     kind: Literal["denied"] = "denied"
     reason: str
     fix: str = ""
+
+
+ToBroker = Annotated[
+    Hello | HostHello | HostBeat | Bye | StartRun | ListRuns | ControlRun | ReadLog, Field(discriminator="kind")
+]
+"""From outside."""
+FromBroker = Annotated[
+    Welcome | Refused | Who | RunStarted | RunList | RunChanged | LogPart | Denied, Field(discriminator="kind")
+]
+"""To clients."""
+ToHost = Annotated[Welcome | Refused | Who | Grants | Stop, Field(discriminator="kind")]
+FromCoordinator = Annotated[CoordinatorHello | Needs | Borrow, Field(discriminator="kind")]
+ToCoordinator = Annotated[Order | Granted | Lent | Stored, Field(discriminator="kind")]

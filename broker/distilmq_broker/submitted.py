@@ -1,0 +1,150 @@
+"""A run that a broker has started a coordinator for: it does what the broker says, and tells it what it needs."""
+
+from __future__ import annotations
+
+from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, RunState, Stored
+from distilmq.protocol.plan import Plan
+from distilmq_broker.clients import ClientDesk
+from distilmq_broker.core.events import PauseRequested, ResumeRequested
+from distilmq_broker.logbook import Logbook
+from distilmq_broker.ports import BrokerLine
+from distilmq_broker.run import Run
+
+TELL_EVERY = 1.0
+"""Seconds after which the needs are told again, changed or not."""
+LOOK_EVERY = 0.1
+"""Seconds between looks at whether they have changed."""
+LINGER = 60.0
+"""Seconds without a word of a client after which the coordinator of a run that is over may leave."""
+
+
+class Submitted:
+    """The coordinator's side of its line to the broker.
+
+    Args:
+        line: to the broker.
+        run: its id.
+        epoch: of this coordinator.
+        pid: of this process.
+        read_only: whether the run is over, and only asked about.
+        linger: seconds, see `LINGER`.
+        log: of the run.
+    """
+
+    def __init__(
+        self,
+        line: BrokerLine,
+        *,
+        run: str,
+        epoch: int,
+        pid: int,
+        read_only: bool,
+        log: Logbook,
+        linger: float = LINGER,
+    ) -> None:
+        self.leaving = False
+        """Whether the loop is to end now, whatever is in work: what is recorded is durable."""
+        self.unmet: dict[str, str] = {}
+        """Step to why it has fewer processes than it wants."""
+        self._line = line
+        self._hello = CoordinatorHello(run=run, epoch=epoch, pid=pid)
+        self._read_only = read_only
+        self._log = log
+        self._linger = linger
+        self._desk: ClientDesk | None = None
+        self._told = Needs()
+        self._tell_at = 0.0
+        self._look_at = 0.0
+        self._heard = 0
+        self._heard_at: float | None = None
+
+    def begin(self, desk: ClientDesk, plan: Plan) -> None:
+        """Says Hello to the broker and goes on with the run."""
+        self._desk = desk
+        desk.lingers = True
+        settings = plan.settings.model_copy(update={"read_only": self._read_only})
+        desk.begin(plan.model_copy(update={"settings": settings}))
+        self._line.tell(self._hello)
+
+    def attend(self, run: Run, now: float) -> None:
+        """Does what the broker said, and tells it what has changed."""
+        for order in self._line.orders():
+            self._obey(order, run, now)
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        needs = self._needs(run, now)
+        if needs != self._told or now >= self._tell_at:
+            self._told, self._tell_at = needs, now + TELL_EVERY
+            self._line.tell(needs)
+
+    def _obey(self, order: Order | Granted | Lent | Stored, run: Run, now: float) -> None:
+        match order:
+            case Order():
+                self._log.info("ordered", action=order.action)
+                self._follow(order, run, now)
+            case Granted():
+                self.unmet = {unmet.need: unmet.reason for unmet in order.unmet}
+            case Lent() | Stored():
+                return
+
+    def _follow(self, order: Order, run: Run, now: float) -> None:
+        over = run.finished is not None
+        match order.action:
+            case "leave":
+                # Somebody may have asked something meanwhile; then the broker is told so.
+                self.leaving = over and self._idle(run, now)
+            case "stop" if not over:
+                run.stop(order.timeout)
+            case "kill" if not over:
+                run.kill()
+            case "pause" if not over:
+                run.handle(PauseRequested("it was asked for"))
+            case "run" if not over:
+                run.handle(ResumeRequested())
+            case _:
+                return
+
+    def _needs(self, run: Run, now: float) -> Needs:
+        progress = run.progress()
+        leaves = set(run.plan.leaves)
+        return Needs(
+            needs=tuple(_need(run.plan, wanted.step, wanted.processes, wanted.work) for wanted in run.wanted()),
+            state=_state(run, paused=progress.state == "paused"),
+            rows=sum(step.rows for step in progress.steps if step.step in leaves),
+            reason=_reason(run, progress.reason),
+            idle=self._idle(run, now),
+        )
+
+    def _idle(self, run: Run, now: float) -> bool:
+        heard = 0 if self._desk is None else self._desk.heard
+        if self._heard_at is None or heard != self._heard or run.finished is None:
+            self._heard, self._heard_at = heard, now
+        return now - self._heard_at >= self._linger
+
+
+def _need(plan: Plan, step: str, processes: int, work: int) -> Need:
+    wanted = plan.step(step).resources
+    return Need(
+        id=step,
+        steps=(step,),
+        count=processes,
+        work=work,
+        cpus=wanted.cpus or 0,
+        gpus=wanted.gpus or 0,
+        memory=wanted.memory or 0,
+        resources=wanted.resources,
+    )
+
+
+def _state(run: Run, *, paused: bool) -> RunState:
+    if run.finished is not None:
+        return run.finished.outcome
+    return "paused" if paused else "running"
+
+
+def _reason(run: Run, paused: str) -> str:
+    if run.finished is None or run.finished.error is None:
+        return paused
+    where = f"step '{run.finished.step}': " if run.finished.step else ""
+    return f"{where}{run.finished.error.type}: {run.finished.error.message}"
