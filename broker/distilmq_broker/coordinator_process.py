@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from distilmq.errors import JournalError
 from distilmq.protocol.codec import FROM_PEER
@@ -34,7 +35,9 @@ from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.service import Service
 from distilmq_broker.settings import BrokerSettings
 from distilmq_broker.slots import SlotKeeper
-from distilmq_broker.submitted import Submitted
+
+if TYPE_CHECKING:
+    from distilmq_broker.submitted import Submitted
 
 _ALLOCATIONS_APART = 10_000
 DONE, BUG, LOCKED, JOURNAL = 0, 1, 3, 4
@@ -133,6 +136,7 @@ def _front(settings: BrokerSettings, *, epoch: int, log: Logbook) -> tuple[Front
     # Here, not above: a run on one machine needs none of it.
     from distilmq.protocol.broker_codec import FROM_CLIENT, FROM_WORKER
     from distilmq_broker.adapters.brokered_front import BrokeredFront
+    from distilmq_broker.submitted import Submitted
 
     front = BrokeredFront(connect(settings.endpoint), endpoint=settings.endpoint)
     submitted = Submitted(front, run=settings.run, epoch=epoch, pid=os.getpid(), read_only=settings.read_only, log=log)

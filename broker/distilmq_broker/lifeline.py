@@ -27,12 +27,17 @@ class Calls(Protocol):
 
 
 class Lifeline:
-    """Watches standard input (unless told not to), SIGTERM and SIGCHLD; has SIGINT ignored, here and in children."""
+    """Watches standard input, SIGTERM and SIGCHLD; has SIGINT ignored, here and in children.
 
-    def __init__(self, stdin: int | None = 0) -> None:
+    Args:
+        stdin: descriptor of the standard input; None not to watch it.
+        interrupt: whether SIGINT is no business of the client's but means what SIGTERM means.
+    """
+
+    def __init__(self, stdin: int | None = 0, *, interrupt: bool = False) -> None:
         self._stdin = stdin
         self._signals, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, _nothing if interrupt else signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _nothing)
         signal.signal(signal.SIGCHLD, _nothing)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
@@ -66,7 +71,7 @@ class Lifeline:
 
     def _read_signals(self) -> list[Call]:
         numbers = os.read(self._signals, 4096)
-        found: list[Call] = ["terminate" for number in numbers if number == signal.SIGTERM]
+        found: list[Call] = ["terminate" for number in numbers if number in (signal.SIGTERM, signal.SIGINT)]
         if signal.SIGCHLD in numbers:
             found.append("child_ended")
         return found

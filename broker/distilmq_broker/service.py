@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from distilmq.errors import JournalError
 from distilmq.protocol import messages
@@ -27,7 +28,9 @@ from distilmq_broker.run import Run, journal_error
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.sessions import Sessions
 from distilmq_broker.settings import MAX_MESSAGE
-from distilmq_broker.submitted import Submitted
+
+if TYPE_CHECKING:
+    from distilmq_broker.submitted import Submitted
 
 _AT_ONCE = 256
 """Messages taken before the clock is looked at again."""

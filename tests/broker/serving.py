@@ -20,7 +20,9 @@ from distilmq.protocol import codec, messages
 from distilmq.protocol.plan import Plan, RouteSpec, RunSettings, StepSpec, encode_plan
 from distilmq.protocol.rows import decode_rows, encode_rows
 from distilmq.protocol.seq_no import SeqNo
+from distilmq.transport.addressed import Addressed
 from distilmq.transport.open_front import OpenFront
+from distilmq.transport.ports import Connection
 from distilmq.transport.zeromq import connect, listen
 from distilmq_broker.adapters.routing_process import RoutingProcess
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
@@ -174,11 +176,21 @@ def _serve(
 class Peer:
     """One connection, used by the test's thread."""
 
-    def __init__(self, endpoint: str, role: str = "worker", *, worker: str = "host-1", session: str = "") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        role: str = "worker",
+        *,
+        worker: str = "host-1",
+        session: str = "",
+        run: str | None = None,
+    ) -> None:
         self.session = session or uuid.uuid4().hex[:8]
         self.role = role
         self.worker = worker
-        self.connection = connect(endpoint)
+        self.connection: Connection = connect(endpoint)
+        if run is not None:
+            self.connection = Addressed(self.connection, run)
         self._come: deque[tuple[Any, list[bytes]]] = deque()
         self._kept: list[tuple[Any, list[bytes]]] = []
 
@@ -250,8 +262,8 @@ class Peer:
 class Client(Peer):
     """A client that has said Hello."""
 
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(endpoint, "client", worker="client")
+    def __init__(self, endpoint: str, *, run: str | None = None) -> None:
+        super().__init__(endpoint, "client", worker="client", run=run)
         self.hello()
 
     def submit(self, plan: Plan) -> messages.Accepted:

@@ -78,6 +78,10 @@ class _End:
         ready = self._poller.poll(max(0, int(timeout * 1000 + 0.999)))
         return {source for source, _ in ready if isinstance(source, int)}
 
+    def fileno(self) -> int:
+        """Readable when something may have come: what waits must be received, all of it, before the next look at it."""
+        return self._socket.FD
+
     def close(self) -> None:
         """See `ports.Listener.close`."""
         if not self._socket.closed:

@@ -140,6 +140,16 @@ class Needs(Message):
     """It is over and nobody has asked anything for a while: the coordinator may be told to leave."""
 
 
+class Unfit(Message):
+    """A host cannot take part in a run: it is to get no more of it."""
+
+    kind: Literal["unfit"] = "unfit"
+    worker: str
+    steps: tuple[str, ...] = ()
+    """That it cannot load; empty for all."""
+    reason: str = ""
+
+
 class Granted(Message):
     """To a coordinator: how its needs are met."""
 
@@ -288,5 +298,5 @@ FromBroker = Annotated[
 ]
 """To clients."""
 ToHost = Annotated[Welcome | Refused | Who | Grants | Stop, Field(discriminator="kind")]
-FromCoordinator = Annotated[CoordinatorHello | Needs | Borrow, Field(discriminator="kind")]
+FromCoordinator = Annotated[CoordinatorHello | Needs | Unfit | Borrow, Field(discriminator="kind")]
 ToCoordinator = Annotated[Order | Granted | Lent | Stored, Field(discriminator="kind")]

@@ -1,0 +1,38 @@
+"""`distilmq broker`: the service that runs pipelines for others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from distilmq.errors import DistilmqUserError
+from distilmq_broker.front.settings import DEFAULT_ENDPOINT, FrontSettings, broker_folder
+
+app = typer.Typer(no_args_is_help=True, help="Run pipelines that are submitted, on workers of many machines.")
+
+
+@app.callback()
+def _broker() -> None:  # pyright: ignore[reportUnusedFunction]  # with it, one command alone keeps its name
+    """Run pipelines that are submitted, on workers of many machines."""
+
+
+@app.command()
+def start(
+    bind: Annotated[str, typer.Option(help="Where to listen, such as tcp://0.0.0.0:5555.")] = DEFAULT_ENDPOINT,
+    folder: Annotated[
+        Optional[str],  # noqa: UP045  # typer reads the annotation
+        typer.Option("--dir", help="Where runs are kept; else DISTILMQ_BROKER_DIR, else the user's data folder."),
+    ] = None,
+) -> None:
+    """Start the broker: it serves until it is ended, and runs that are not over go on when it is started again."""
+    # Here, not above: other commands need none of it.
+    from distilmq_broker.front.process import run_broker
+
+    try:
+        run_broker(FrontSettings(broker_folder(folder, os.environ), bind))
+    except DistilmqUserError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None

@@ -1,0 +1,77 @@
+"""The desk for hosts: they offer slots, and are told which of them serve which run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from distilmq.protocol.messages import Bye, Who
+from distilmq.protocol.messages.broker import Granted, Grants, HostBeat, HostHello
+from distilmq.transport.ports import PeerId
+from distilmq_broker.front.core.allocation import Allocation
+from distilmq_broker.front.core.commands import AskWho, Command, LoseHost, TellHost, TellRun
+from distilmq_broker.front.core.events import DeadlineReached, Event, HostBeaten, HostJoined, HostLeft
+from distilmq_broker.front.way import Way
+from distilmq_broker.logbook import Logbook
+
+
+class HostDesk:
+    """Ties the allocation to hosts and runs."""
+
+    def __init__(
+        self, allocation: Allocation, *, way: Way, tell_run: Callable[[str, Granted], None], log: Logbook
+    ) -> None:
+        self.allocation = allocation
+        self._way = way
+        self._tell_run = tell_run
+        self._log = log
+        self._peers: dict[str, PeerId] = {}
+
+    def start(self, now: float) -> None:
+        """The broker begins."""
+        self.allocation.start(now)
+
+    def joined(self, hello: HostHello, peer: PeerId, now: float) -> None:
+        """A host said Hello; it has been welcomed."""
+        self._peers[hello.session] = peer
+        self._log.info(
+            "host_joined", worker=hello.worker, slots=hello.offer.slots, host=hello.host, grants=len(hello.grants)
+        )
+        self.handle(HostJoined(hello.session, hello.worker, hello.offer, hello.steps, hello.grants), now)
+
+    def beaten(self, beat: HostBeat, peer: PeerId, now: float) -> None:
+        """A host is alive; one that is not known on this connection is to say Hello."""
+        if self._peers.get(beat.session) != peer:
+            self._way.say(peer, Who())
+            return
+        self.handle(HostBeaten(beat.session, beat.grants, beat.leaving), now)
+
+    def left(self, bye: Bye, now: float) -> None:
+        """A host is gone by its own will."""
+        if self._peers.pop(bye.session, None) is not None:
+            self._log.info("host_left", session=bye.session, reason=bye.reason)
+            self.handle(HostLeft(bye.session), now)
+
+    def handle(self, event: Event, now: float) -> None:
+        """Lets the allocation judge an event, and does what it says."""
+        self._perform(self.allocation.handle(event, now))
+
+    def tick(self, now: float) -> None:
+        """What does not come as a message."""
+        deadline = self.allocation.next_deadline()
+        if deadline is not None and now >= deadline:
+            self.handle(DeadlineReached(), now)
+
+    def _perform(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            match command:
+                case TellHost(session, grants):
+                    if (peer := self._peers.get(session)) is not None:
+                        self._way.say(peer, Grants(grants=grants))
+                case TellRun(run, counts, unmet):
+                    self._tell_run(run, Granted(counts=counts, unmet=unmet))
+                case AskWho(session):
+                    if (peer := self._peers.get(session)) is not None:
+                        self._way.say(peer, Who())
+                case LoseHost(session, worker):
+                    self._log.warning("host_lost", worker=worker)
+                    self._peers.pop(session, None)

@@ -1,0 +1,75 @@
+"""Putting a broker together: the lock, the sockets, the records, and the service between them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import ExitStack
+
+from distilmq.transport.open_front import OpenFront
+from distilmq.transport.ports import Front
+from distilmq.transport.zeromq import listen
+from distilmq_broker.adapters.system_clock import SystemClock
+from distilmq_broker.front.back import Back
+from distilmq_broker.front.broker_lock import BrokerLock
+from distilmq_broker.front.core.allocation import Allocation
+from distilmq_broker.front.folder import BrokerFolder
+from distilmq_broker.front.service import LIVENESS, BrokerService
+from distilmq_broker.front.settings import FrontSettings
+from distilmq_broker.front.starter import Starter
+from distilmq_broker.lifeline import Lifeline
+from distilmq_broker.logbook import open_logbook
+
+
+def run_broker(settings: FrontSettings) -> None:
+    """Serves until SIGTERM or Ctrl+C.
+
+    Raises:
+        DistilmqUserError: the folder cannot be used, or another broker has it, or the port is taken.
+    """
+    os.umask(0o077)
+    folder = BrokerFolder(settings.folder)
+    folder.make()
+    with ExitStack() as stack:
+        lifeline = Lifeline(None, interrupt=True)
+        stack.callback(lifeline.close)
+        lock = BrokerLock(folder.path)
+        stack.callback(lock.release)
+        log = open_logbook(folder.log_file)
+        stack.callback(log.close)
+        epoch = folder.next_epoch()
+        log.bind(epoch=epoch)
+        _raise_file_limit()
+        back = Back(listen(folder.back()))
+        stack.callback(back.close)
+        starter = Starter(folder, endpoint=back.endpoint)
+        front = _front(settings)
+        stack.callback(front.close)
+        # Before the sockets: what coordinators still say while they leave is of no use to anybody.
+        stack.callback(starter.close)
+        lock.describe(front.endpoint)
+        service = BrokerService(
+            epoch=epoch,
+            folder=folder,
+            front=front,
+            back=back,
+            starter=starter,
+            allocation=Allocation(liveness=LIVENESS),
+            clock=SystemClock(),
+            calls=lifeline,
+            log=log,
+        )
+        log.info("broker_started", pid=os.getpid(), endpoint=front.endpoint, python=sys.version.split()[0])
+        print(f"The broker listens at {front.endpoint}; its folder is {folder.path}.", flush=True)
+        service.serve()
+        log.info("broker_ended")
+
+
+def _front(settings: FrontSettings) -> Front:
+    return OpenFront(listen(settings.endpoint))
+
+
+def _raise_file_limit() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

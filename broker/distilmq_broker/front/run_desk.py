@@ -1,0 +1,132 @@
+"""The desk for clients of the broker itself: runs are submitted, listed and controlled, and their logs are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from distilmq.errors import JournalError
+from distilmq.protocol.messages import Message
+from distilmq.protocol.messages.broker import (
+    ControlRun,
+    Denied,
+    ListRuns,
+    LogPart,
+    ReadLog,
+    RunChanged,
+    RunInfo,
+    RunList,
+    RunStarted,
+    StartRun,
+)
+from distilmq.transport.ports import PeerId
+from distilmq_broker.clients import RefusedPlanError, plan_in
+from distilmq_broker.front.core.records import RunRecord
+from distilmq_broker.front.core.runs import Command, Deny, Event, RunControlled, Runs, RunSubmitted, unknown
+from distilmq_broker.front.folder import BrokerFolder
+from distilmq_broker.front.run_store import RunStore
+from distilmq_broker.front.way import Way
+from distilmq_broker.logbook import Logbook
+from distilmq_broker.ports import Clock
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""A run's id is a folder's name, and nothing else."""
+_LOG_PART = 512 * 1024
+
+
+class RunDesk:
+    """Answers clients."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        *,
+        store: RunStore,
+        folder: BrokerFolder,
+        way: Way,
+        clock: Clock,
+        perform: Callable[[Sequence[Command]], None],
+        info: Callable[[RunRecord], RunInfo],
+        log: Logbook,
+    ) -> None:
+        self._runs = runs
+        self._store = store
+        self._folder = folder
+        self._way = way
+        self._clock = clock
+        self._perform = perform
+        self._info = info
+        self._log = log
+
+    def take(self, message: Message, payload: Sequence[bytes], peer: PeerId) -> None:
+        """Deals with one message of a client."""
+        match message:
+            case StartRun():
+                self._way.say(peer, self._start(message, payload))
+            case ListRuns():
+                self._way.say(peer, RunList(runs=tuple(self._info(record) for record in self._runs.records())))
+            case ControlRun():
+                self._way.say(peer, self._control(message))
+            case ReadLog():
+                self._read_log(message, peer)
+            case _:
+                return
+
+    def _start(self, message: StartRun, payload: Sequence[bytes]) -> RunStarted | Denied:
+        if not _ID.fullmatch(message.run):
+            reason = f"{message.run!r:.100} cannot be the id of a run"
+            return Denied(reason=reason, fix="use letters, digits, '.', '_' and '-'")
+        if self._runs.record(message.run) is not None:
+            return RunStarted(run=message.run, asked=message.run)
+        if message.key and (before := self._runs.unfinished(message.key)) is not None:
+            return RunStarted(run=before.run, asked=message.run, attached=True)
+        try:
+            plan = plan_in(payload)
+            record = RunRecord(
+                run=message.run,
+                pipeline=plan.pipeline,
+                key=message.key,
+                submitted=self._clock.wall(),
+                weight=message.weight,
+            )
+            self._store.add(record, plan)
+        except RefusedPlanError as error:
+            return Denied(reason=error.reason, fix=error.fix)
+        except JournalError as error:
+            return Denied(reason=f"the broker cannot keep the run: {error}")
+        self._log.info("run_submitted", run=record.run, pipeline=record.pipeline)
+        self._handle(RunSubmitted(record))
+        return RunStarted(run=record.run, asked=message.run)
+
+    def _control(self, message: ControlRun) -> RunChanged | Denied:
+        self._log.info("run_controlled", run=message.run, action=message.action)
+        denied = self._handle(RunControlled(message.run, message.action, message.timeout))
+        if denied is not None:
+            return Denied(reason=denied.reason, fix=denied.fix)
+        return RunChanged(run=message.run, action=message.action)
+
+    def _read_log(self, message: ReadLog, peer: PeerId) -> None:
+        if self._runs.record(message.run) is None:
+            denied = unknown(message.run)
+            self._way.say(peer, Denied(reason=denied.reason, fix=denied.fix))
+            return
+        lines = _lines(self._folder.run(message.run) / "pipeline.log", message.offset)
+        self._way.say(peer, LogPart(run=message.run, offset=message.offset + len(lines)), [lines])
+
+    def _handle(self, event: Event) -> Deny | None:
+        commands = self._runs.handle(event, self._clock.monotonic())
+        self._perform([command for command in commands if not isinstance(command, Deny)])
+        return next((command for command in commands if isinstance(command, Deny)), None)
+
+
+def _lines(path: Path, offset: int) -> bytes:
+    """Whole lines from a byte on; a line that is longer than a part comes in pieces."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, offset))
+            part = file.read(_LOG_PART)
+    except FileNotFoundError:
+        return b""
+    end = part.rfind(b"\n") + 1
+    return part[:end] if end or len(part) < _LOG_PART else part

@@ -1,0 +1,60 @@
+"""The records of submitted runs: `run.json` in the folder of each, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from distilmq.protocol.plan import Plan
+from distilmq_broker.front.core.records import RunRecord
+from distilmq_broker.logbook import Logbook
+from distilmq_broker.run_folder import RunFolder
+
+_NAME = "run.json"
+
+
+class RunStore:
+    """Runs as they lie below a folder."""
+
+    def __init__(self, folder: Path, log: Logbook) -> None:
+        self._folder = folder
+        self._log = log
+
+    def load(self) -> list[RunRecord]:
+        """All records; what cannot be read is logged and left alone."""
+        records: list[RunRecord] = []
+        for path in sorted(self._folder.glob(f"*/{_NAME}")):
+            try:
+                records.append(RunRecord.model_validate_json(path.read_bytes()))
+            except (OSError, ValidationError) as error:
+                self._log.error("run_unreadable", path=str(path), reason=str(error)[:500])
+        return records
+
+    def add(self, record: RunRecord, plan: Plan) -> None:
+        """Keeps a new run: the plan first, so that what has a record has a plan.
+
+        Raises:
+            JournalError: it cannot be kept.
+        """
+        folder = RunFolder(self._folder / record.run)
+        folder.make()
+        folder.store_plan(plan)
+
+    def save(self, record: RunRecord) -> None:
+        """Makes a record durable."""
+        path = self._folder / record.run / _NAME
+        draft = path.with_suffix(".draft")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(record.model_dump_json(indent=1).encode())
+            file.flush()
+            os.fdatasync(file.fileno())
+        draft.rename(path)
+
+    def remove(self, run: str) -> None:
+        """Removes all that is kept of a run; the record first, so that no half of it counts as one."""
+        folder = self._folder / run
+        (folder / _NAME).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)

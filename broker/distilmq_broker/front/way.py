@@ -1,0 +1,30 @@
+"""What the broker says to those outside: every message with the address that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distilmq.protocol.codec import encode
+from distilmq.protocol.messages import Message
+from distilmq.transport.addressed import BROKER, with_address
+from distilmq.transport.ports import Front, PeerId, PeerUnreachableError
+from distilmq_broker.logbook import Logbook
+
+
+class Way:
+    """The way out of the front."""
+
+    def __init__(self, front: Front, log: Logbook) -> None:
+        self._front = front
+        self._log = log
+
+    def hand_on(self, run: str, peer: PeerId, frames: Sequence[bytes]) -> None:
+        """What a run says to a peer. One that is gone is nobody's fault: only ledgers are believed."""
+        try:
+            self._front.send(peer, with_address(run, frames))
+        except PeerUnreachableError:
+            self._log.debug("peer_unreachable", run=run)
+
+    def say(self, peer: PeerId, message: Message, payload: Sequence[bytes] = (), *, run: str = BROKER) -> None:
+        """What the broker says, in its own name or in that of a run without a coordinator."""
+        self.hand_on(run, peer, encode(message, payload))

@@ -1,0 +1,135 @@
+"""A broker as a program, and peers that speak to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from distilmq.protocol import messages
+from distilmq.protocol.broker_codec import FROM_BROKER
+from distilmq.protocol.codec import decode, encode
+from distilmq.protocol.messages import broker
+from distilmq.protocol.plan import Plan, encode_plan
+from distilmq.transport.addressed import Addressed
+from distilmq.transport.zeromq import connect
+from tests.broker.serving import Client, Worker
+
+M = TypeVar("M", bound=messages.Message)
+PATIENCE = 20.0
+
+
+class Program:
+    """`distilmq broker start` in a folder, on a socket of this user's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.endpoint = f"ipc:///tmp/distilmq-test-{uuid.uuid4().hex[:8]}/front"
+        self.process = self._start()
+
+    def start_again(self) -> None:
+        """Starts the next broker, when the one before has ended."""
+        self.process = self._start()
+
+    def kill(self) -> None:
+        """SIGKILL, and its end."""
+        self.process.kill()
+        self.process.communicate()
+
+    def terminate(self) -> tuple[int, str]:
+        """SIGTERM; exit code and what it said on its standard error."""
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, said
+
+    def run(self, run: str) -> Path:
+        """The folder of a run."""
+        return self.folder / "runs" / run
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*start_command(), "--bind", self.endpoint, "--dir", str(self.folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        assert process.stdout is not None
+        assert "listens at" in process.stdout.readline(), process.communicate()[1]
+        return process
+
+
+def start_command() -> list[str]:
+    """`distilmq broker start`."""
+    return [sys.executable, "-P", "-m", "distilmq", "broker", "start"]
+
+
+@contextmanager
+def broker_in(folder: Path) -> Iterator[Program]:
+    """A broker until the block ends; it ends as on SIGTERM."""
+    program = Program(folder)
+    try:
+        yield program
+    finally:
+        if program.process.poll() is None:
+            code, said = program.terminate()
+            assert (code, said) == (0, "")
+
+
+class BrokerClient:
+    """A client of the broker itself."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.session = uuid.uuid4().hex[:8]
+        self.connection = Addressed(connect(endpoint))
+
+    def __enter__(self) -> BrokerClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def start(self, run: str, plan: Plan, **fields: Any) -> messages.Message:
+        """Submits a plan; the answer."""
+        return self.ask(broker.StartRun(session=self.session, run=run, **fields), encode_plan(plan))
+
+    def control(self, run: str, action: Any, **fields: Any) -> messages.Message:
+        """Wants something of a run; the answer."""
+        return self.ask(broker.ControlRun(session=self.session, run=run, action=action, **fields))
+
+    def runs(self) -> dict[str, broker.RunInfo]:
+        """All runs, by id."""
+        answer = self.ask(broker.ListRuns(session=self.session))
+        assert isinstance(answer, broker.RunList)
+        return {info.run: info for info in answer.runs}
+
+    def ask(self, message: messages.Message, *payload: bytes) -> messages.Message:
+        """Says something and gives the answer."""
+        return self.ask_for_frames(message, *payload)[0]
+
+    def ask_for_frames(self, message: messages.Message, *payload: bytes) -> tuple[messages.Message, Sequence[bytes]]:
+        """Says something and gives the answer with its payload."""
+        self.connection.send(encode(message, payload))
+        frames = self.connection.receive()
+        if frames is None:
+            self.connection.poll(PATIENCE)
+            frames = self.connection.receive()
+        assert frames is not None, f"no answer to {message.model_dump()}"
+        return decode(frames, FROM_BROKER)
+
+
+def client_of(program: Program, run: str) -> Client:
+    """A client of a run."""
+    return Client(program.endpoint, run=run)
+
+
+def worker_of(program: Program, run: str, **fields: Any) -> Worker:
+    """A step process of a run."""
+    return Worker(program.endpoint, run=run, **fields)
