@@ -121,6 +121,7 @@ def _resources(step: _Step) -> ResourceSpec:
         gpus=wanted.gpus,
         memory=wanted.memory,
         resources=wanted.resources or {},
+        labels=wanted.labels or {},
     )
 
 

@@ -31,6 +31,8 @@ class ResourceSpec(PlanPart):
     gpus: int | None = None
     memory: int | None = None
     resources: dict[str, int] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What its host must be labelled with."""
 
 
 class StepSpec(PlanPart):

@@ -18,7 +18,9 @@ class StepResources(RuntimeParametersMixin, Serializable):
         cpus: CPU cores of a replica.
         gpus: GPUs of a replica.
         memory: memory of a replica, in bytes.
-        resources: custom resources of a replica, name to amount.
+        resources: custom resources of a replica, name to amount; its host must offer as much of each.
+        labels: what the replica's host must be labelled with, name to value, as in `distilmq worker --labels zone=eu`.
+            Replicas on one host share its labels, and use up its resources.
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
@@ -28,3 +30,4 @@ class StepResources(RuntimeParametersMixin, Serializable):
     gpus: Optional[RuntimeParameter[PositiveInt]] = None  # noqa: UP045  # ditto
     memory: Optional[RuntimeParameter[PositiveInt]] = None  # noqa: UP045  # ditto
     resources: Optional[RuntimeParameter[dict[str, int]]] = None  # noqa: UP045  # ditto
+    labels: Optional[RuntimeParameter[dict[str, str]]] = None  # noqa: UP045  # ditto

@@ -78,11 +78,11 @@ def test_a_plan_survives_the_wire() -> None:
 
 def test_resources_are_those_of_the_step() -> None:
     with Pipeline("resources") as pipeline:
-        wanted = StepResources(replicas=3, gpus=1, memory=10, resources={"tpu": 2})
+        wanted = StepResources(replicas=3, gpus=1, memory=10, resources={"tpu": 2}, labels={"zone": "eu"})
         rows() >> Double(name="double", resources=wanted)
 
     assert compiled(pipeline).plan.step("double").resources == ResourceSpec(
-        replicas=3, gpus=1, memory=10, resources={"tpu": 2}
+        replicas=3, gpus=1, memory=10, resources={"tpu": 2}, labels={"zone": "eu"}
     )
 
 
