@@ -134,6 +134,7 @@ def _need(plan: Plan, step: str, processes: int, work: int) -> Need:
         gpus=wanted.gpus or 0,
         memory=wanted.memory or 0,
         resources=wanted.resources,
+        labels=wanted.labels,
     )
 
 

@@ -36,14 +36,14 @@ class HostDesk:
         self._log.info(
             "host_joined", worker=hello.worker, slots=hello.offer.slots, host=hello.host, grants=len(hello.grants)
         )
-        self.handle(HostJoined(hello.session, hello.worker, hello.offer, hello.steps, hello.grants), now)
+        self.handle(HostJoined(hello.session, hello.worker, hello.offer, hello.steps, hello.grants, hello.heard), now)
 
     def beaten(self, beat: HostBeat, peer: PeerId, now: float) -> None:
         """A host is alive; one that is not known on this connection is to say Hello."""
         if self._peers.get(beat.session) != peer:
             self._way.say(peer, Who())
             return
-        self.handle(HostBeaten(beat.session, beat.grants, beat.leaving), now)
+        self.handle(HostBeaten(beat.session, beat.grants, beat.heard, beat.leaving), now)
 
     def left(self, bye: Bye, now: float) -> None:
         """A host is gone by its own will."""
@@ -64,9 +64,9 @@ class HostDesk:
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
             match command:
-                case TellHost(session, grants):
+                case TellHost(session, name, grants):
                     if (peer := self._peers.get(session)) is not None:
-                        self._way.say(peer, Grants(grants=grants))
+                        self._way.say(peer, Grants(id=name, grants=grants))
                 case TellRun(run, counts, unmet):
                     self._tell_run(run, Granted(counts=counts, unmet=unmet))
                 case AskWho(session):

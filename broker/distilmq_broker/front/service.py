@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 HEARTBEAT = 1.0
 LIVENESS = 15.0
 """Of hosts, in seconds."""
+SETTLING = 5.0
+"""Seconds after a restart in which hosts come back with what they have, before anything new is granted."""
 _AT_ONCE = 256
 """Messages of each side taken before the clock is looked at again."""
 _LONGEST_POLL = 1.0
@@ -262,7 +264,7 @@ class BrokerService:
                     self._hosts.handle(NeedsTold(run, message.needs, record.weight), now)
             case Unfit():
                 for step in message.steps or ("",):
-                    self._hosts.handle(HostUnfit(run, message.worker, step), now)
+                    self._hosts.handle(HostUnfit(run, message.worker, step, message.reason), now)
             case _:
                 return
 

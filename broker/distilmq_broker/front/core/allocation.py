@@ -2,16 +2,32 @@
 
 Laws: no host has more grants than slots, nor more cpus, memory or resources granted than it offers; no gpu is in two
 grants; a run with a need that fits on a host does not starve; the process of a healthy run is not taken away while it
-has work, but to give a run that has none its first.
+has work, but to give one that has none its first, and then by draining it.
+
+A grant that is taken back keeps its room until its host does not name it any more: its process finishes what it has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distilmq.protocol.messages.broker import Grant
-from distilmq_broker.front.core.commands import Command
-from distilmq_broker.front.core.events import Event
+from distilmq.protocol.messages.broker import Grant, Need
+from distilmq_broker.front.core.board import Board
+from distilmq_broker.front.core.claims import Claim
+from distilmq_broker.front.core.commands import AskWho, Command
+from distilmq_broker.front.core.events import (
+    DeadlineReached,
+    Event,
+    HostBeaten,
+    HostJoined,
+    HostLeft,
+    HostUnfit,
+    NeedsTold,
+    RunGone,
+)
+from distilmq_broker.front.core.hosts import Host
+from distilmq_broker.front.core.roll import Roll
+from distilmq_broker.front.core.turns import Turns
 
 
 class Allocation:
@@ -19,30 +35,133 @@ class Allocation:
 
     Args:
         liveness: seconds without a beat after which a host counts as lost.
-        settling: seconds after the start (and after a restart above all) in which nothing new is granted to a run
-            that may still have processes on hosts which have not come back.
+        settling: seconds after the start (and after a restart above all) in which nothing new is granted: runs may
+            still have processes on hosts which have not come back. What hosts say they have is believed meanwhile,
+            even if its run has not spoken yet.
+        name: what the ids of grants begin with; another one in each life of the broker.
     """
 
-    def __init__(self, *, liveness: float, settling: float = 0.0) -> None:
-        self._liveness = liveness
+    def __init__(self, *, liveness: float, settling: float = 0.0, name: str = "") -> None:
         self._settling = settling
+        self._settled_at: float | None = None
+        """None once it has settled."""
+        self._board = Board(name)
+        self._roll = Roll(self._board, liveness)
+        self._turns = Turns(self._board)
 
     def start(self, now: float) -> None:
         """The broker begins."""
-        return
+        self._settled_at = now + self._settling
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """What follows from an event."""
-        return []
+        commands: list[Command] = []
+        match event:
+            case HostJoined():
+                commands += self._roll.joined(event, now, settled=self._settled_at is None)
+            case HostBeaten():
+                changed = self._roll.beaten(event, now)
+                if changed is None:
+                    return [AskWho(event.session)]
+                if not changed:
+                    return list(self._board.tell_hosts(now))
+            case HostLeft(session=session):
+                self._roll.left(session)
+            case NeedsTold():
+                if not self._needs_told(event):
+                    return []
+            case HostUnfit():
+                self._host_unfit(event)
+            case RunGone(run=run):
+                self._board.forget_run(run)
+            case DeadlineReached():
+                commands += self._roll.lose_silent(now)
+        self._decide(now)
+        return [*commands, *self._board.tell_hosts(now), *self._board.tell_runs()]
 
     def next_deadline(self) -> float | None:
         """When to say `DeadlineReached`."""
-        return None
+        deadlines = (self._roll.look_at, self._turns.next_at, self._settled_at)
+        return min((at for at in deadlines if at is not None), default=None)
 
     def grants_of(self, session: str) -> Sequence[Grant]:
         """What a host has, or is to have."""
-        return ()
+        host = self._board.hosts.get(session)
+        return () if host is None else host.grants()
 
     def processes(self, run: str) -> int:
         """How many grants a run has."""
-        return 0
+        claim = self._board.claims.get(run)
+        return 0 if claim is None else claim.grants
+
+    def refusals(self, run: str) -> list[tuple[str, str, str]]:
+        """Hosts that cannot serve a run: worker, need (empty for all of them), and why."""
+        claim = self._board.claims.get(run)
+        unfit = {} if claim is None else claim.unfit
+        return [(worker, need, reason) for worker, needs in unfit.items() for need, reason in needs.items()]
+
+    # ---------------------------------------------------------------- events
+
+    def _needs_told(self, event: NeedsTold) -> bool:
+        claim = self._board.claims.setdefault(event.run, Claim(event.run))
+        needs = {need.id: need for need in event.needs}
+        changed = (claim.needs, claim.weight) != (needs, event.weight)
+        claim.needs, claim.weight = needs, max(event.weight, 1e-6)
+        return changed
+
+    def _host_unfit(self, event: HostUnfit) -> None:
+        claim = self._board.claims.setdefault(event.run, Claim(event.run))
+        claim.unfit.setdefault(event.worker, {})[event.need] = event.reason
+        for holding in claim.holdings():
+            if holding.host.worker == event.worker and event.need in {"", holding.grant.need}:
+                self._board.take_back(holding)
+
+    # ---------------------------------------------------------------- decisions
+
+    def _decide(self, now: float) -> None:
+        if self._settled_at is not None and now >= self._settled_at:
+            self._settled_at = None
+            for claim in self._board.claims.values():
+                # A run that has not spoken by now needs nothing, until it does.
+                claim.needs = claim.needs or {}
+        for claim in self._board.claims.values():
+            self._take_surplus(claim)
+            claim.look(now)
+        self._turns.release_rooms()
+        if self._settled_at is None:
+            self._place(now)
+            self._turns.make_room(now)
+
+    def _take_surplus(self, claim: Claim) -> None:
+        """What a run does not need any more; of several the newest first, which has the least to forget."""
+        for name, held in claim.active.items() if claim.needs is not None else ():
+            need = claim.need(name)
+            surplus = len(held) - (0 if need is None else need.count)
+            for holding in list(held.values())[::-1][: max(0, surplus)]:
+                self._board.take_back(holding)
+
+    def _place(self, now: float) -> None:
+        """Grants free slots one by one: each to the run that would have the least for its weight."""
+        waiting = {claim.run: claim for claim in self._board.claims.values()}
+        nowhere: dict[tuple[str, str], None] = {}
+        while waiting:
+            claim = min(waiting.values(), key=lambda claim: claim.turn(1))
+            need = next((need for need in claim.lacking if (claim.run, need.id) not in nowhere), None)
+            if need is None:
+                del waiting[claim.run]
+            elif (host := self._best_host(claim, need)) is None:
+                nowhere[claim.run, need.id] = None
+            else:
+                self._board.grant(claim, need, host, now)
+
+    def _best_host(self, claim: Claim, need: Need) -> Host | None:
+        """The one with the fewest gpus and resources to spare, so that they are left for who needs them."""
+        able = [host for host in self._board.hosts.values() if self._has_room(host, claim, need)]
+        return min(
+            able, key=lambda host: (len(host.room.gpus), len(host.offer.resources), -host.room.slots), default=None
+        )
+
+    def _has_room(self, host: Host, claim: Claim, need: Need) -> bool:
+        if host.leaving or not host.room.fits(need, self._turns.kept_beside(host, claim, need)):
+            return False
+        return claim.may_have(host, need)

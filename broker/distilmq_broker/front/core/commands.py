@@ -12,6 +12,8 @@ class TellHost:
     """Send `Grants` to a host: all that it is to have."""
 
     session: str
+    id: str
+    """Of this list; it comes back in the host's beats."""
     grants: tuple[Grant, ...]
 
 

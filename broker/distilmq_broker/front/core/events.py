@@ -17,6 +17,8 @@ class HostJoined:
     steps: tuple[str, ...] = ()
     """Steps it takes; empty for any."""
     grants: tuple[Grant, ...] = ()
+    heard: str = ""
+    """The last list of grants that it got."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class HostBeaten:
 
     session: str
     grants: tuple[str, ...] = ()
+    heard: str = ""
+    """The last list of grants that it got."""
     leaving: bool = False
 
 
@@ -46,11 +50,12 @@ class NeedsTold:
 
 @dataclass(frozen=True, slots=True)
 class HostUnfit:
-    """A host cannot load a step of a run: it gets no more of it."""
+    """A host cannot serve a need of a run, or (with an empty one) any: it gets no more of it."""
 
     run: str
     worker: str
     need: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class HostHello(Message):
     pid: int = 0
     grants: tuple[Grant, ...] = ()
     """What it has processes for: after a restart of the broker nobody else knows."""
+    heard: str = ""
+    """`Grants.id` of the last list that it got."""
 
 
 class HostBeat(Message):
@@ -78,6 +80,8 @@ class HostBeat(Message):
     session: str
     grants: tuple[str, ...] = ()
     """Ids."""
+    heard: str = ""
+    """`Grants.id` of the last list that it got: what is in that list and not among these is over."""
     leaving: bool = False
     """It finishes what it has and takes nothing new."""
 
@@ -86,6 +90,8 @@ class Grants(Message):
     """All grants that a host is to have: what is new is started, what is missing is drained."""
 
     kind: Literal["grants"] = "grants"
+    id: str = ""
+    """Of this list; the host names it in its beats."""
     grants: tuple[Grant, ...] = ()
 
 
@@ -113,7 +119,9 @@ class Unmet(Value):
 
     need: str
     reason: str
-    """For the user: "needs 2 GPUs, no worker has them"."""
+    """For the user: "needs 2 GPUs, and no worker has as many"."""
+    refused: bool = False
+    """Every worker that is there and that it would fit on has refused it: there is none left to try."""
 
 
 class CoordinatorHello(Message):
