@@ -139,7 +139,15 @@ def _front(settings: BrokerSettings, *, epoch: int, log: Logbook) -> tuple[Front
     from distilmq_broker.submitted import Submitted
 
     front = BrokeredFront(connect(settings.endpoint), endpoint=settings.endpoint)
-    submitted = Submitted(front, run=settings.run, epoch=epoch, pid=os.getpid(), read_only=settings.read_only, log=log)
+    submitted = Submitted(
+        front,
+        run=settings.run,
+        epoch=epoch,
+        pid=os.getpid(),
+        read_only=settings.read_only,
+        linger=settings.linger,
+        log=log,
+    )
     return front, submitted, {"any": FROM_PEER, "client": FROM_CLIENT, "worker": FROM_WORKER}
 
 

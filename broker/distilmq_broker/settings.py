@@ -26,6 +26,8 @@ class BrokerSettings:
     """Whether `endpoint` is a broker's socket for its coordinators, and not our own."""
     read_only: bool = False
     """Of a submitted run that is over: only answer what clients ask about it."""
+    linger: float = 60.0
+    """Of a submitted run that is over: seconds without a word of a client after which its coordinator may leave."""
     rotate_at: int = 256 * 1024 * 1024
     """Bytes after which a payload segment is closed and the next one begun."""
     checkpoint_after: int = 400
@@ -58,6 +60,7 @@ def read_settings(
         lifeline=lifeline,
         broker=broker,
         read_only=read_only,
+        linger=float(environment.get("DISTILMQ_LINGER", 60.0)),
         rotate_at=int(environment.get("DISTILMQ_ROTATE_AT", 256 * 1024 * 1024)),
         checkpoint_after=int(environment.get("DISTILMQ_CHECKPOINT_AFTER", 400)),
         crash=parse_crash_at(environment.get("DISTILMQ_CRASH_AT", "")),

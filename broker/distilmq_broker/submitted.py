@@ -14,8 +14,6 @@ TELL_EVERY = 1.0
 """Seconds after which the needs are told again, changed or not."""
 LOOK_EVERY = 0.1
 """Seconds between looks at whether they have changed."""
-LINGER = 60.0
-"""Seconds without a word of a client after which the coordinator of a run that is over may leave."""
 
 
 class Submitted:
@@ -27,7 +25,7 @@ class Submitted:
         epoch: of this coordinator.
         pid: of this process.
         read_only: whether the run is over, and only asked about.
-        linger: seconds, see `LINGER`.
+        linger: seconds without a word of a client after which the coordinator of a run that is over may leave.
         log: of the run.
     """
 
@@ -39,8 +37,8 @@ class Submitted:
         epoch: int,
         pid: int,
         read_only: bool,
+        linger: float,
         log: Logbook,
-        linger: float = LINGER,
     ) -> None:
         self.leaving = False
         """Whether the loop is to end now, whatever is in work: what is recorded is durable."""

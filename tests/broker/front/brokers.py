@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from distilmq.protocol import messages
 from distilmq.protocol.broker_codec import FROM_BROKER
 from distilmq.protocol.codec import decode, encode
@@ -28,8 +30,9 @@ PATIENCE = 20.0
 class Program:
     """`distilmq broker start` in a folder, on a socket of this user's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
+        self._environment = environment
         self.endpoint = f"ipc:///tmp/distilmq-test-{uuid.uuid4().hex[:8]}/front"
         self.process = self._start()
 
@@ -48,6 +51,11 @@ class Program:
         _, said = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, said
 
+    def coordinators(self) -> list[psutil.Process]:
+        """The coordinators that it has started and that live."""
+        living = psutil.Process(self.process.pid).children()
+        return [process for process in living if process.status() != psutil.STATUS_ZOMBIE]
+
     def run(self, run: str) -> Path:
         """The folder of a run."""
         return self.folder / "runs" / run
@@ -59,7 +67,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **self._environment},
         )
         assert process.stdout is not None
         assert "listens at" in process.stdout.readline(), process.communicate()[1]
@@ -67,14 +75,14 @@ class Program:
 
 
 def start_command() -> list[str]:
-    """`distilmq broker start`."""
-    return [sys.executable, "-P", "-m", "distilmq", "broker", "start"]
+    """`distilmq broker start`, without all the other commands."""
+    return [sys.executable, "-P", "-c", "from distilmq_broker.front.cli import app; app()", "start"]
 
 
 @contextmanager
-def broker_in(folder: Path) -> Iterator[Program]:
+def broker_in(folder: Path, **environment: str) -> Iterator[Program]:
     """A broker until the block ends; it ends as on SIGTERM."""
-    program = Program(folder)
+    program = Program(folder, **environment)
     try:
         yield program
     finally:

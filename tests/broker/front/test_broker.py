@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 
 from distilmq.protocol import messages
 from distilmq.protocol.messages import broker
-from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, worker_of
-from tests.broker.recorded import rows_of
-from tests.broker.serving import chain
+from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, start_command, worker_of
+from tests.broker.recorded import journal_in, places_of, rows_of
+from tests.broker.serving import Peer, Worker, chain
+from tests.integration.runs import until
 
 RUN = "run-1"
+JUNK = [[b""], [b"", b"\x01"], [b"", b"\x09", b"header"], [b"", b"\x01", b"\xc1"], [b"\xff", b"\x01"], [b"run-1"]]
 
 
 @pytest.fixture
@@ -38,3 +41,278 @@ def test_a_submitted_run_is_computed_by_workers_that_come_through_the_broker(pro
     assert answer == broker.RunStarted(run=RUN, asked=RUN)
     assert finished.outcome == "done"
     assert rows == [row for place in range(3) for row in rows_of("load", place)]
+
+
+def test_runs_go_on_side_by_side(program: Program) -> None:
+    with (
+        BrokerClient(program.endpoint) as client,
+        worker_of(program, "one") as first,
+        worker_of(program, "two") as second,
+    ):
+        client.start("one", chain("load"))
+        client.start("two", chain("load"))
+        first.join()
+        second.join()
+        batch, _ = second.batch()
+        second.give(batch.lease, rows_of("load", 7), last=True)
+        over = _until_state(client, "two", "done")
+        batch, _ = first.batch()
+        first.give(batch.lease, rows_of("load", 0), last=True)
+        _until_state(client, "one", "done")
+
+    assert over["one"].state == "running"
+    assert _recorded(program, "one") == [0]
+    assert _recorded(program, "two") == [0]
+
+
+def test_the_same_submission_again_changes_nothing_and_one_under_the_same_key_attaches(program: Program) -> None:
+    with BrokerClient(program.endpoint) as client:
+        client.start(RUN, chain("load"), key="script")
+        again = client.start(RUN, chain("load"), key="script")
+        attached = client.start("run-2", chain("load"), key="script")
+        other = client.start("run-3", chain("load"))
+        runs = client.runs()
+
+    assert again == broker.RunStarted(run=RUN, asked=RUN)
+    assert attached == broker.RunStarted(run=RUN, asked="run-2", attached=True)
+    assert other == broker.RunStarted(run="run-3", asked="run-3")
+    assert list(runs) == ["run-3", RUN]
+
+
+@pytest.mark.parametrize("run", ["..", "a/b", "", ".hidden", "x" * 129])
+def test_an_id_that_is_no_name_of_a_folder_is_denied(program: Program, run: str) -> None:
+    with BrokerClient(program.endpoint) as client:
+        answer = client.start(run, chain("load"))
+
+    assert isinstance(answer, broker.Denied)
+    assert "cannot be the id of a run" in answer.reason
+
+
+def test_a_plan_of_another_python_is_denied(program: Program) -> None:
+    with BrokerClient(program.endpoint) as client:
+        answer = client.start(RUN, chain("load").model_copy(update={"python": "2.7"}))
+        runs = client.runs()
+
+    assert isinstance(answer, broker.Denied)
+    assert "Python 2.7" in answer.reason
+    assert runs == {}
+
+
+@pytest.mark.parametrize("how", ["broker killed", "broker ended", "coordinator killed"])
+def test_a_run_outlives_what_runs_it_and_no_batch_is_recorded_twice(program: Program, how: str) -> None:
+    with BrokerClient(program.endpoint) as client, worker_of(program, RUN) as worker:
+        client.start(RUN, chain("load"))
+        worker.join()
+        first, _ = worker.batch()
+        worker.give(first.lease, rows_of("load", 0))
+        worker.expect(messages.Ack)
+        second, _ = worker.batch()
+
+        _end(program, how)
+
+        # Its result is ready, and nobody is there to take it: it offers it to whoever asks.
+        worker.give(second.lease, rows_of("load", 1), last=True)
+        worker.expect(messages.Who)
+        welcome = worker.hello(step="load", ready=True, held=(second.lease,))
+        worker.give(second.lease, rows_of("load", 1), last=True)
+        worker.expect(messages.Ack)
+        _until_state(client, RUN, "done")
+        with client_of(program, RUN) as follower:
+            rows = follower.fetch("load")
+
+    assert welcome.epoch == 2
+    assert rows == rows_of("load", 0) + rows_of("load", 1)
+    assert _recorded(program, RUN) == [0, 1]
+
+
+def test_a_run_that_is_over_is_asked_about_as_long_as_one_likes(tmp_path: Path) -> None:
+    with (
+        broker_in(tmp_path / "broker", DISTILMQ_LINGER="0.2") as program,
+        BrokerClient(program.endpoint) as client,
+        worker_of(program, RUN) as worker,
+    ):
+        _run_to_the_end(client, worker)
+        with client_of(program, RUN) as follower:
+            first = follower.fetch("load")
+        until(lambda: not program.coordinators(), "the coordinator has left")
+        with client_of(program, RUN) as follower:
+            follower.send(messages.Watch(session=follower.session))
+            finished, _ = follower.expect(messages.Finished)
+            second = follower.fetch("load")
+        until(lambda: not program.coordinators(), "the one that was asked has left")
+        state = client.runs()[RUN].state
+
+    assert first == second == rows_of("load", 0)
+    assert (finished.outcome, state) == ("done", "done")
+
+
+def test_a_client_that_closes_ends_nothing_but_its_own_visit(program: Program) -> None:
+    with BrokerClient(program.endpoint) as client, worker_of(program, RUN) as worker:
+        client.start(RUN, chain("load"))
+        worker.join()
+        batch, _ = worker.batch()
+        with client_of(program, RUN) as follower:
+            follower.send(messages.Control(session=follower.session, action="close"))
+            follower.send(messages.Watch(session=follower.session))
+            follower.expect(messages.Who)
+        worker.give(batch.lease, rows_of("load", 0), last=True)
+        _until_state(client, RUN, "done")
+
+
+def test_a_run_is_paused_resumed_stopped_gone_on_with_and_removed(program: Program) -> None:
+    with BrokerClient(program.endpoint) as client, worker_of(program, RUN) as worker:
+        client.start(RUN, chain("load"))
+        worker.join()
+        first, _ = worker.batch()
+        paused = client.control(RUN, "pause")
+        _until_state(client, RUN, "paused")
+        worker.give(first.lease, rows_of("load", 0))
+        worker.expect(messages.Ack)
+        assert not [batch for batch in worker.waiting(messages.Batch) if batch.lease.seq_no == (2,)]
+        client.control(RUN, "resume")
+        _until_state(client, RUN, "running")
+        client.control(RUN, "stop", timeout=0.0)
+        _until_state(client, RUN, "stopped")
+        denied = client.control(RUN, "pause")
+        client.control(RUN, "resume")
+        with worker_of(program, RUN) as other:
+            other.join()
+            batch, _ = other.batch()
+            early = client.control(RUN, "remove")
+            other.give(batch.lease, rows_of("load", 1), last=True)
+            _until_state(client, RUN, "done")
+        done = client.control(RUN, "resume")
+        removed = client.control(RUN, "remove")
+        until(lambda: not program.run(RUN).exists(), "its folder is gone")
+        runs = client.runs()
+
+    assert paused == broker.RunChanged(run=RUN, action="pause")
+    assert denied == broker.Denied(reason="run 'run-1' is stopped already")
+    assert isinstance(early, broker.Denied)
+    assert "distilmq runs stop run-1" in early.fix
+    assert done == broker.Denied(reason="run 'run-1' is done: there is nothing to go on with")
+    assert removed == broker.RunChanged(run=RUN, action="remove")
+    assert runs == {}
+
+
+def test_what_was_asked_of_a_run_is_kept_over_a_restart(program: Program) -> None:
+    with BrokerClient(program.endpoint) as client:
+        client.start(RUN, chain("load"))
+        client.control(RUN, "pause")
+        program.kill()
+        program.start_again()
+        _until_state(client, RUN, "paused")
+        client.control(RUN, "resume")
+        _until_state(client, RUN, "running")
+
+
+def test_a_second_broker_in_the_same_folder_says_which_is_the_first(program: Program) -> None:
+    second = subprocess.run(
+        [*start_command(), "--bind", "ipc:///tmp/distilmq-test-other/front", "--dir", str(program.folder)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert second.returncode == 1
+    assert f"process {program.process.pid}" in second.stderr
+    assert program.endpoint in second.stderr
+
+
+def test_its_end_ends_its_coordinators(program: Program) -> None:
+    with BrokerClient(program.endpoint) as client:
+        client.start(RUN, chain("load"))
+        coordinators = until(program.coordinators, "there is a coordinator")
+        code, said = program.terminate()
+
+    assert (code, said) == (0, "")
+    assert not any(process.is_running() for process in coordinators)
+
+
+def test_the_log_of_a_run_is_read_in_parts(program: Program) -> None:
+    with BrokerClient(program.endpoint) as client:
+        client.start(RUN, chain("load"))
+        _until_state(client, RUN, "running")
+        until(lambda: b"plan_accepted" in _log(client, RUN)[1], "the coordinator has said so")
+        part, lines = _log(client, RUN)
+        rest, nothing = _log(client, RUN, part.offset)
+        denied = client.ask(broker.ReadLog(session=client.session, run="run-2"))
+
+    assert part.offset == len(lines)
+    assert (nothing, rest.offset) == (b"", part.offset) or nothing.endswith(b"\n")
+    assert denied == broker.Denied(
+        reason="there is no run 'run-2'", fix="`distilmq runs list` shows those that there are"
+    )
+
+
+def test_who_comes_for_a_run_that_is_not_there_is_told_so(program: Program) -> None:
+    with Peer(program.endpoint, run="run-9") as peer:
+        peer.send(messages.Hello(role="worker", worker="host-1", session=peer.session))
+        refused, _ = peer.expect(messages.Refused)
+
+    assert refused.reason == "there is no run 'run-9'"
+
+
+def test_a_worker_of_a_run_that_is_over_is_sent_away(tmp_path: Path) -> None:
+    with (
+        broker_in(tmp_path / "broker", DISTILMQ_LINGER="0.1") as program,
+        BrokerClient(program.endpoint) as client,
+        worker_of(program, RUN) as worker,
+    ):
+        _run_to_the_end(client, worker)
+        until(lambda: not program.coordinators(), "the coordinator has left")
+        with worker_of(program, RUN) as late:
+            late.send(messages.Heartbeat(session=late.session))
+            stop, _ = late.expect(messages.Stop)
+
+        assert stop.now
+        assert not program.coordinators()
+
+
+def test_junk_harms_nothing(program: Program) -> None:
+    with Peer(program.endpoint) as peer, BrokerClient(program.endpoint) as client:
+        for frames in JUNK:
+            peer.send_frames(frames)
+
+        assert client.runs() == {}
+
+
+def _run_to_the_end(client: BrokerClient, worker: Worker) -> None:
+    client.start(RUN, chain("load"))
+    worker.join()
+    batch, _ = worker.batch()
+    worker.give(batch.lease, rows_of("load", 0), last=True)
+    _until_state(client, RUN, "done")
+
+
+def _end(program: Program, how: str) -> None:
+    if how == "coordinator killed":
+        (coordinator,) = program.coordinators()
+        coordinator.kill()
+        coordinator.wait(20)
+        return
+    if how == "broker killed":
+        program.kill()
+    else:
+        assert program.terminate() == (0, "")
+    program.start_again()
+
+
+def _until_state(client: BrokerClient, run: str, state: str) -> dict[str, broker.RunInfo]:
+    def reached() -> dict[str, broker.RunInfo] | None:
+        runs = client.runs()
+        return runs if runs[run].state == state else None
+
+    return until(reached, f"run {run} is {state}")
+
+
+def _log(client: BrokerClient, run: str, offset: int = 0) -> tuple[broker.LogPart, bytes]:
+    part, payload = client.ask_for_frames(broker.ReadLog(session=client.session, run=run, offset=offset))
+    assert isinstance(part, broker.LogPart)
+    return part, payload[0]
+
+
+def _recorded(program: Program, run: str) -> list[int]:
+    with journal_in(program.run(run)) as journal:
+        return places_of(journal, "load")
