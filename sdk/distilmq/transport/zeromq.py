@@ -4,6 +4,9 @@ What the options below are for was measured (docs/architecture.md): no identity 
 makes a peer that reconnects silently unheard; a ROUTER tells of peers that it cannot reach instead of dropping
 silently, and never blocks on one; a socket that is closed waits a finite time for what is still to be sent.
 Each end has a context of its own and belongs to the thread that made it.
+
+Within a machine, over `ipc`, the file system says who may connect. Over TCP keys do, on every address: a connection
+needs them, and the listener of `front` has a list of them.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import Any
 
 import zmq
 
+from distilmq.errors import DistilmqUserError
+from distilmq.transport.keys import ConnectionKeys
 from distilmq.transport.ports import MessageTooLargeError, PeerId, PeerUnreachableError
 
 LINGER = 2.0
@@ -26,7 +31,7 @@ _COPY_BELOW = 256 * 1024
 """Bytes up to which copying a frame is cheaper than keeping track of it."""
 _QUEUED_PER_PEER = 10_000
 """Messages for one peer; a fuse, since credit bounds what is sent."""
-_BACKLOG = 1024
+_BACKLOG = 4096
 _NOW = int(zmq.NOBLOCK)
 _NOW_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 """As plain integers: to combine zmq's enums for each frame took a tenth of the coordinator's time."""
@@ -35,23 +40,48 @@ _HEARTBEAT = {zmq.HEARTBEAT_IVL: 5_000, zmq.HEARTBEAT_TIMEOUT: 30_000, zmq.HEART
 
 
 def listen(endpoint: str, *, linger: float = LINGER, max_message: int | None = None) -> ZeromqListener:
-    """Binds an endpoint.
+    """Binds an endpoint of this machine.
 
     Args:
-        endpoint: `ipc://<path>` (the folder is made, for this user only) or `tcp://<address>:<port>`, port `*`
-            for a free one.
+        endpoint: `ipc://<path>`; the folder is made, for this user only.
         linger: seconds that `close` waits for what is still to be sent.
         max_message: bytes; `send` refuses what is larger.
+
+    Raises:
+        DistilmqUserError: it is a TCP endpoint; only a broker listens there, see `front.listen`.
     """
+    if not endpoint.startswith("ipc://"):
+        raise DistilmqUserError(
+            f"Nothing listens on {endpoint} without keys, not even for this machine alone. Start a broker, which has"
+            " them: distilmq broker start --bind tcp://ADDRESS:PORT"
+        )
     return ZeromqListener(endpoint, linger=linger, max_message=max_message)
 
 
-def connect(endpoint: str, *, linger: float = LINGER, max_message: int | None = None) -> ZeromqConnection:
-    """Connects to an endpoint, now or as soon as somebody listens there, and again after every cut."""
-    return ZeromqConnection(endpoint, linger=linger, max_message=max_message)
+def connect(
+    endpoint: str, *, keys: ConnectionKeys | None = None, linger: float = LINGER, max_message: int | None = None
+) -> ZeromqConnection:
+    """Connects to an endpoint, now or as soon as somebody listens there, and again after every cut.
+
+    Args:
+        endpoint: `ipc://<path>` or `tcp://<address>:<port>`.
+        keys: of a TCP endpoint; a connection file has them, see `connection_file`.
+        linger: seconds that `close` waits for what is still to be sent.
+        max_message: bytes; `send` refuses what is larger.
+
+    Raises:
+        DistilmqUserError: it is a TCP endpoint, and there are no keys.
+    """
+    if keys is None and not endpoint.startswith("ipc://"):
+        raise DistilmqUserError(
+            f"{endpoint} is reached with keys only. Give the connection file instead of the address, or name it in"
+            " DISTILMQ_CONNECTION: the broker keeps one for clients, keys/client.json, and one for workers,"
+            " keys/worker.json, in its directory, and `distilmq keys new` makes others"
+        )
+    return ZeromqConnection(endpoint, keys=keys, linger=linger, max_message=max_message)
 
 
-class _End:
+class End:
     """What both ends share: a context, a socket, and waiting for it."""
 
     def __init__(self, kind: int, endpoint: str, *, linger: float, max_message: int | None) -> None:
@@ -72,11 +102,7 @@ class _End:
 
     def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
         """See `ports.Listener.poll`."""
-        if self._files or files:
-            self._watch(frozenset(files))
-        # Rounded up: a wait that is cut short at the end would turn into a busy loop.
-        ready = self._poller.poll(max(0, int(timeout * 1000 + 0.999)))
-        return {source for source, _ in ready if isinstance(source, int)}
+        return {source for source in self._wait(timeout, files) if isinstance(source, int)}
 
     def fileno(self) -> int:
         """Readable when something may have come: what waits must be received, all of it, before the next look at it."""
@@ -88,6 +114,13 @@ class _End:
             self._socket.close()
             self._context.term()
 
+    def _wait(self, timeout: float, files: Sequence[int]) -> list[Any]:
+        """The sockets and files that are ready."""
+        if self._files or files:
+            self._watch(frozenset(files))
+        # Rounded up: a wait that is cut short at the end would turn into a busy loop.
+        return [source for source, _ in self._poller.poll(max(0, int(timeout * 1000 + 0.999)))]
+
     def _watch(self, files: frozenset[int]) -> None:
         if files == self._files:
             return
@@ -98,16 +131,20 @@ class _End:
         self._files = files
 
     def _receive(self) -> list[bytes] | None:
+        frames = self._receive_frames()
+        return None if frames is None else [frame.bytes for frame in frames]
+
+    def _receive_frames(self) -> list[Any] | None:
         # A frame knows whether another one follows; `recv_multipart` asks the socket, which takes twice as long.
         receive: Any = self._socket.recv
         try:
             frame = receive(_NOW, False)
         except zmq.Again:
             return None
-        frames = [frame.bytes]
+        frames = [frame]
         while frame.more:
             frame = receive(_NOW, False)
-            frames.append(frame.bytes)
+            frames.append(frame)
         return frames
 
     def _check_size(self, frames: Sequence[bytes]) -> None:
@@ -124,31 +161,25 @@ class _End:
         send(frames[-1], _NOW, False)
 
 
-class ZeromqListener(_End):
-    """See `ports.Listener`; `endpoint` is the one that was really bound."""
+class RoutingEnd(End):
+    """An end that many connect to; `endpoint` is the one that was really bound."""
 
     def __init__(self, endpoint: str, *, linger: float, max_message: int | None) -> None:
-        _check_ipc_path(endpoint)
         super().__init__(zmq.ROUTER, endpoint, linger=linger, max_message=max_message)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.BACKLOG, _BACKLOG)
+
+    def bind(self, endpoint: str) -> None:
+        """Listens from here on; an end that cannot is closed."""
         try:
-            if endpoint.startswith("ipc://"):
-                Path(endpoint.removeprefix("ipc://")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._socket.bind(endpoint)
-        except (zmq.ZMQError, OSError):
-            self._socket.close(linger=0)
-            self._context.term()
+        except zmq.ZMQError:
+            self._socket.linger = 0
+            self.close()
             raise
         self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
 
-    def receive(self) -> tuple[PeerId, list[bytes]] | None:
-        """See `ports.Listener.receive`."""
-        frames = self._receive()
-        return None if frames is None else (PeerId(frames[0]), frames[1:])
-
-    def send(self, peer: PeerId, frames: Sequence[bytes]) -> None:
-        """See `ports.Listener.send`."""
+    def _send_to(self, peer: bytes, frames: Sequence[bytes]) -> None:
         self._check_size(frames)
         try:
             self._send_parts([peer, *frames])
@@ -160,12 +191,35 @@ class ZeromqListener(_End):
             raise PeerUnreachableError("the peer is not connected") from error
 
 
-class ZeromqConnection(_End):
-    """See `ports.Connection`."""
+class ZeromqListener(RoutingEnd):
+    """See `ports.Listener`."""
 
     def __init__(self, endpoint: str, *, linger: float, max_message: int | None) -> None:
+        _check_ipc_path(endpoint)
+        Path(endpoint.removeprefix("ipc://")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        super().__init__(endpoint, linger=linger, max_message=max_message)
+        self.bind(endpoint)
+
+    def receive(self) -> tuple[PeerId, list[bytes]] | None:
+        """See `ports.Listener.receive`."""
+        frames = self._receive()
+        return None if frames is None else (PeerId(frames[0]), frames[1:])
+
+    def send(self, peer: PeerId, frames: Sequence[bytes]) -> None:
+        """See `ports.Listener.send`."""
+        self._send_to(peer, frames)
+
+
+class ZeromqConnection(End):
+    """See `ports.Connection`."""
+
+    def __init__(self, endpoint: str, *, keys: ConnectionKeys | None, linger: float, max_message: int | None) -> None:
         super().__init__(zmq.DEALER, endpoint, linger=linger, max_message=max_message)
         self._socket.sndhwm = 0
+        if keys is not None:
+            self._socket.curve_serverkey = keys.server.encode()
+            self._socket.curve_publickey = keys.own.public.encode()
+            self._socket.curve_secretkey = keys.own.secret.encode()
         near = endpoint.startswith("ipc://")
         # With jitter, so that a thousand workers do not come back in one instant.
         self._socket.setsockopt(zmq.RECONNECT_IVL, random.randint(10, 30) if near else random.randint(100, 1000))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from distilmq.errors import DistilmqUserError
 from distilmq.transport.ports import Connection, Listener, MessageTooLargeError, PeerId, PeerUnreachableError
 from distilmq.transport.zeromq import connect, listen
 
@@ -36,10 +37,8 @@ def wait_for(end: Connection | Listener, patience: float = PATIENCE) -> object:
     raise AssertionError("no message came")
 
 
-@pytest.mark.parametrize("kind", ["ipc", "tcp"])
-def test_frames_go_both_ways(kind: str, endpoint: str) -> None:
-    bound = endpoint if kind == "ipc" else "tcp://127.0.0.1:*"
-    with closing(listen(bound)) as listener, closing(connect(listener.endpoint)) as connection:
+def test_frames_go_both_ways(endpoint: str) -> None:
+    with closing(listen(endpoint)) as listener, closing(connect(listener.endpoint)) as connection:
         connection.send([b"hello", b""])
         peer, frames = wait_for(listener)  # type: ignore[misc]
         listener.send(peer, [b"welcome", b"x" * 1000])
@@ -144,9 +143,18 @@ def test_a_path_that_the_kernel_would_cut_is_refused() -> None:
         listen("ipc:///tmp/" + "x" * 120)
 
 
-def test_an_endpoint_in_use_is_an_error_and_leaves_nothing() -> None:
-    with closing(listen("tcp://127.0.0.1:*")) as listener, pytest.raises(Exception, match="in use"):
-        listen(listener.endpoint)
+def test_a_folder_that_cannot_be_made_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OSError, match="Not a directory"):
+        listen(f"ipc://{tmp_path}/file/inner/c")
+
+
+def test_tcp_without_keys_does_not_exist() -> None:
+    with pytest.raises(DistilmqUserError, match=r"Nothing listens on tcp://127\.0\.0\.1:5555 without keys"):
+        listen("tcp://127.0.0.1:5555")
+    with pytest.raises(DistilmqUserError, match=r"keys/client\.json"):
+        connect("tcp://127.0.0.1:5555")
 
 
 def test_a_killed_peer_becomes_unreachable(endpoint: str) -> None:
