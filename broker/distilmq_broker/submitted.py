@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, RunState, Stored
+from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, Stored
+from distilmq.protocol.messages.runs import RunState
 from distilmq.protocol.plan import Plan
 from distilmq_broker.clients import ClientDesk
 from distilmq_broker.core.events import PauseRequested, ResumeRequested
@@ -74,7 +75,7 @@ class Submitted:
         needs = self._needs(run, now)
         if needs != self._told or now >= self._tell_at:
             self._told, self._tell_at = needs, now + TELL_EVERY
-            self._line.tell(needs)
+            self._line.tell(needs.model_copy(update={"progress": run.progress()}))
 
     def _obey(self, order: Order | Granted | Lent | Stored, run: Run, now: float) -> None:
         match order:
@@ -105,11 +106,9 @@ class Submitted:
 
     def _needs(self, run: Run, now: float) -> Needs:
         progress = run.progress()
-        leaves = set(run.plan.leaves)
         return Needs(
             needs=tuple(_need(run.plan, wanted.step, wanted.processes, wanted.work) for wanted in run.wanted()),
             state=_state(run, paused=progress.state == "paused"),
-            rows=sum(step.rows for step in progress.steps if step.step in leaves),
             reason=_reason(run, progress.reason),
             idle=self._idle(run, now),
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from distilmq.protocol.messages import Bye, Who
-from distilmq.protocol.messages.broker import Granted, Grants, HostBeat, HostHello
+from distilmq.protocol.messages.broker import Grant, Granted, Grants, HostBeat, HostHello
 from distilmq.transport.ports import PeerId
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.commands import AskWho, Command, LoseHost, TellHost, TellRun
@@ -25,6 +25,7 @@ class HostDesk:
         self._tell_run = tell_run
         self._log = log
         self._peers: dict[str, PeerId] = {}
+        self._hellos: dict[str, HostHello] = {}
 
     def start(self, now: float) -> None:
         """The broker begins."""
@@ -33,6 +34,7 @@ class HostDesk:
     def joined(self, hello: HostHello, peer: PeerId, now: float) -> None:
         """A host said Hello; it has been welcomed."""
         self._peers[hello.session] = peer
+        self._hellos[hello.session] = hello
         self._log.info(
             "host_joined", worker=hello.worker, slots=hello.offer.slots, host=hello.host, grants=len(hello.grants)
         )
@@ -47,9 +49,14 @@ class HostDesk:
 
     def left(self, bye: Bye, now: float) -> None:
         """A host is gone by its own will."""
-        if self._peers.pop(bye.session, None) is not None:
+        if self._forget(bye.session):
             self._log.info("host_left", session=bye.session, reason=bye.reason)
             self.handle(HostLeft(bye.session), now)
+
+    def present(self) -> Iterator[tuple[HostHello, Sequence[Grant]]]:
+        """The hosts that are there, each with what it has."""
+        for session, hello in self._hellos.items():
+            yield hello, self.allocation.grants_of(session)
 
     def handle(self, event: Event, now: float) -> None:
         """Lets the allocation judge an event, and does what it says."""
@@ -60,6 +67,10 @@ class HostDesk:
         deadline = self.allocation.next_deadline()
         if deadline is not None and now >= deadline:
             self.handle(DeadlineReached(), now)
+
+    def _forget(self, session: str) -> bool:
+        self._hellos.pop(session, None)
+        return self._peers.pop(session, None) is not None
 
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
@@ -74,4 +85,4 @@ class HostDesk:
                         self._way.say(peer, Who())
                 case LoseHost(session, worker):
                     self._log.warning("host_lost", worker=worker)
-                    self._peers.pop(session, None)
+                    self._forget(session)

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from distilmq.errors import JournalError
 from distilmq.protocol.messages import Message
-from distilmq.protocol.messages.broker import (
+from distilmq.protocol.messages.runs import (
     ControlRun,
     Denied,
     ListRuns,
     LogPart,
     ReadLog,
     RunChanged,
-    RunInfo,
     RunList,
+    RunShown,
     RunStarted,
+    ShowRun,
     StartRun,
 )
 from distilmq.transport.ports import PeerId
@@ -26,6 +27,7 @@ from distilmq_broker.front.core.records import RunRecord
 from distilmq_broker.front.core.runs import Command, Deny, Event, RunControlled, Runs, RunSubmitted, unknown
 from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.run_store import RunStore
+from distilmq_broker.front.run_view import RunView
 from distilmq_broker.front.way import Way
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.ports import Clock
@@ -47,7 +49,7 @@ class RunDesk:
         way: Way,
         clock: Clock,
         perform: Callable[[Sequence[Command]], None],
-        info: Callable[[RunRecord], RunInfo],
+        view: RunView,
         log: Logbook,
     ) -> None:
         self._runs = runs
@@ -56,7 +58,7 @@ class RunDesk:
         self._way = way
         self._clock = clock
         self._perform = perform
-        self._info = info
+        self._view = view
         self._log = log
 
     def take(self, message: Message, payload: Sequence[bytes], peer: PeerId) -> None:
@@ -65,7 +67,9 @@ class RunDesk:
             case StartRun():
                 self._way.say(peer, self._start(message, payload))
             case ListRuns():
-                self._way.say(peer, RunList(runs=tuple(self._info(record) for record in self._runs.records())))
+                self._way.say(peer, RunList(runs=tuple(self._view.info(record) for record in self._runs.records())))
+            case ShowRun():
+                self._way.say(peer, self._showing(message.run))
             case ControlRun():
                 self._way.say(peer, self._control(message))
             case ReadLog():
@@ -89,6 +93,7 @@ class RunDesk:
                 key=message.key,
                 submitted=self._clock.wall(),
                 weight=message.weight,
+                leaves={leaf: plan.step(leaf).outputs for leaf in plan.leaves},
             )
             self._store.add(record, plan)
         except RefusedPlanError as error:
@@ -99,17 +104,20 @@ class RunDesk:
         self._handle(RunSubmitted(record))
         return RunStarted(run=record.run, asked=message.run)
 
+    def _showing(self, run: str) -> RunShown | Denied:
+        record = self._runs.record(run)
+        return _denied(unknown(run)) if record is None else self._view.shown(record)
+
     def _control(self, message: ControlRun) -> RunChanged | Denied:
         self._log.info("run_controlled", run=message.run, action=message.action)
         denied = self._handle(RunControlled(message.run, message.action, message.timeout))
         if denied is not None:
-            return Denied(reason=denied.reason, fix=denied.fix)
+            return _denied(denied)
         return RunChanged(run=message.run, action=message.action)
 
     def _read_log(self, message: ReadLog, peer: PeerId) -> None:
         if self._runs.record(message.run) is None:
-            denied = unknown(message.run)
-            self._way.say(peer, Denied(reason=denied.reason, fix=denied.fix))
+            self._way.say(peer, _denied(unknown(message.run)))
             return
         lines = _lines(self._folder.run(message.run) / "pipeline.log", message.offset)
         self._way.say(peer, LogPart(run=message.run, offset=message.offset + len(lines)), [lines])
@@ -118,6 +126,10 @@ class RunDesk:
         commands = self._runs.handle(event, self._clock.monotonic())
         self._perform([command for command in commands if not isinstance(command, Deny)])
         return next((command for command in commands if isinstance(command, Deny)), None)
+
+
+def _denied(deny: Deny) -> Denied:
+    return Denied(reason=deny.reason, fix=deny.fix)
 
 
 def _lines(path: Path, offset: int) -> bytes:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from distilmq.protocol.messages import Progress
 from distilmq.protocol.plan import Plan
 from distilmq_broker.front.core.records import RunRecord
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.run_folder import RunFolder
 
 _NAME = "run.json"
+_PROGRESS = "progress.json"
 
 
 class RunStore:
@@ -52,6 +54,17 @@ class RunStore:
             file.flush()
             os.fdatasync(file.fileno())
         draft.rename(path)
+
+    def save_progress(self, progress: Progress) -> None:
+        """Keeps how far a run came."""
+        (self._folder / progress.run / _PROGRESS).write_text(progress.model_dump_json())
+
+    def progress(self, run: str) -> Progress | None:
+        """How far a run came; None where that is not kept."""
+        try:
+            return Progress.model_validate_json((self._folder / run / _PROGRESS).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
 
     def remove(self, run: str) -> None:
         """Removes all that is kept of a run; the record first, so that no half of it counts as one."""

@@ -13,16 +13,7 @@ from distilmq.errors import RemoteProtocolError
 from distilmq.protocol import messages
 from distilmq.protocol.broker_codec import FROM_COORDINATOR, TO_BROKER
 from distilmq.protocol.codec import decode
-from distilmq.protocol.messages.broker import (
-    CoordinatorHello,
-    Granted,
-    HostBeat,
-    HostHello,
-    Needs,
-    Order,
-    RunInfo,
-    Unfit,
-)
+from distilmq.protocol.messages.broker import CoordinatorHello, Granted, HostBeat, HostHello, Needs, Order, Unfit
 from distilmq.transport.addressed import BROKER, split_address
 from distilmq.transport.ports import Front, PeerId, Role
 from distilmq_broker.front import back
@@ -30,7 +21,6 @@ from distilmq_broker.front.audience import is_client
 from distilmq_broker.front.back import Back
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.events import HostUnfit, NeedsTold, RunGone
-from distilmq_broker.front.core.records import RunRecord
 from distilmq_broker.front.core.runs import (
     Command,
     CoordinatorEnded,
@@ -53,6 +43,7 @@ from distilmq_broker.front.host_desk import HostDesk
 from distilmq_broker.front.mailbox import Mailbox
 from distilmq_broker.front.run_desk import RunDesk
 from distilmq_broker.front.run_store import RunStore
+from distilmq_broker.front.run_view import RunView
 from distilmq_broker.front.starter import Starter
 from distilmq_broker.front.way import Way
 from distilmq_broker.lifeline import Calls
@@ -103,8 +94,8 @@ class BrokerService:
         self._runs = Runs(self._store.load())
         self._way = Way(front, log)
         self._mailbox = Mailbox()
-        self._rows: dict[str, int] = {}
         self._hosts = HostDesk(allocation, way=self._way, tell_run=self._tell_run, log=log)
+        self._view = RunView(self._store, self._hosts)
         self._desk = RunDesk(
             self._runs,
             store=self._store,
@@ -112,7 +103,7 @@ class BrokerService:
             way=self._way,
             clock=clock,
             perform=self._perform,
-            info=self._info,
+            view=self._view,
             log=log,
         )
         self.refused: dict[str, int] = {}
@@ -256,33 +247,28 @@ class BrokerService:
         now = self._clock.monotonic()
         match message:
             case Needs():
-                self._rows[run] = message.rows
-                told = RunTold(run, message.state, message.reason, message.idle, self._clock.wall())
-                self._perform(self._runs.handle(told, now))
-                record = self._runs.record(run)
-                if record is not None and not record.over:
-                    self._hosts.handle(NeedsTold(run, message.needs, record.weight), now)
+                self._hear_needs(run, message, now)
             case Unfit():
                 for step in message.steps or ("",):
                     self._hosts.handle(HostUnfit(run, message.worker, step, message.reason), now)
             case _:
                 return
 
-    def _tell_run(self, run: str, granted: Granted) -> None:
-        self._back.say(run, granted)
+    def _hear_needs(self, run: str, told: Needs, now: float) -> None:
+        before = self._runs.record(run)
+        told_of = RunTold(run, told.state, told.reason, told.idle, self._clock.wall())
+        self._perform(self._runs.handle(told_of, now))
+        record = self._runs.record(run)
+        if record is None or before is None:
+            return
+        if not before.over and told.progress is not None:
+            self._view.progressed(record, told.progress)
+        if not record.over:
+            self._hosts.handle(NeedsTold(run, told.needs, record.weight), now)
 
-    def _info(self, record: RunRecord) -> RunInfo:
-        return RunInfo(
-            run=record.run,
-            pipeline=record.pipeline,
-            state=record.state,
-            submitted=record.submitted,
-            ended=record.ended,
-            weight=record.weight,
-            rows=self._rows.get(record.run, 0),
-            processes=self._hosts.allocation.processes(record.run),
-            reason=record.reason,
-        )
+    def _tell_run(self, run: str, granted: Granted) -> None:
+        self._view.granted(run, granted)
+        self._back.say(run, granted)
 
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
@@ -300,7 +286,7 @@ class BrokerService:
                 case FreeSlots(run):
                     self._hosts.handle(RunGone(run), self._clock.monotonic())
                 case RemoveRun(run):
-                    self._rows.pop(run, None)
+                    self._view.forget(run)
                     self._mailbox.take(run)
                     self._store.remove(run)
                 case Deny():

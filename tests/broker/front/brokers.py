@@ -17,7 +17,7 @@ import psutil
 from distilmq.protocol import messages
 from distilmq.protocol.broker_codec import FROM_BROKER
 from distilmq.protocol.codec import decode, encode
-from distilmq.protocol.messages import broker
+from distilmq.protocol.messages import runs
 from distilmq.protocol.plan import Plan, encode_plan
 from distilmq.transport.addressed import Addressed
 from distilmq.transport.zeromq import connect
@@ -106,16 +106,16 @@ class BrokerClient:
 
     def start(self, run: str, plan: Plan, **fields: Any) -> messages.Message:
         """Submits a plan; the answer."""
-        return self.ask(broker.StartRun(session=self.session, run=run, **fields), encode_plan(plan))
+        return self.ask(runs.StartRun(session=self.session, run=run, **fields), encode_plan(plan))
 
     def control(self, run: str, action: Any, **fields: Any) -> messages.Message:
         """Wants something of a run; the answer."""
-        return self.ask(broker.ControlRun(session=self.session, run=run, action=action, **fields))
+        return self.ask(runs.ControlRun(session=self.session, run=run, action=action, **fields))
 
-    def runs(self) -> dict[str, broker.RunInfo]:
+    def runs(self) -> dict[str, runs.RunInfo]:
         """All runs, by id."""
-        answer = self.ask(broker.ListRuns(session=self.session))
-        assert isinstance(answer, broker.RunList)
+        answer = self.ask(runs.ListRuns(session=self.session))
+        assert isinstance(answer, runs.RunList)
         return {info.run: info for info in answer.runs}
 
     def ask(self, message: messages.Message, *payload: bytes) -> messages.Message:

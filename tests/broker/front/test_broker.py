@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distilmq.protocol import messages
-from distilmq.protocol.messages import broker
+from distilmq.protocol.messages import runs
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, start_command, worker_of
 from tests.broker.recorded import journal_in, places_of, rows_of
 from tests.broker.serving import Peer, Worker, chain
@@ -38,7 +38,7 @@ def test_a_submitted_run_is_computed_by_workers_that_come_through_the_broker(pro
             finished, _ = follower.expect(messages.Finished)
             rows = follower.fetch("load")
 
-    assert answer == broker.RunStarted(run=RUN, asked=RUN)
+    assert answer == runs.RunStarted(run=RUN, asked=RUN)
     assert finished.outcome == "done"
     assert rows == [row for place in range(3) for row in rows_of("load", place)]
 
@@ -71,12 +71,12 @@ def test_the_same_submission_again_changes_nothing_and_one_under_the_same_key_at
         again = client.start(RUN, chain("load"), key="script")
         attached = client.start("run-2", chain("load"), key="script")
         other = client.start("run-3", chain("load"))
-        runs = client.runs()
+        there = client.runs()
 
-    assert again == broker.RunStarted(run=RUN, asked=RUN)
-    assert attached == broker.RunStarted(run=RUN, asked="run-2", attached=True)
-    assert other == broker.RunStarted(run="run-3", asked="run-3")
-    assert list(runs) == ["run-3", RUN]
+    assert again == runs.RunStarted(run=RUN, asked=RUN)
+    assert attached == runs.RunStarted(run=RUN, asked="run-2", attached=True)
+    assert other == runs.RunStarted(run="run-3", asked="run-3")
+    assert list(there) == ["run-3", RUN]
 
 
 @pytest.mark.parametrize("run", ["..", "a/b", "", ".hidden", "x" * 129])
@@ -84,18 +84,18 @@ def test_an_id_that_is_no_name_of_a_folder_is_denied(program: Program, run: str)
     with BrokerClient(program.endpoint) as client:
         answer = client.start(run, chain("load"))
 
-    assert isinstance(answer, broker.Denied)
+    assert isinstance(answer, runs.Denied)
     assert "cannot be the id of a run" in answer.reason
 
 
 def test_a_plan_of_another_python_is_denied(program: Program) -> None:
     with BrokerClient(program.endpoint) as client:
         answer = client.start(RUN, chain("load").model_copy(update={"python": "2.7"}))
-        runs = client.runs()
+        there = client.runs()
 
-    assert isinstance(answer, broker.Denied)
+    assert isinstance(answer, runs.Denied)
     assert "Python 2.7" in answer.reason
-    assert runs == {}
+    assert there == {}
 
 
 @pytest.mark.parametrize("how", ["broker killed", "broker ended", "coordinator killed"])
@@ -184,15 +184,15 @@ def test_a_run_is_paused_resumed_stopped_gone_on_with_and_removed(program: Progr
         done = client.control(RUN, "resume")
         removed = client.control(RUN, "remove")
         until(lambda: not program.run(RUN).exists(), "its folder is gone")
-        runs = client.runs()
+        there = client.runs()
 
-    assert paused == broker.RunChanged(run=RUN, action="pause")
-    assert denied == broker.Denied(reason="run 'run-1' is stopped already")
-    assert isinstance(early, broker.Denied)
+    assert paused == runs.RunChanged(run=RUN, action="pause")
+    assert denied == runs.Denied(reason="run 'run-1' is stopped already")
+    assert isinstance(early, runs.Denied)
     assert "distilmq runs stop run-1" in early.fix
-    assert done == broker.Denied(reason="run 'run-1' is done: there is nothing to go on with")
-    assert removed == broker.RunChanged(run=RUN, action="remove")
-    assert runs == {}
+    assert done == runs.Denied(reason="run 'run-1' is done: there is nothing to go on with")
+    assert removed == runs.RunChanged(run=RUN, action="remove")
+    assert there == {}
 
 
 def test_what_was_asked_of_a_run_is_kept_over_a_restart(program: Program) -> None:
@@ -237,11 +237,11 @@ def test_the_log_of_a_run_is_read_in_parts(program: Program) -> None:
         until(lambda: b"plan_accepted" in _log(client, RUN)[1], "the coordinator has said so")
         part, lines = _log(client, RUN)
         rest, nothing = _log(client, RUN, part.offset)
-        denied = client.ask(broker.ReadLog(session=client.session, run="run-2"))
+        denied = client.ask(runs.ReadLog(session=client.session, run="run-2"))
 
     assert part.offset == len(lines)
     assert (nothing, rest.offset) == (b"", part.offset) or nothing.endswith(b"\n")
-    assert denied == broker.Denied(
+    assert denied == runs.Denied(
         reason="there is no run 'run-2'", fix="`distilmq runs list` shows those that there are"
     )
 
@@ -299,17 +299,17 @@ def _end(program: Program, how: str) -> None:
     program.start_again()
 
 
-def _until_state(client: BrokerClient, run: str, state: str) -> dict[str, broker.RunInfo]:
-    def reached() -> dict[str, broker.RunInfo] | None:
-        runs = client.runs()
-        return runs if runs[run].state == state else None
+def _until_state(client: BrokerClient, run: str, state: str) -> dict[str, runs.RunInfo]:
+    def reached() -> dict[str, runs.RunInfo] | None:
+        there = client.runs()
+        return there if there[run].state == state else None
 
     return until(reached, f"run {run} is {state}")
 
 
-def _log(client: BrokerClient, run: str, offset: int = 0) -> tuple[broker.LogPart, bytes]:
-    part, payload = client.ask_for_frames(broker.ReadLog(session=client.session, run=run, offset=offset))
-    assert isinstance(part, broker.LogPart)
+def _log(client: BrokerClient, run: str, offset: int = 0) -> tuple[runs.LogPart, bytes]:
+    part, payload = client.ask_for_frames(runs.ReadLog(session=client.session, run=run, offset=offset))
+    assert isinstance(part, runs.LogPart)
     return part, payload[0]
 
 

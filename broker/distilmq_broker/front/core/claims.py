@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from distilmq.protocol.messages.broker import Need, Unmet
+from distilmq.protocol.messages.broker import Need
+from distilmq.protocol.messages.runs import Unmet
 from distilmq_broker.front.core.hosts import Holding, Host
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilmq.protocol.messages.broker import Grant, Unmet
+from distilmq.protocol.messages.broker import Grant
+from distilmq.protocol.messages.runs import Unmet
 
 
 @dataclass(frozen=True, slots=True)

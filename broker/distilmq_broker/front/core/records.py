@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from distilmq.protocol.messages.broker import RunState
+from distilmq.protocol.messages.runs import RunState
 
 Wish = Literal["run", "pause", "stop", "kill"]
 """What is wanted of a run."""
@@ -25,6 +25,8 @@ class RunRecord(BaseModel):
     """Seconds since the epoch."""
     ended: float | None = None
     weight: float = 1.0
+    leaves: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The steps that the dataset has a subset for each of, with their columns."""
     wish: Wish = "run"
     state: RunState = "running"
     reason: str = ""

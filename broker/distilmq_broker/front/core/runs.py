@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from distilmq.protocol.messages.broker import RunState
+from distilmq.protocol.messages.runs import RunState
 from distilmq_broker.front.core.records import RunRecord, Wish
 
 DEATHS = 5

@@ -1,4 +1,5 @@
-"""What is said to a broker, and by it: by clients about runs, by hosts about their slots, by coordinators of its runs.
+"""What is said to a broker, and by it: by hosts about their slots, by coordinators about their runs (and by clients,
+see `runs`).
 
 Frames that come from outside begin with an address (see `transport.addressed`): a run's id, or nothing for the
 broker itself. These are the messages without an address, and those between the broker and the coordinators that it
@@ -11,11 +12,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from distilmq.protocol.messages.client import Progress
 from distilmq.protocol.messages.from_worker import Borrow, Bye, Hello, Loan
+from distilmq.protocol.messages.runs import (
+    ControlRun,
+    Denied,
+    ListRuns,
+    LogPart,
+    ReadLog,
+    RunChanged,
+    RunList,
+    RunShown,
+    RunStarted,
+    RunState,
+    ShowRun,
+    StartRun,
+    Unmet,
+)
 from distilmq.protocol.messages.to_worker import Refused, Stop, Welcome, Who
 from distilmq.protocol.messages.values import Message, Value, Versions
-
-RunState = Literal["running", "paused", "stopped", "done", "failed"]
 
 # ---------------------------------------------------------------- hosts
 
@@ -114,16 +129,6 @@ class Need(Value):
     labels: dict[str, str] = Field(default_factory=dict)
 
 
-class Unmet(Value):
-    """Why a need has fewer processes than it wants."""
-
-    need: str
-    reason: str
-    """For the user: "needs 2 GPUs, and no worker has as many"."""
-    refused: bool = False
-    """Every worker that is there and that it would fit on has refused it: there is none left to try."""
-
-
 class CoordinatorHello(Message):
     """First of a coordinator on its connection to the broker."""
 
@@ -140,8 +145,7 @@ class Needs(Message):
     needs: tuple[Need, ...] = ()
     weight: float = 1.0
     state: RunState = "running"
-    rows: int = 0
-    """Of its leaf steps, recorded."""
+    progress: Progress | None = None
     reason: str = ""
     """Why it is paused, or has failed."""
     idle: bool = False
@@ -194,115 +198,14 @@ class Order(Message):
     timeout: float | None = None
 
 
-# ---------------------------------------------------------------- clients
-
-
-class RunInfo(Value):
-    """A run, as `distilmq runs list` shows it."""
-
-    run: str
-    pipeline: str = ""
-    state: RunState = "running"
-    submitted: float = 0.0
-    """Seconds since the epoch."""
-    ended: float | None = None
-    weight: float = 1.0
-    rows: int = 0
-    """Of its leaf steps, recorded."""
-    processes: int = 0
-    """Step processes that it has."""
-    reason: str = ""
-    """Why it failed, or cannot begin."""
-
-
-class StartRun(Message):
-    """A plan to run. One payload frame: the plan, by `plan.encode_plan`. Saying it again changes nothing."""
-
-    kind: Literal["start_run"] = "start_run"
-    session: str
-    run: str
-    """Its id, chosen by the client."""
-    key: str = ""
-    """What makes two submissions the same: an unfinished run with the same one is attached to. Empty for none."""
-    weight: float = 1.0
-
-
-class RunStarted(Message):
-    """The run is kept, whatever happens to client or broker."""
-
-    kind: Literal["run_started"] = "run_started"
-    run: str
-    asked: str
-    """The id in `StartRun`."""
-    attached: bool = False
-    """It is an unfinished run of before, not a new one."""
-
-
-class ListRuns(Message):
-    """Which runs are there?"""
-
-    kind: Literal["list_runs"] = "list_runs"
-    session: str
-
-
-class RunList(Message):
-    """All runs, the last submitted one first."""
-
-    kind: Literal["run_list"] = "run_list"
-    runs: tuple[RunInfo, ...]
-
-
-class ControlRun(Message):
-    """`stop` drains the run, `kill` ends it at once, `pause` and `resume` hold and release hand-outs (`resume` also
-    goes on with a run that was stopped), `remove` forgets a run that is over and frees its space."""
-
-    kind: Literal["control_run"] = "control_run"
-    session: str
-    run: str
-    action: Literal["stop", "kill", "pause", "resume", "remove"]
-    timeout: float | None = None
-
-
-class RunChanged(Message):
-    """What was asked of a run is wanted of it from now on, also after a restart."""
-
-    kind: Literal["run_changed"] = "run_changed"
-    run: str
-    action: Literal["stop", "kill", "pause", "resume", "remove"]
-
-
-class ReadLog(Message):
-    """A part of a run's log, from a byte on."""
-
-    kind: Literal["read_log"] = "read_log"
-    session: str
-    run: str
-    offset: int = 0
-
-
-class LogPart(Message):
-    """One payload frame: whole lines of the log; none of them when there is nothing more yet."""
-
-    kind: Literal["log_part"] = "log_part"
-    run: str
-    offset: int
-    """Where the next part begins."""
-
-
-class Denied(Message):
-    """What a client asked cannot be done: why, and what to do instead. The client stays welcome."""
-
-    kind: Literal["denied"] = "denied"
-    reason: str
-    fix: str = ""
-
-
 ToBroker = Annotated[
-    Hello | HostHello | HostBeat | Bye | StartRun | ListRuns | ControlRun | ReadLog, Field(discriminator="kind")
+    Hello | HostHello | HostBeat | Bye | StartRun | ListRuns | ShowRun | ControlRun | ReadLog,
+    Field(discriminator="kind"),
 ]
 """From outside."""
 FromBroker = Annotated[
-    Welcome | Refused | Who | RunStarted | RunList | RunChanged | LogPart | Denied, Field(discriminator="kind")
+    Welcome | Refused | Who | RunStarted | RunList | RunShown | RunChanged | LogPart | Denied,
+    Field(discriminator="kind"),
 ]
 """To clients."""
 ToHost = Annotated[Welcome | Refused | Who | Grants | Stop, Field(discriminator="kind")]

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from distilmq.protocol.messages.broker import Grant, Need, Offer, Unmet
+from distilmq.protocol.messages.broker import Grant, Need, Offer
+from distilmq.protocol.messages.runs import Unmet
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.commands import AskWho, Command, LoseHost, TellHost, TellRun
 from distilmq_broker.front.core.events import DeadlineReached, Event, HostBeaten, HostJoined, HostLeft
