@@ -184,11 +184,12 @@ class Peer:
         worker: str = "host-1",
         session: str = "",
         run: str | None = None,
+        connection: Connection | None = None,
     ) -> None:
         self.session = session or uuid.uuid4().hex[:8]
         self.role = role
         self.worker = worker
-        self.connection: Connection = connect(endpoint)
+        self.connection: Connection = connection or connect(endpoint)
         if run is not None:
             self.connection = Addressed(self.connection, run)
         self._come: deque[tuple[Any, list[bytes]]] = deque()
@@ -262,8 +263,8 @@ class Peer:
 class Client(Peer):
     """A client that has said Hello."""
 
-    def __init__(self, endpoint: str, *, run: str | None = None) -> None:
-        super().__init__(endpoint, "client", worker="client", run=run)
+    def __init__(self, endpoint: str, **fields: Any) -> None:
+        super().__init__(endpoint, "client", worker="client", **fields)
         self.hello()
 
     def submit(self, plan: Plan) -> messages.Accepted:

@@ -9,7 +9,8 @@ from typing import Annotated, Optional
 import typer
 
 from distilmq.errors import DistilmqUserError
-from distilmq_broker.front.settings import DEFAULT_ENDPOINT, FrontSettings, broker_folder
+from distilmq_broker.front.settings import DEFAULT_ENDPOINT, FrontSettings
+from distilmq_broker.place import broker_dir
 
 app = typer.Typer(no_args_is_help=True, help="Run pipelines that are submitted, on workers of many machines.")
 
@@ -22,17 +23,24 @@ def _broker() -> None:  # pyright: ignore[reportUnusedFunction]  # with it, one 
 @app.command()
 def start(
     bind: Annotated[str, typer.Option(help="Where to listen, such as tcp://0.0.0.0:5555.")] = DEFAULT_ENDPOINT,
+    host: Annotated[
+        str, typer.Option(help="The name or address by which others reach this machine; else the machine's own name.")
+    ] = "",
     folder: Annotated[
         Optional[str],  # noqa: UP045  # typer reads the annotation
         typer.Option("--dir", help="Where runs are kept; else DISTILMQ_BROKER_DIR, else the user's data folder."),
     ] = None,
 ) -> None:
-    """Start the broker: it serves until it is ended, and runs that are not over go on when it is started again."""
+    """Start the broker: it serves until it is ended, and runs that are not over go on when it is started again.
+
+    The first start makes keys, and two connection files in the folder: `keys/client.json` for those who submit runs,
+    `keys/worker.json` for the machines that compute them.
+    """
     # Here, not above: other commands need none of it.
     from distilmq_broker.front.process import run_broker
 
     try:
-        run_broker(FrontSettings(broker_folder(folder, os.environ), bind))
+        run_broker(FrontSettings(broker_dir(folder, os.environ), bind, host))
     except DistilmqUserError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

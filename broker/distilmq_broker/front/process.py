@@ -7,9 +7,14 @@ import resource
 import sys
 from contextlib import ExitStack
 
+import zmq
+
+from distilmq.errors import DistilmqUserError
+from distilmq.transport import zeromq
+from distilmq.transport.front import listen
 from distilmq.transport.open_front import OpenFront
 from distilmq.transport.ports import Front
-from distilmq.transport.zeromq import listen
+from distilmq.transport.refusals import Refusals
 from distilmq_broker.adapters.system_clock import SystemClock
 from distilmq_broker.front.back import Back
 from distilmq_broker.front.broker_lock import BrokerLock
@@ -18,8 +23,11 @@ from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.service import LIVENESS, SETTLING, BrokerService
 from distilmq_broker.front.settings import FrontSettings
 from distilmq_broker.front.starter import Starter
+from distilmq_broker.keys.handing_out import hand_out_first
+from distilmq_broker.keys.store import KeyStore
 from distilmq_broker.lifeline import Lifeline
-from distilmq_broker.logbook import open_logbook
+from distilmq_broker.logbook import Logbook, open_logbook
+from distilmq_broker.settings import MAX_MESSAGE
 
 
 def run_broker(settings: FrontSettings) -> None:
@@ -41,10 +49,11 @@ def run_broker(settings: FrontSettings) -> None:
         epoch = folder.next_epoch()
         log.bind(epoch=epoch)
         _raise_file_limit()
-        back = Back(listen(folder.back()))
+        back = Back(zeromq.listen(folder.back()))
         stack.callback(back.close)
         starter = Starter(folder, endpoint=back.endpoint)
-        front = _front(settings)
+        refusals = Refusals(lambda why, count, detail: log.warning("refused", why=why, count=count, detail=detail))
+        front = _front(settings, refusals, log)
         stack.callback(front.close)
         # Before the sockets: what coordinators still say while they leave is of no use to anybody.
         stack.callback(starter.close)
@@ -58,6 +67,7 @@ def run_broker(settings: FrontSettings) -> None:
             allocation=Allocation(liveness=LIVENESS, settling=SETTLING if epoch > 1 else 0.0, name=f"{epoch}."),
             clock=SystemClock(),
             calls=lifeline,
+            refusals=refusals,
             log=log,
         )
         log.info("broker_started", pid=os.getpid(), endpoint=front.endpoint, python=sys.version.split()[0])
@@ -66,8 +76,28 @@ def run_broker(settings: FrontSettings) -> None:
         log.info("broker_ended")
 
 
-def _front(settings: FrontSettings) -> Front:
-    return OpenFront(listen(settings.endpoint))
+def _front(settings: FrontSettings, refusals: Refusals, log: Logbook) -> Front:
+    try:
+        if settings.endpoint.startswith("ipc://"):
+            return OpenFront(zeromq.listen(settings.endpoint, max_message=MAX_MESSAGE))
+        return _front_with_keys(settings, refusals, log)
+    except zmq.ZMQError as error:
+        raise DistilmqUserError(f"cannot listen on {settings.endpoint}: {os.strerror(error.errno or 0)}") from error
+
+
+def _front_with_keys(settings: FrontSettings, refusals: Refusals, log: Logbook) -> Front:
+    store = KeyStore(settings.folder, tell=lambda problem: log.error("keys_unreadable", problem=problem))
+    front = listen(
+        settings.endpoint,
+        keys=store.server(),
+        allowed=store.allowed,
+        max_message=MAX_MESSAGE,
+        refusals=refusals,
+    )
+    files = hand_out_first(store, front.endpoint, host=settings.host)
+    for role, path in files.items():
+        print(f"Connection file for {role}s: {path}")
+    return front
 
 
 def _raise_file_limit() -> None:

@@ -16,6 +16,7 @@ from distilmq.protocol.codec import decode
 from distilmq.protocol.messages.broker import CoordinatorHello, Granted, HostBeat, HostHello, Needs, Order, Unfit
 from distilmq.transport.addressed import BROKER, split_address
 from distilmq.transport.ports import Front, PeerId, Role
+from distilmq.transport.refusals import Refusals
 from distilmq_broker.front import back
 from distilmq_broker.front.audience import is_client
 from distilmq_broker.front.back import Back
@@ -62,8 +63,6 @@ SETTLING = 5.0
 _AT_ONCE = 256
 """Messages of each side taken before the clock is looked at again."""
 _LONGEST_POLL = 1.0
-_LOGGED = 20
-"""Broken messages that are logged one by one; beyond, every hundredth."""
 
 
 class BrokerService:
@@ -80,6 +79,7 @@ class BrokerService:
         allocation: Allocation,
         clock: Clock,
         calls: Calls,
+        refusals: Refusals,
         log: Logbook,
     ) -> None:
         self._epoch = epoch
@@ -88,6 +88,7 @@ class BrokerService:
         self._starter = starter
         self._clock = clock
         self._calls = calls
+        self._refusals = refusals
         self._log = log
         self._ending = False
         self._store = RunStore(folder.runs, log)
@@ -106,8 +107,6 @@ class BrokerService:
             view=self._view,
             log=log,
         )
-        self.refused: dict[str, int] = {}
-        """Messages that were not taken, by why."""
 
     def serve(self) -> None:
         """Runs until it is told to end; coordinators are let go then, and runs go on with the next broker."""
@@ -191,7 +190,7 @@ class BrokerService:
         try:
             message, payload = decode(frames, TO_BROKER)
         except RemoteProtocolError as error:
-            self._refuse(peer, "broken", str(error))
+            self._refuse(peer, "broken message", str(error))
             return
         now = self._clock.monotonic()
         match message:
@@ -205,16 +204,14 @@ class BrokerService:
             case messages.Bye() if role != "client":
                 self._hosts.left(message, now)
             case messages.Hello() | HostHello() | HostBeat() | messages.Bye():
-                self._refuse(peer, "out_of_role", f"a {role}'s key does not allow to say {message.kind}")
+                self._refuse(peer, "out of role", f"a {role}'s key does not allow to say {message.kind}")
             case _ if role == "worker":
-                self._refuse(peer, "out_of_role", f"a worker's key does not allow to say {message.kind}")
+                self._refuse(peer, "out of role", f"a worker's key does not allow to say {message.kind}")
             case _:
                 self._desk.take(message, payload, peer)
 
     def _refuse(self, peer: PeerId, why: str, reason: str) -> None:
-        count = self.refused[why] = self.refused.get(why, 0) + 1
-        if count <= _LOGGED or count % 100 == 0:
-            self._log.warning("message_refused", why=why, reason=reason, count=count)
+        self._refusals.count(why, reason)
         self._way.say(peer, messages.Refused(reason=reason))
 
     def _welcome(self) -> messages.Welcome:

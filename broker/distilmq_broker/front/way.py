@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distilmq.protocol.codec import encode
 from distilmq.protocol.messages import Message
 from distilmq.transport.addressed import BROKER, with_address
-from distilmq.transport.ports import Front, PeerId, PeerUnreachableError
+from distilmq.transport.ports import Front, MessageTooLargeError, PeerId, PeerUnreachableError
 from distilmq_broker.logbook import Logbook
 
 
@@ -24,6 +24,8 @@ class Way:
             self._front.send(peer, with_address(run, frames))
         except PeerUnreachableError:
             self._log.debug("peer_unreachable", run=run)
+        except MessageTooLargeError as error:
+            self._log.error("message_too_large", run=run, reason=str(error))
 
     def say(self, peer: PeerId, message: Message, payload: Sequence[bytes] = (), *, run: str = BROKER) -> None:
         """What the broker says, in its own name or in that of a run without a coordinator."""

@@ -15,9 +15,9 @@ import typer
 
 from distilmq.errors import DistilmqUserError
 from distilmq.transport.connection_file import write_connection
-from distilmq_broker.front.place import broker_dir
 from distilmq_broker.keys.handing_out import draft_connection, hand_out, known_endpoint
 from distilmq_broker.keys.store import KeyStore
+from distilmq_broker.place import broker_dir
 
 app = typer.Typer(no_args_is_help=True, help="Say who may speak to a broker.")
 

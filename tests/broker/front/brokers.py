@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from distilmq.protocol.codec import decode, encode
 from distilmq.protocol.messages import runs
 from distilmq.protocol.plan import Plan, encode_plan
 from distilmq.transport.addressed import Addressed
+from distilmq.transport.connection_file import read_connection
+from distilmq.transport.keys import KeyRole
+from distilmq.transport.ports import Connection
 from distilmq.transport.zeromq import connect
 from tests.broker.serving import Client, Worker
 
@@ -28,12 +32,14 @@ PATIENCE = 20.0
 
 
 class Program:
-    """`distilmq broker start` in a folder, on a socket of this user's own."""
+    """`distilmq broker start` in a folder, on a socket of this user's own, or with keys on a port."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *, tcp: bool = False, **environment: str) -> None:
         self.folder = folder
         self._environment = environment
         self.endpoint = f"ipc:///tmp/distilmq-test-{uuid.uuid4().hex[:8]}/front"
+        if tcp:
+            self.endpoint = "tcp://127.0.0.1:0"
         self.process = self._start()
 
     def start_again(self) -> None:
@@ -50,6 +56,12 @@ class Program:
         self.process.send_signal(signal.SIGTERM)
         _, said = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, said
+
+    def connection(self, role: KeyRole) -> Connection:
+        """A connection to it; over TCP with the key that it has made for a role."""
+        if self.endpoint.startswith("ipc://"):
+            return connect(self.endpoint)
+        return read_connection(self.folder / "keys" / f"{role}.json").connect()
 
     def coordinators(self) -> list[psutil.Process]:
         """The coordinators that it has started and that live."""
@@ -70,8 +82,12 @@ class Program:
             env={**os.environ, **self._environment},
         )
         assert process.stdout is not None
-        assert "listens at" in process.stdout.readline(), process.communicate()[1]
-        return process
+        for line in process.stdout:
+            if found := re.search(r"listens at (\S+);", line):
+                # A port that was free is kept over restarts.
+                self.endpoint = found.group(1)
+                return process
+        raise AssertionError(process.communicate()[1])
 
 
 def start_command() -> list[str]:
@@ -80,9 +96,9 @@ def start_command() -> list[str]:
 
 
 @contextmanager
-def broker_in(folder: Path, **environment: str) -> Iterator[Program]:
+def broker_in(folder: Path, *, tcp: bool = False, **environment: str) -> Iterator[Program]:
     """A broker until the block ends; it ends as on SIGTERM."""
-    program = Program(folder, **environment)
+    program = Program(folder, tcp=tcp, **environment)
     try:
         yield program
     finally:
@@ -94,9 +110,9 @@ def broker_in(folder: Path, **environment: str) -> Iterator[Program]:
 class BrokerClient:
     """A client of the broker itself."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, program: Program, role: KeyRole = "client") -> None:
         self.session = uuid.uuid4().hex[:8]
-        self.connection = Addressed(connect(endpoint))
+        self.connection = Addressed(program.connection(role))
 
     def __enter__(self) -> BrokerClient:
         return self
@@ -135,9 +151,9 @@ class BrokerClient:
 
 def client_of(program: Program, run: str) -> Client:
     """A client of a run."""
-    return Client(program.endpoint, run=run)
+    return Client("", run=run, connection=program.connection("client"))
 
 
 def worker_of(program: Program, run: str, **fields: Any) -> Worker:
     """A step process of a run."""
-    return Worker(program.endpoint, run=run, **fields)
+    return Worker("", run=run, connection=program.connection("worker"), **fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from distilmq.protocol import messages
-from distilmq.protocol.messages import runs
+from distilmq.protocol.messages import broker, runs
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, start_command, worker_of
 from tests.broker.recorded import journal_in, places_of, rows_of
 from tests.broker.serving import Peer, Worker, chain
@@ -26,8 +27,13 @@ def program(tmp_path: Path) -> Iterator[Program]:
         yield started
 
 
-def test_a_submitted_run_is_computed_by_workers_that_come_through_the_broker(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client, worker_of(program, RUN) as worker:
+@pytest.mark.parametrize("tcp", [False, True], ids=["on a socket of its user's own", "with keys"])
+def test_a_submitted_run_is_computed_by_workers_that_come_through_the_broker(tmp_path: Path, tcp: bool) -> None:
+    with (
+        broker_in(tmp_path / "broker", tcp=tcp) as program,
+        BrokerClient(program) as client,
+        worker_of(program, RUN) as worker,
+    ):
         answer = client.start(RUN, chain("load"))
         worker.join()
         for place in range(3):
@@ -45,7 +51,7 @@ def test_a_submitted_run_is_computed_by_workers_that_come_through_the_broker(pro
 
 def test_runs_go_on_side_by_side(program: Program) -> None:
     with (
-        BrokerClient(program.endpoint) as client,
+        BrokerClient(program) as client,
         worker_of(program, "one") as first,
         worker_of(program, "two") as second,
     ):
@@ -66,7 +72,7 @@ def test_runs_go_on_side_by_side(program: Program) -> None:
 
 
 def test_the_same_submission_again_changes_nothing_and_one_under_the_same_key_attaches(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         client.start(RUN, chain("load"), key="script")
         again = client.start(RUN, chain("load"), key="script")
         attached = client.start("run-2", chain("load"), key="script")
@@ -81,7 +87,7 @@ def test_the_same_submission_again_changes_nothing_and_one_under_the_same_key_at
 
 @pytest.mark.parametrize("run", ["..", "a/b", "", ".hidden", "x" * 129])
 def test_an_id_that_is_no_name_of_a_folder_is_denied(program: Program, run: str) -> None:
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         answer = client.start(run, chain("load"))
 
     assert isinstance(answer, runs.Denied)
@@ -89,7 +95,7 @@ def test_an_id_that_is_no_name_of_a_folder_is_denied(program: Program, run: str)
 
 
 def test_a_plan_of_another_python_is_denied(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         answer = client.start(RUN, chain("load").model_copy(update={"python": "2.7"}))
         there = client.runs()
 
@@ -100,7 +106,7 @@ def test_a_plan_of_another_python_is_denied(program: Program) -> None:
 
 @pytest.mark.parametrize("how", ["broker killed", "broker ended", "coordinator killed"])
 def test_a_run_outlives_what_runs_it_and_no_batch_is_recorded_twice(program: Program, how: str) -> None:
-    with BrokerClient(program.endpoint) as client, worker_of(program, RUN) as worker:
+    with BrokerClient(program) as client, worker_of(program, RUN) as worker:
         client.start(RUN, chain("load"))
         worker.join()
         first, _ = worker.batch()
@@ -128,7 +134,7 @@ def test_a_run_outlives_what_runs_it_and_no_batch_is_recorded_twice(program: Pro
 def test_a_run_that_is_over_is_asked_about_as_long_as_one_likes(tmp_path: Path) -> None:
     with (
         broker_in(tmp_path / "broker", DISTILMQ_LINGER="0.2") as program,
-        BrokerClient(program.endpoint) as client,
+        BrokerClient(program) as client,
         worker_of(program, RUN) as worker,
     ):
         _run_to_the_end(client, worker)
@@ -147,7 +153,7 @@ def test_a_run_that_is_over_is_asked_about_as_long_as_one_likes(tmp_path: Path) 
 
 
 def test_a_client_that_closes_ends_nothing_but_its_own_visit(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client, worker_of(program, RUN) as worker:
+    with BrokerClient(program) as client, worker_of(program, RUN) as worker:
         client.start(RUN, chain("load"))
         worker.join()
         batch, _ = worker.batch()
@@ -160,7 +166,7 @@ def test_a_client_that_closes_ends_nothing_but_its_own_visit(program: Program) -
 
 
 def test_a_run_is_paused_resumed_stopped_gone_on_with_and_removed(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client, worker_of(program, RUN) as worker:
+    with BrokerClient(program) as client, worker_of(program, RUN) as worker:
         client.start(RUN, chain("load"))
         worker.join()
         first, _ = worker.batch()
@@ -196,7 +202,7 @@ def test_a_run_is_paused_resumed_stopped_gone_on_with_and_removed(program: Progr
 
 
 def test_what_was_asked_of_a_run_is_kept_over_a_restart(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         client.start(RUN, chain("load"))
         client.control(RUN, "pause")
         program.kill()
@@ -221,7 +227,7 @@ def test_a_second_broker_in_the_same_folder_says_which_is_the_first(program: Pro
 
 
 def test_its_end_ends_its_coordinators(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         client.start(RUN, chain("load"))
         coordinators = until(program.coordinators, "there is a coordinator")
         code, said = program.terminate()
@@ -231,7 +237,7 @@ def test_its_end_ends_its_coordinators(program: Program) -> None:
 
 
 def test_the_log_of_a_run_is_read_in_parts(program: Program) -> None:
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         client.start(RUN, chain("load"))
         _until_state(client, RUN, "running")
         until(lambda: b"plan_accepted" in _log(client, RUN)[1], "the coordinator has said so")
@@ -247,7 +253,7 @@ def test_the_log_of_a_run_is_read_in_parts(program: Program) -> None:
 
 
 def test_who_comes_for_a_run_that_is_not_there_is_told_so(program: Program) -> None:
-    with Peer(program.endpoint, run="run-9") as peer:
+    with Peer("", run="run-9", connection=program.connection("worker")) as peer:
         peer.send(messages.Hello(role="worker", worker="host-1", session=peer.session))
         refused, _ = peer.expect(messages.Refused)
 
@@ -257,7 +263,7 @@ def test_who_comes_for_a_run_that_is_not_there_is_told_so(program: Program) -> N
 def test_a_worker_of_a_run_that_is_over_is_sent_away(tmp_path: Path) -> None:
     with (
         broker_in(tmp_path / "broker", DISTILMQ_LINGER="0.1") as program,
-        BrokerClient(program.endpoint) as client,
+        BrokerClient(program) as client,
         worker_of(program, RUN) as worker,
     ):
         _run_to_the_end(client, worker)
@@ -271,11 +277,60 @@ def test_a_worker_of_a_run_that_is_over_is_sent_away(tmp_path: Path) -> None:
 
 
 def test_junk_harms_nothing(program: Program) -> None:
-    with Peer(program.endpoint) as peer, BrokerClient(program.endpoint) as client:
+    with Peer("", connection=program.connection("client")) as peer, BrokerClient(program) as client:
         for frames in JUNK:
             peer.send_frames(frames)
 
         assert client.runs() == {}
+
+
+def test_a_workers_key_opens_no_door_for_clients(tmp_path: Path) -> None:
+    with (
+        broker_in(tmp_path / "broker", tcp=True) as program,
+        BrokerClient(program) as client,
+        BrokerClient(program, "worker") as impostor,
+        worker_of(program, RUN) as worker,
+    ):
+        client.start(RUN, chain("load"))
+        submitted = impostor.start("run-2", chain("load"))
+        listed = impostor.ask(runs.ListRuns(session=impostor.session))
+        greeted = impostor.ask(messages.Hello(role="client", worker="me", session=impostor.session))
+        worker.send(messages.Hello(role="client", worker="me", session=worker.session))
+        refused, _ = worker.expect(messages.Refused)
+        worker.send(messages.Control(session=worker.session, action="kill"))
+        worker.expect(messages.Refused)
+        there = client.runs()
+
+    assert {type(answer) for answer in (submitted, listed, greeted)} == {messages.Refused}
+    assert "worker's key" in refused.reason
+    assert {run: info.state for run, info in there.items()} == {RUN: "running"}
+
+
+def test_a_clients_key_opens_no_door_for_workers(tmp_path: Path) -> None:
+    with broker_in(tmp_path / "broker", tcp=True) as program, BrokerClient(program) as client:
+        client.start(RUN, chain("load"))
+        hello = broker.HostHello(worker="host", session="s", offer=broker.Offer())
+        joined = client.ask(hello)
+        with client_of(program, RUN) as peer:
+            peer.send(messages.Hello(role="worker", worker="host", session="s"))
+            refused, _ = peer.expect(messages.Refused)
+
+    assert isinstance(joined, messages.Refused)
+    assert "client's key" in refused.reason
+
+
+def test_a_port_that_is_taken_is_said_to_be(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        second = subprocess.run(
+            [*start_command(), "--bind", endpoint, "--dir", str(tmp_path / "other")],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert (second.returncode, second.stderr) == (1, f"cannot listen on {endpoint}: Address already in use\n")
 
 
 def _run_to_the_end(client: BrokerClient, worker: Worker) -> None:
