@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, cast
 
@@ -58,8 +58,7 @@ class Children:
     """All step processes of a supervisor, by session."""
 
     def __init__(self, *, endpoint: str, worker: str) -> None:
-        self._endpoint = endpoint
-        self._worker = worker
+        self._options = ("--endpoint", endpoint, "--worker", worker)
         self._living: dict[str, Child] = {}
 
     def __len__(self) -> int:
@@ -78,21 +77,32 @@ class Children:
     def fill(self, wanted: int, *, now: float) -> None:
         """Starts as many as are missing; each says Hello by itself."""
         while len(self._living) < wanted:
-            self._start(now)
+            self.start(os.urandom(8).hex(), now=now)
 
-    def _start(self, now: float) -> None:
-        session = os.urandom(8).hex()
+    def start(
+        self, session: str, *, now: float, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Starts one.
+
+        Args:
+            session: the name of its life.
+            now: monotonic seconds.
+            options: further ones of its command line.
+            environment: what is added to ours.
+        """
         stalls, told = os.pipe()
         try:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", "distilmq_workers.process"),
-                    *("--endpoint", self._endpoint, "--worker", self._worker),
+                    *self._options,
                     *("--session", session, "--parent", str(os.getpid()), "--stalls", str(told)),
+                    *options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
                 pass_fds=[told],
                 process_group=0,
             )
@@ -158,10 +168,11 @@ class Children:
         _flush()
         self._living.clear()
 
-    def terminate(self) -> None:
-        """Asks all to finish what is in hand, and end."""
+    def terminate(self, session: str | None = None) -> None:
+        """Asks one, or all, to finish what is in hand, and end."""
         for child in self._living.values():
-            child.process.send_signal(signal.SIGTERM)
+            if session in {None, child.session}:
+                child.process.send_signal(signal.SIGTERM)
 
 
 def _listen_to(child: Child) -> bool:

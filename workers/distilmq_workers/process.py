@@ -13,12 +13,13 @@ import time
 from collections.abc import Sequence
 
 from distilmq.protocol.messages import Hello, Versions
-from distilmq.transport.zeromq import connect
+from distilmq.transport.addressed import Addressed
 from distilmq_workers.lanes import Lanes
 from distilmq_workers.leaving import end_process, end_within
 from distilmq_workers.lifeline import die_with_parent
 from distilmq_workers.loader import python_minor
 from distilmq_workers.outbox import Outbox
+from distilmq_workers.reach import reach
 from distilmq_workers.service import UNLOAD_PATIENCE, Service
 from distilmq_workers.session import Session
 from distilmq_workers.settings import ProcessSettings
@@ -48,8 +49,18 @@ def read_settings(arguments: Sequence[str] | None = None) -> ProcessSettings:
     parser.add_argument("--session", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--stalls", type=int)
+    parser.add_argument("--run", default="")
+    parser.add_argument("--step", action="append", default=[])
     options = parser.parse_args(arguments)
-    return ProcessSettings(options.endpoint, options.worker, options.session, options.parent, options.stalls)
+    return ProcessSettings(
+        endpoint=options.endpoint,
+        worker=options.worker,
+        session=options.session,
+        parent=options.parent,
+        run=options.run,
+        steps=tuple(options.step),
+        stalls=options.stalls,
+    )
 
 
 def take_signals() -> int:
@@ -84,13 +95,13 @@ def serve(settings: ProcessSettings, *, signals: int) -> None:
 def _serve_socket(settings: ProcessSettings, signals: int, outbox: Outbox, lanes: Lanes, work: Work) -> None:
     """Ends the whole process when it fails: one that nobody hears would be of no use."""
     try:
-        connection = connect(settings.endpoint, linger=_LINGER)
+        connection = reach(settings.endpoint, linger=_LINGER)
 
         def limit(size: int) -> None:
             connection.max_message = work.max_message = size
 
         service = Service(
-            connection,
+            Addressed(connection, settings.run) if settings.run else connection,
             Session(_hello(settings), time.monotonic()),
             outbox=outbox,
             work=work,
@@ -115,6 +126,7 @@ def _hello(settings: ProcessSettings) -> Hello:
         role="worker",
         worker=settings.worker,
         session=settings.session,
+        steps=settings.steps,
         versions=Versions(python=python_minor()),
         host=socket.gethostname(),
         pid=os.getpid(),

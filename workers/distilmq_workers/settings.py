@@ -24,10 +24,15 @@ class ProcessSettings:
     """One step process."""
 
     endpoint: str
+    """Where to connect to, see `reach`."""
     worker: str
     session: str
     """The name of this one life, given by the supervisor so that it can tell when it ends."""
     parent: int
     """The supervisor's process id."""
+    run: str = ""
+    """The run of a broker that it serves; empty where a coordinator listens itself."""
+    steps: tuple[str, ...] = ()
+    """Steps it takes; empty for any."""
     stalls: int | None = None
     """Descriptor to the supervisor, for the stack of a thread that lets nobody else run."""

@@ -33,15 +33,11 @@ from distilmq.protocol.messages import (
 from distilmq.transport.ports import Connection
 from distilmq_workers.children import Children
 from distilmq_workers.loader import python_minor
+from distilmq_workers.pacing import Pacing
 from distilmq_workers.settings import SupervisorSettings
 
 IDLE = 5.0
 """Seconds of the longest wait; also after which Hello is said again while nobody has welcomed us."""
-QUICK_DEATH = 0.5
-"""Seconds: a process that ends sooner with an error could not even start, and is started again more and more
-slowly. One that dies of a batch lives longer, and its place is taken at once."""
-QUICK_DEATHS_ALLOWED = 3
-LONGEST_PAUSE = 2.0
 
 LIFELINE_CUT = 1
 REFUSED = 2
@@ -65,8 +61,7 @@ class Supervisor:
         self._heartbeat: float | None = None
         self._next_beat = 0.0
         self._hello_at = 0.0
-        self._quick_deaths = 0
-        self._start_after = 0.0
+        self._pacing = Pacing()
         self._terminations = 0
         self._leaving = False
         """No process is replaced any more; leaves when none is left."""
@@ -123,7 +118,7 @@ class Supervisor:
     def _patience(self, now: float) -> float:
         deadlines = [now + IDLE, self._hello_at if self._heartbeat is None else self._next_beat]
         if len(self._children) < self._wanted and not self._leaving:
-            deadlines.append(self._start_after)
+            deadlines.append(self._pacing.start_after)
         if (due := self._children.stacks_due()) is not None:
             deadlines.append(due)
         return max(0.0, min(deadlines) - now)
@@ -198,7 +193,7 @@ class Supervisor:
     # ------------------------------------------------------------ the step processes
 
     def _fill(self, now: float) -> None:
-        if not self._leaving and now >= self._start_after:
+        if not self._leaving and now >= self._pacing.start_after:
             self._children.fill(self._wanted, now=now)
 
     def _report_stalls(self, now: float) -> None:
@@ -209,14 +204,4 @@ class Supervisor:
     def _report_ends(self, now: float) -> None:
         for ended in self._children.reap(now):
             self._say(Exited(session=self._session, child=ended.session, code=ended.code, output=ended.output))
-            self._pace(ended.lived, ended.code, now)
-
-    def _pace(self, lived: float, code: int, now: float) -> None:
-        """What dies as soon as it is started is started more and more slowly; everything else at once."""
-        if code == 0 or lived >= QUICK_DEATH:
-            self._quick_deaths = 0
-            return
-        self._quick_deaths += 1
-        if self._quick_deaths > QUICK_DEATHS_ALLOWED:
-            pause = 0.1 * 2.0 ** (self._quick_deaths - QUICK_DEATHS_ALLOWED)
-            self._start_after = now + min(LONGEST_PAUSE, pause)
+            self._pacing.ended(ended.lived, ended.code, now)

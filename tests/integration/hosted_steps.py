@@ -1,0 +1,58 @@
+"""Steps for hosts to run; they are imported there by name."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from distilmq.steps import Step, StepColumns, StepInput, StepOutput
+
+
+class Double(Step):
+    """Doubles `n`."""
+
+    @property
+    def inputs(self) -> StepColumns:
+        return ["n"]
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["doubled"]
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        yield [{**row, "doubled": 2 * row["n"]} for row in inputs]
+
+
+class Gated(Double):
+    """Doubles once a file is there; says by another that it has begun."""
+
+    gate: str
+    begun: str
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        Path(self.begun).write_text(str(os.getpid()))
+        while not Path(self.gate).exists():
+            time.sleep(0.005)
+        yield from super().process(inputs)
+
+
+class Needing(Double):
+    """Loads where the environment has a variable, as if a package were installed there."""
+
+    def load(self) -> None:
+        super().load()
+        if "HAS_IT" not in os.environ:
+            raise ModuleNotFoundError("No module named 'somewhere_else'")
+
+
+class Showing(Double):
+    """Says which GPUs its process sees."""
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["doubled", "gpus"]
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        shown = os.environ["CUDA_VISIBLE_DEVICES"]
+        yield [{**row, "doubled": 2 * row["n"], "gpus": shown} for row in inputs]

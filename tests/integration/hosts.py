@@ -1,0 +1,164 @@
+"""Worker programs of hosts, started as an operator starts them, and runs for them to serve."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from distilmq.pipeline import Pipeline
+from distilmq.pipeline.compile import compile_plan
+from distilmq.pipeline.prepare import RunOptions, prepare
+from distilmq.protocol import messages
+from distilmq.protocol.messages import runs
+from distilmq.protocol.plan import Plan, RunSettings
+from tests.broker.front.brokers import BrokerClient, Program, client_of
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+
+
+class Host:
+    """`distilmq worker --connect …`.
+
+    Args:
+        endpoint: of the broker.
+        output: file for what it says.
+        options: of the command line.
+    """
+
+    def __init__(self, endpoint: str, output: Path, *options: str, **environment: str) -> None:
+        self.output = output
+        command = "import typer; from distilmq_workers.host.cli import worker; typer.run(worker)"
+        with output.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", command, "--connect", endpoint, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+                start_new_session=True,
+            )
+
+    def children(self) -> list[psutil.Process]:
+        """Its step processes."""
+        try:
+            return [child for child in psutil.Process(self.process.pid).children() if alive(child)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return self.process.wait(PATIENCE)
+
+    @property
+    def said(self) -> str:
+        """What it has said so far, its step processes included."""
+        return self.output.read_text()
+
+    def end(self) -> None:
+        """Whatever it does."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Hosts:
+    """Hosts of a test, named after the files in which they write."""
+
+    def __init__(self, program: Program, folder: Path) -> None:
+        self._program = program
+        self._folder = folder
+        self.started: list[Host] = []
+
+    def start(self, name: str = "h", *options: str, **environment: str) -> Host:
+        """Another one."""
+        output = self._folder / f"{name}.out"
+        host = Host(self._program.endpoint, output, "--name", name, *options, **environment)
+        self.started.append(host)
+        return host
+
+
+@contextmanager
+def hosts_of(program: Program, folder: Path) -> Iterator[Hosts]:
+    """Hosts until the block ends; then none of them, nor of their processes, is left."""
+    hosts = Hosts(program, folder)
+    try:
+        yield hosts
+    except BaseException:
+        for host in hosts.started:
+            print(f"--- {host.output.name}\n{host.said}")
+        raise
+    finally:
+        children = [child for host in hosts.started for child in host.children()]
+        for host in hosts.started:
+            host.end()
+        until(lambda: not any(alive(child) for child in children))
+
+
+def plan_of(pipeline: Pipeline, **settings: Any) -> Plan:
+    """A pipeline as it is submitted."""
+    prepared = prepare(pipeline.dag, RunOptions())
+    compiled = compile_plan(
+        prepared.dag,
+        name=pipeline.name,
+        description="",
+        signatures=prepared.signatures,
+        stages=prepared.stages,
+        settings=RunSettings(heartbeat=0.2, liveness=3.0, use_cache=False, **settings),
+    )
+    return compiled.plan
+
+
+def submit(program: Program, run: str, plan: Plan) -> None:
+    """Has a broker run it."""
+    with BrokerClient(program.endpoint) as client:
+        answer = client.start(run, plan)
+    assert isinstance(answer, runs.RunStarted), answer
+
+
+def outcome(program: Program, run: str) -> messages.Finished:
+    """How a run ends."""
+    with client_of(program, run) as client:
+        client.send(messages.Watch(session=client.session))
+        finished, _ = client.expect(messages.Finished)
+    return finished
+
+
+def fetched(program: Program, run: str, step: str) -> list[dict[str, Any]]:
+    """The rows of a step."""
+    with client_of(program, run) as client:
+        return client.fetch(step)
+
+
+def state_of(program: Program, run: str) -> runs.RunInfo:
+    """What `distilmq runs list` shows of a run."""
+    with BrokerClient(program.endpoint) as client:
+        return client.runs()[run]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs, and is no zombie."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits until something holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)

@@ -1,0 +1,178 @@
+"""`distilmq worker`: this machine's step processes for the runs of a broker."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Optional
+
+import typer
+
+from distilmq.errors import DistilmqUserError
+from distilmq.protocol.messages.broker import Offer
+from distilmq_workers.host import offer
+from distilmq_workers.host.settings import HostSettings, OnLoss
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def worker(
+    connect: Annotated[
+        str,
+        typer.Option(help="A connection file of the broker; or its address, with DISTILMQ_CONNECTION naming the file."),
+    ],
+    steps: Annotated[
+        Optional[list[str]],  # noqa: UP045  # typer reads the annotation
+        typer.Option(help="Only take these steps, by name. Several: a,b."),
+    ] = None,
+    slots: Annotated[
+        Optional[int],  # noqa: UP045  # ditto
+        typer.Option(min=1, help="How many step processes to run at a time; else one for each CPU."),
+    ] = None,
+    gpus: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="The GPUs to give to steps, such as 0,1 or none; else all that CUDA_VISIBLE_DEVICES shows."),
+    ] = None,
+    memory: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="The memory to give to steps, such as 64G; else all of this machine's."),
+    ] = None,
+    labels: Annotated[
+        Optional[list[str]],  # noqa: UP045  # ditto
+        typer.Option(
+            help="What this machine is, such as zone=eu. Steps ask by StepResources(labels=…). Several: a=b,c=d."
+        ),
+    ] = None,
+    resources: Annotated[
+        Optional[list[str]],  # noqa: UP045  # ditto
+        typer.Option(
+            help="What else it has, with a count, such as license=2. Steps ask by StepResources(resources=…)."
+        ),
+    ] = None,
+    name: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="A name for this worker, its own among all; else made of host and process."),
+    ] = None,
+    time_limit: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="After so long take nothing new, finish what is in hand and leave, such as 3500, 58m or 4h."),
+    ] = None,
+    idle_timeout: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="Leave after so long without anything to do."),
+    ] = None,
+    on_broker_lost: Annotated[
+        str,
+        typer.Option(
+            help="When the broker is not heard any more: wait:SECONDS for it, finish what is in hand, or exit."
+        ),
+    ] = "wait:600",
+) -> None:
+    """Run steps of the runs of a broker on this machine, until it is ended.
+
+    The first SIGTERM or Ctrl+C finishes what is in hand, the second one ends everything at once.
+    """
+    # Here, not above: other commands need none of it.
+    from distilmq_workers.host.program import run_host
+
+    try:
+        settings = HostSettings(
+            worker=name or f"{socket.gethostname()}-{os.getpid()}",
+            offer=make_offer(os.environ, slots=slots, gpus=gpus, memory=memory, labels=labels, resources=resources),
+            steps=tuple(_split(steps or [])),
+            time_limit=None if time_limit is None else seconds(time_limit, "--time-limit"),
+            idle_timeout=None if idle_timeout is None else seconds(idle_timeout, "--idle-timeout"),
+            on_loss=on_loss(on_broker_lost),
+        )
+        code = run_host(connect, settings)
+    except DistilmqUserError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    raise typer.Exit(code)
+
+
+def seconds(text: str, option: str) -> float:
+    """A time such as `90`, `58m` or `4h`.
+
+    Raises:
+        DistilmqUserError: it is none.
+    """
+    return _quantity(text, _SECONDS, option, "a time, such as 90, 58m or 4h")
+
+
+def on_loss(text: str) -> OnLoss:
+    """What `--on-broker-lost` says.
+
+    Raises:
+        DistilmqUserError: it is none of what can be said.
+    """
+    what, _, how_long = text.partition(":")
+    if what == "wait":
+        return OnLoss("wait", seconds(how_long or "600", "--on-broker-lost"))
+    if text == "finish":
+        return OnLoss("finish")
+    if text == "exit":
+        return OnLoss("exit")
+    raise DistilmqUserError(f"--on-broker-lost is wait:SECONDS, finish or exit, not {text!r}")
+
+
+def pairs(texts: list[str], option: str) -> dict[str, str]:
+    """Names and values of `a=b,c=d`, given once or several times.
+
+    Raises:
+        DistilmqUserError: one of them is no pair.
+    """
+    found: dict[str, str] = {}
+    for text in _split(texts):
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise DistilmqUserError(f"{option} takes name=value, not {text!r}")
+        found[name] = value
+    return found
+
+
+def make_offer(
+    environment: Mapping[str, str],
+    *,
+    slots: int | None = None,
+    gpus: str | None = None,
+    memory: str | None = None,
+    labels: list[str] | None = None,
+    resources: list[str] | None = None,
+) -> Offer:
+    """What is said of this machine, and where nothing is said, what it has.
+
+    Raises:
+        DistilmqUserError: something that is said makes no sense.
+    """
+    shown = offer.gpus(environment)
+    return Offer(
+        slots=offer.cpus() if slots is None else slots,
+        cpus=offer.cpus(),
+        gpus=shown if gpus is None else tuple(gpu for gpu in _split([gpus]) if gpu != "none"),
+        memory=offer.memory() if memory is None else int(_quantity(memory, _BYTES, "--memory", "a size, such as 64G")),
+        resources=_counts(pairs(resources or [], "--resources")),
+        labels=pairs(labels or [], "--labels"),
+    )
+
+
+def _counts(resources: dict[str, str]) -> dict[str, int]:
+    for name, count in resources.items():
+        if not count.isdecimal():
+            raise DistilmqUserError(f"--resources takes a count, not {name}={count}")
+    return {name: int(count) for name, count in resources.items()}
+
+
+def _quantity(text: str, units: dict[str, float] | dict[str, int], option: str, example: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]?)", text)
+    if found is None or found[2] not in units:
+        raise DistilmqUserError(f"{option} takes {example}, not {text!r}")
+    return float(found[1]) * units[found[2]]
+
+
+def _split(texts: list[str]) -> list[str]:
+    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
