@@ -39,8 +39,11 @@ class Reception:
         post: Post,
         log: Logbook,
         sayable: Sayable | None = None,
+        borrow: Callable[[messages.Borrow], None] | None = None,
     ) -> None:
         self._sayable = sayable or {"any": FROM_PEER}
+        self._borrow = borrow
+        """Asks whoever lends of accounts, where that is not the core."""
         self._welcome = welcome
         self._desk = desk
         self._sessions = sessions
@@ -83,6 +86,9 @@ class Reception:
             self._note(message)
             if (stalled := translation.stalled(message)) is not None:
                 self._handle(run, stalled)
+            return
+        if isinstance(message, messages.Borrow) and self._borrow is not None:
+            self._borrow(message)
             return
         event = translation.to_event(message, payload, sender, self._sessions)
         if event is not None:

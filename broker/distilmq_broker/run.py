@@ -149,6 +149,10 @@ class Run:
         self.handle(KillRequested())
         self.slots.stop(now=True)
 
+    def lend(self, session: str, lend: messages.Lend) -> None:
+        """Gives a step process the loan that the broker has answered it with."""
+        self._post.send(session, lend)
+
     def dismiss_supervisors(self) -> bool:
         """Lets supervisors go once their step processes have left; tells whether all have."""
         if not self.slots.running:

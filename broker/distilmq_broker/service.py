@@ -85,7 +85,13 @@ class Service:
             accept=self._accept, accepted=self._accepted, sessions=self.sessions, post=self._post, log=log
         )
         self.reception = Reception(
-            welcome=self._welcome, desk=self.desk, sessions=self.sessions, post=self._post, log=log, sayable=sayable
+            welcome=self._welcome,
+            desk=self.desk,
+            sessions=self.sessions,
+            post=self._post,
+            log=log,
+            sayable=sayable,
+            borrow=submitted.borrow if submitted else None,
         )
 
     def serve(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distilmq.protocol.messages import Borrow, Lend
 from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, Stored
 from distilmq.protocol.messages.runs import RunState
 from distilmq.protocol.plan import Plan
@@ -77,6 +78,10 @@ class Submitted:
             self._told, self._tell_at = needs, now + TELL_EVERY
             self._line.tell(needs.model_copy(update={"progress": run.progress()}))
 
+    def borrow(self, message: Borrow) -> None:
+        """A step process asks for its share of an account's limits: they hold over all runs of the broker."""
+        self._line.tell(message)
+
     def _obey(self, order: Order | Granted | Lent | Stored, run: Run, now: float) -> None:
         match order:
             case Order():
@@ -84,7 +89,9 @@ class Submitted:
                 self._follow(order, run, now)
             case Granted():
                 self.unmet = {unmet.need: unmet.reason for unmet in order.unmet}
-            case Lent() | Stored():
+            case Lent():
+                run.lend(order.session, _lend(order))
+            case Stored():
                 return
 
     def _follow(self, order: Order, run: Run, now: float) -> None:
@@ -118,6 +125,10 @@ class Submitted:
         if self._heard_at is None or heard != self._heard or run.finished is None:
             self._heard, self._heard_at = heard, now
         return now - self._heard_at >= self._linger
+
+
+def _lend(lent: Lent) -> Lend:
+    return Lend(account=lent.account, loan=lent.loan, seconds=lent.seconds, asked=lent.asked)
 
 
 def _need(plan: Plan, step: str, processes: int, work: int) -> Need:

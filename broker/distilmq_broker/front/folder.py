@@ -41,12 +41,19 @@ class BrokerFolder:
         return self.runs / run
 
     def next_epoch(self) -> int:
-        """Which start of the broker in this folder it is, from 1; noted."""
+        """Which start of the broker in this folder it is, from 1; noted.
+
+        Raises:
+            DistilmqUserError: it cannot be noted.
+        """
         try:
             epoch = int(self.epoch_file.read_text()) + 1
         except (FileNotFoundError, ValueError):
             epoch = 1
-        self.epoch_file.write_text(str(epoch))
+        try:
+            self.epoch_file.write_text(str(epoch))
+        except OSError as error:
+            raise DistilmqUserError(f"cannot write {self.epoch_file}: {error.strerror}") from error
         return epoch
 
     def back(self) -> str:

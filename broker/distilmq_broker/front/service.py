@@ -41,6 +41,7 @@ from distilmq_broker.front.core.runs import (
 )
 from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.host_desk import HostDesk
+from distilmq_broker.front.lending import Lender
 from distilmq_broker.front.mailbox import Mailbox
 from distilmq_broker.front.run_desk import RunDesk
 from distilmq_broker.front.run_store import RunStore
@@ -91,9 +92,11 @@ class BrokerService:
         self._refusals = refusals
         self._log = log
         self._ending = False
+        self._not_started: list[CoordinatorEnded] = []
         self._store = RunStore(folder.runs, log)
         self._runs = Runs(self._store.load())
         self._way = Way(front, log)
+        self._lender = Lender(cautious=epoch > 1)
         self._mailbox = Mailbox()
         self._hosts = HostDesk(allocation, way=self._way, tell_run=self._tell_run, log=log)
         self._view = RunView(self._store, self._hosts)
@@ -112,6 +115,7 @@ class BrokerService:
         """Runs until it is told to end; coordinators are let go then, and runs go on with the next broker."""
         now = self._clock.monotonic()
         self._hosts.start(now)
+        self._lender.start(now)
         self._perform(self._runs.start(now))
         while not self._ending:
             self._turn()
@@ -139,6 +143,10 @@ class BrokerService:
             self._log.info("coordinator_ended", run=ended.run, reason=ended.reason)
             self._back.forget(ended.run)
             self._perform(self._runs.handle(CoordinatorEnded(ended.run, ended.reason, ended.refusal), now))
+        not_started, self._not_started = self._not_started, []
+        for event in not_started:
+            self._perform(self._runs.handle(event, now))
+        self._store.flush()
         deadline = self._runs.next_deadline()
         if deadline is not None and now >= deadline:
             self._perform(self._runs.handle(DeadlineReached(), now))
@@ -245,6 +253,8 @@ class BrokerService:
         match message:
             case Needs():
                 self._hear_needs(run, message, now)
+            case messages.Borrow():
+                self._back.say(run, self._lender.asked(run, message, now))
             case Unfit():
                 for step in message.steps or ("",):
                     self._hosts.handle(HostUnfit(run, message.worker, step, message.reason), now)
@@ -267,14 +277,22 @@ class BrokerService:
         self._view.granted(run, granted)
         self._back.say(run, granted)
 
+    def _start(self, run: str, *, read_only: bool) -> None:
+        try:
+            pid = self._starter.start(run, read_only=read_only)
+        except OSError as error:
+            self._log.error("coordinator_not_started", run=run, reason=str(error))
+            self._not_started.append(CoordinatorEnded(run, f"it cannot be started: {error}"))
+            return
+        self._log.info("coordinator_started", run=run, pid=pid, read_only=read_only)
+
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
             match command:
                 case SaveRun(record):
                     self._store.save(record)
                 case StartCoordinator(run, read_only):
-                    pid = self._starter.start(run, read_only=read_only)
-                    self._log.info("coordinator_started", run=run, pid=pid, read_only=read_only)
+                    self._start(run, read_only=read_only)
                 case EndCoordinator(run):
                     self._back.forget(run)
                     self._starter.end(run)
