@@ -24,7 +24,9 @@ from distilmq.protocol.messages.runs import (
 from distilmq.transport.ports import PeerId
 from distilmq_broker.clients import RefusedPlanError, plan_in
 from distilmq_broker.front.core.records import RunRecord
-from distilmq_broker.front.core.runs import Command, Deny, Event, RunControlled, Runs, RunSubmitted, unknown
+from distilmq_broker.front.core.run_commands import Command, Deny
+from distilmq_broker.front.core.run_events import Event, RunControlled, RunSubmitted
+from distilmq_broker.front.core.runs import Runs, unknown
 from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.run_store import RunStore
 from distilmq_broker.front.run_view import RunView

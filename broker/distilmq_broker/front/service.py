@@ -22,23 +22,24 @@ from distilmq_broker.front.audience import is_client
 from distilmq_broker.front.back import Back
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.events import HostUnfit, NeedsTold, RunGone
-from distilmq_broker.front.core.runs import (
+from distilmq_broker.front.core.run_commands import (
     Command,
-    CoordinatorEnded,
-    CoordinatorUp,
-    DeadlineReached,
     Deny,
     EndCoordinator,
     FreeSlots,
     OrderRun,
     RemoveRun,
-    RunAddressed,
-    Runs,
-    RunTold,
     SaveRun,
     StartCoordinator,
-    unknown,
 )
+from distilmq_broker.front.core.run_events import (
+    CoordinatorEnded,
+    CoordinatorUp,
+    DeadlineReached,
+    RunAddressed,
+    RunTold,
+)
+from distilmq_broker.front.core.runs import Runs, unknown
 from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.host_desk import HostDesk
 from distilmq_broker.front.lending import Lender

@@ -11,8 +11,28 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from distilmq.protocol.messages.runs import RunState
 from distilmq_broker.front.core.records import RunRecord, Wish
+from distilmq_broker.front.core.run_commands import (
+    Command,
+    Deny,
+    EndCoordinator,
+    FreeSlots,
+    OrderRun,
+    RemoveRun,
+    SaveRun,
+    StartCoordinator,
+)
+from distilmq_broker.front.core.run_events import (
+    Action,
+    CoordinatorEnded,
+    CoordinatorUp,
+    DeadlineReached,
+    Event,
+    RunAddressed,
+    RunControlled,
+    RunSubmitted,
+    RunTold,
+)
 
 DEATHS = 5
 """Coordinators of one run that may die one after the other, each soon after its start."""
@@ -21,127 +41,8 @@ SOON = 30.0
 PAUSE = 0.5
 """Seconds before a coordinator that died is replaced, doubled with every further one."""
 
-Action = Literal["stop", "kill", "pause", "resume", "remove"]
 
 _WISHES: dict[str, Wish] = {"stop": "stop", "kill": "kill", "pause": "pause", "resume": "run"}
-
-# ---------------------------------------------------------------- events
-
-
-@dataclass(frozen=True, slots=True)
-class RunSubmitted:
-    """A plan is kept."""
-
-    record: RunRecord
-
-
-@dataclass(frozen=True, slots=True)
-class CoordinatorUp:
-    """A coordinator said Hello."""
-
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class CoordinatorEnded:
-    """A coordinator's process is no more; `refusal` says that it could not begin, and why."""
-
-    run: str
-    reason: str
-    refusal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RunTold:
-    """A coordinator said where its run stands."""
-
-    run: str
-    state: RunState
-    reason: str
-    idle: bool
-    wall: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunAddressed:
-    """A client asks something of a run that has no coordinator."""
-
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunControlled:
-    """A client wants something of a run."""
-
-    run: str
-    action: Action
-    timeout: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadlineReached:
-    """The time that `next_deadline` named has come."""
-
-
-Event = RunSubmitted | CoordinatorUp | CoordinatorEnded | RunTold | RunAddressed | RunControlled | DeadlineReached
-
-# ---------------------------------------------------------------- commands
-
-
-@dataclass(frozen=True, slots=True)
-class SaveRun:
-    """Make a record durable."""
-
-    record: RunRecord
-
-
-@dataclass(frozen=True, slots=True)
-class StartCoordinator:
-    """Start a process; answer `CoordinatorUp`, and `CoordinatorEnded` one day."""
-
-    run: str
-    read_only: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EndCoordinator:
-    """Have it leave at once; what is recorded is durable."""
-
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRun:
-    """Say to a coordinator what is wanted."""
-
-    run: str
-    action: Literal["run", "pause", "stop", "kill", "leave"]
-    timeout: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FreeSlots:
-    """A run needs nothing any more."""
-
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveRun:
-    """Forget a run and remove what is kept of it."""
-
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    """What a client wanted cannot be done."""
-
-    reason: str
-    fix: str = ""
-
-
-Command = SaveRun | StartCoordinator | EndCoordinator | OrderRun | FreeSlots | RemoveRun | Deny
 
 
 class Phase(Enum):

@@ -9,28 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilmq_broker.front.core.records import RunRecord
-from distilmq_broker.front.core.runs import (
-    DEATHS,
-    PAUSE,
-    SOON,
+from distilmq_broker.front.core.run_commands import (
     Command,
-    CoordinatorEnded,
-    CoordinatorUp,
-    DeadlineReached,
     Deny,
     EndCoordinator,
-    Event,
     FreeSlots,
     OrderRun,
     RemoveRun,
-    RunAddressed,
-    RunControlled,
-    Runs,
-    RunSubmitted,
-    RunTold,
     SaveRun,
     StartCoordinator,
 )
+from distilmq_broker.front.core.run_events import (
+    CoordinatorEnded,
+    CoordinatorUp,
+    DeadlineReached,
+    Event,
+    RunAddressed,
+    RunControlled,
+    RunSubmitted,
+    RunTold,
+)
+from distilmq_broker.front.core.runs import DEATHS, PAUSE, SOON, Runs
 
 RUN = "run-1"
 RECORD = RunRecord(run=RUN, submitted=1.0)
