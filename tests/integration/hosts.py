@@ -30,17 +30,17 @@ class Host:
     """`distilmq worker --connect …`.
 
     Args:
-        endpoint: of the broker.
+        target: where the broker is, or the connection file that says so.
         output: file for what it says.
         options: of the command line.
     """
 
-    def __init__(self, endpoint: str, output: Path, *options: str, **environment: str) -> None:
+    def __init__(self, target: str, output: Path, *options: str, **environment: str) -> None:
         self.output = output
         command = "import typer; from distilmq_workers.host.cli import worker; typer.run(worker)"
         with output.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", command, "--connect", endpoint, *options],
+                [sys.executable, "-P", "-c", command, "--connect", target, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -85,7 +85,10 @@ class Hosts:
     def start(self, name: str = "h", *options: str, **environment: str) -> Host:
         """Another one."""
         output = self._folder / f"{name}.out"
-        host = Host(self._program.endpoint, output, "--name", name, *options, **environment)
+        program = self._program
+        local = program.endpoint.startswith("ipc://")
+        target = program.endpoint if local else str(program.folder / "keys" / "worker.json")
+        host = Host(target, output, "--name", name, *options, **environment)
         self.started.append(host)
         return host
 
@@ -123,7 +126,7 @@ def plan_of(pipeline: Pipeline, **settings: Any) -> Plan:
 
 def submit(program: Program, run: str, plan: Plan) -> None:
     """Has a broker run it."""
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         answer = client.start(run, plan)
     assert isinstance(answer, runs.RunStarted), answer
 
@@ -144,7 +147,7 @@ def fetched(program: Program, run: str, step: str) -> list[dict[str, Any]]:
 
 def state_of(program: Program, run: str) -> runs.RunInfo:
     """What `distilmq runs list` shows of a run."""
-    with BrokerClient(program.endpoint) as client:
+    with BrokerClient(program) as client:
         return client.runs()[run]
 
 
@@ -162,3 +165,16 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.02)
+
+
+def shown(program: Program, run: str) -> runs.RunShown:
+    """What `distilmq runs show` shows of a run."""
+    with BrokerClient(program) as client:
+        answer = client.ask(runs.ShowRun(session=client.session, run=run))
+    assert isinstance(answer, runs.RunShown)
+    return answer
+
+
+def reasons(program: Program, run: str) -> list[str]:
+    """Why a run has fewer processes than it wants."""
+    return [unmet.reason for unmet in shown(program, run).unmet]

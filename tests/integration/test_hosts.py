@@ -12,10 +12,11 @@ import pytest
 
 from distilmq.pipeline import Pipeline
 from distilmq.protocol.plan import Plan
-from distilmq.steps import LoadDataFromDicts
+from distilmq.steps import LoadDataFromDicts, StepResources
+from distilmq.transport.zeromq import listen
 from tests.broker.front.brokers import Program, broker_in
 from tests.integration import hosted_steps as samples
-from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, plan_of, state_of, submit, until
+from tests.integration.hosts import Host, Hosts, fetched, hosts_of, outcome, plan_of, reasons, state_of, submit, until
 
 ROWS = 40
 EXPECTED = [{"n": number, "doubled": 2 * number} for number in range(ROWS)]
@@ -46,15 +47,17 @@ def gated(folder: Path, **fields: Any) -> Plan:
     return doubling(samples.Gated, gate=str(folder / "gate"), begun=str(folder / "begun"), **fields)
 
 
-def test_hosts_may_come_before_and_after_a_run(program: Program, hosts: Hosts) -> None:
-    hosts.start("early", "--slots", "1")
-    submit(program, "r", doubling())
-    hosts.start("late", "--slots", "1")
+@pytest.mark.parametrize("tcp", [False, True], ids=["local", "with keys"])
+def test_hosts_may_come_before_and_after_a_run(tmp_path: Path, *, tcp: bool) -> None:
+    with broker_in(tmp_path / "broker", tcp=tcp) as program, hosts_of(program, tmp_path) as hosts:
+        hosts.start("early", "--slots", "1")
+        submit(program, "r", doubling())
+        hosts.start("late", "--slots", "1")
 
-    finished = outcome(program, "r")
+        finished = outcome(program, "r")
 
-    assert finished.outcome == "done"
-    assert fetched(program, "r", "double") == EXPECTED
+        assert finished.outcome == "done"
+        assert fetched(program, "r", "double") == EXPECTED
 
 
 def test_one_slot_is_enough_for_a_run_of_two_steps(program: Program, hosts: Hosts) -> None:
@@ -119,3 +122,56 @@ def test_the_second_sigterm_ends_everything_at_once(program: Program, hosts: Hos
     assert host.wait() == 0
     assert len(children) == 2
     until(lambda: not any(child.is_running() for child in children))
+
+
+def test_a_process_sees_the_gpus_that_were_granted_to_it_and_no_others(program: Program, hosts: Hosts) -> None:
+    hosts.start("h", "--slots", "4", "--gpus", "5,6,7", CUDA_VISIBLE_DEVICES="0,1")
+
+    submit(program, "r", doubling(samples.Showing, resources=StepResources(replicas=2, gpus=1)))
+    outcome(program, "r")
+    rows = fetched(program, "r", "double")
+
+    assert [row["doubled"] for row in rows] == [row["doubled"] for row in EXPECTED]
+    assert {row["gpus"] for row in rows} <= {"5", "6"}
+
+
+def test_a_step_runs_only_where_its_labels_and_resources_are(program: Program, hosts: Hosts) -> None:
+    plain = hosts.start("plain", "--slots", "2")
+    submit(program, "r", doubling(resources=StepResources(labels={"zone": "eu"}, resources={"license": 1})))
+    until(lambda: reasons(program, "r"))
+
+    waiting = reasons(program, "r")
+    hosts.start("labelled", "--labels", "zone=eu", "--resources", "license=1", "--steps", "double")
+
+    assert waiting == ["needs a worker with the label zone=eu, and none has it"]
+    assert outcome(program, "r").outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+    assert len(plain.children()) <= 2
+
+
+def test_a_host_without_work_leaves_when_its_time_is_over(program: Program, hosts: Hosts) -> None:
+    host = hosts.start("h", "--idle-timeout", "1")
+
+    assert host.wait() == 0
+    assert "nothing to do for 1 s: leaving" in host.said
+
+
+def test_a_worker_that_cannot_say_what_it_offers_is_told_what_is_wrong(program: Program, hosts: Hosts) -> None:
+    host = hosts.start("h", "--labels", "zone")
+
+    assert host.wait() == 1
+    assert host.said.strip() == "--labels takes name=value, not 'zone'"
+
+
+def test_another_version_of_the_protocol_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    listener = listen(f"ipc://{tmp_path}/b")
+    host = Host(listener.endpoint, tmp_path / "out")
+    listener.poll(20.0)
+    received = listener.receive()
+    assert received is not None
+
+    listener.send(received[0], [b"", b"\x02", b"whatever version 2 says"])
+
+    assert host.wait() == 2
+    assert "refused: the broker speaks version 02 of the protocol, this worker 01. Install" in host.said
+    listener.close()

@@ -229,6 +229,14 @@ def test_a_broker_that_refuses_it_ends_it() -> None:
     assert commands[-1] == Leave(REFUSED)
 
 
+def test_a_host_that_was_welcomed_goes_on_when_a_message_of_it_is_refused() -> None:
+    scene = Scene().welcomed()
+
+    commands = scene.hear(m.Refused(reason="not a message"), 0.1)
+
+    assert commands == [Tell("refused: not a message.")]
+
+
 def test_a_stall_is_told_to_the_run_of_the_process() -> None:
     scene = Scene().welcomed()
     scene.hear(grants(grant("1")), 0.1)

@@ -121,7 +121,9 @@ class HostSession:
             case Stop(now=at_once):
                 return self._leave(0) if at_once else self._drain(0, "told to leave: finishing what is in hand", now)
             case Refused(reason=reason, fix=fix):
-                return [Tell(f"refused: {reason}. {fix}".strip()), *self._leave(REFUSED)]
+                # Who was welcomed has said something that the broker does not understand, and no more than that.
+                leaving = [] if self._broker.welcome is not None else self._leave(REFUSED)
+                return [Tell(f"refused: {reason}. {fix}".strip()), *leaving]
             case _:
                 pass
         return []
