@@ -14,6 +14,7 @@ import typer
 
 from distilmq.cli.failures import app as failures
 from distilmq.cli.pipeline import app as pipeline
+from distilmq.cli.runs import app as runs
 
 GROUP = "distilmq.commands"
 
@@ -24,6 +25,7 @@ def make_app() -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     app.add_typer(pipeline, name="pipeline")
     app.add_typer(failures, name="failures")
+    app.add_typer(runs, name="runs")
     for offer in metadata.entry_points(group=GROUP):
         _mount(app, offer)
     return app

@@ -1,0 +1,164 @@
+"""`distilmq runs`: the runs of a broker, looked at and controlled from anywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from distilmq.cli.run_text import described, table
+from distilmq.errors import DistilmqUserError, RunError
+from distilmq.pipeline.broker_line import BrokerLine, connect_to
+from distilmq.pipeline.run_sample import sample_of
+from distilmq.protocol.messages import Message
+from distilmq.protocol.messages.runs import RunInfo
+
+app = typer.Typer(no_args_is_help=True, help="Look at the runs of a broker, and control them.")
+
+Run = Annotated[str, typer.Argument(help="A run's id, the beginning of one, or a pipeline's name for its latest run.")]
+Broker = Annotated[
+    Optional[str],  # noqa: UP045  # typer reads the annotation
+    typer.Option("--broker", help="The broker's connection file for clients; else the one DISTILMQ_CONNECTION names."),
+]
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+_LOOK_EVERY = 0.5
+"""Seconds between looks for more lines of a log."""
+_OVER = ("done", "stopped", "failed")
+_SAMPLES = 3
+"""Rows of each leaf that a sample shows."""
+
+
+@app.command("list")
+def list_runs(broker: Broker = None, as_json: Json = False) -> None:
+    """List all runs, the last submitted one first."""
+    with _line(broker) as line:
+        runs = line.runs()
+    if as_json:
+        print(_as_json([_fields(info) for info in runs]))
+    else:
+        print(table(runs, datetime.now().astimezone()) if runs else "The broker has no runs.")
+
+
+@app.command()
+def show(
+    run: Run,
+    sample: Annotated[bool, typer.Option("--sample", help="Show some rows that came out, too.")] = False,
+    broker: Broker = None,
+    as_json: Json = False,
+) -> None:
+    """Show a run: its steps, who works on them, who was refused and why; the text of rows only if asked for."""
+    with _line(broker) as line:
+        shown = line.show(_found(line, run).run)
+    rows = sample_of(broker, shown, _SAMPLES) if sample else {}
+    if as_json:
+        print(_as_json({**_fields(shown), **({"sample": rows} if sample else {})}))
+        return
+    print(described(shown))
+    for leaf, some in rows.items():
+        print(f"\nThe first rows of '{leaf}':" if some else f"\nThere are no rows of '{leaf}' yet.")
+        for row in some:
+            print(f"  {_as_json(row)}")
+
+
+@app.command()
+def logs(
+    run: Run,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more until the run is over.")] = False,
+    broker: Broker = None,
+) -> None:
+    """Print the log of a run: one JSON object per line."""
+    with _line(broker) as line:
+        known = _found(line, run).run
+        offset = 0
+        while True:
+            over = not follow or line.run(known).state in _OVER
+            part, offset = line.log(known, offset)
+            sys.stdout.buffer.write(part)
+            sys.stdout.buffer.flush()
+            if not part and over:
+                return
+            if not part:
+                time.sleep(_LOOK_EVERY)
+
+
+@app.command()
+def stop(
+    run: Run,
+    timeout: Annotated[
+        Optional[float],  # noqa: UP045  # ditto
+        typer.Option(help="Seconds that what is in work may take; as the run was told if it is not said."),
+    ] = None,
+    now: Annotated[bool, typer.Option("--now", help="Do not wait for what is in work.")] = False,
+    broker: Broker = None,
+) -> None:
+    """Stop a run: nothing new is begun, and what is in work is finished. `resume` goes on with it."""
+    _control(broker, run, "kill" if now else "stop", "is being stopped", timeout)
+
+
+@app.command()
+def pause(run: Run, broker: Broker = None) -> None:
+    """Hold a run: nothing new is begun until `resume`, and its workers stay."""
+    _control(broker, run, "pause", "is being paused")
+
+
+@app.command()
+def resume(run: Run, broker: Broker = None) -> None:
+    """Go on with a run that was paused or stopped, or has failed."""
+    _control(broker, run, "resume", "goes on")
+
+
+@app.command()
+def rm(run: Run, broker: Broker = None) -> None:
+    """Remove a run that is over, with everything that the broker keeps of it."""
+    _control(broker, run, "remove", "is removed")
+
+
+def _control(broker: str | None, run: str, action: str, said: str, timeout: float | None = None) -> None:
+    with _line(broker) as line:
+        known = _found(line, run).run
+        line.control(known, action, timeout)
+    print(f"Run {known} {said}.")
+
+
+def _found(line: BrokerLine, run: str) -> RunInfo:
+    """The run that is meant: its id, the beginning of just one, or the latest of a pipeline."""
+    runs = line.runs()
+    beginning = [info for info in runs if run and info.run.startswith(run)]
+    found = next((info for info in runs if info.run == run), None)
+    found = found or next((info for info in runs if info.pipeline == run), None)
+    if found is None and len(beginning) == 1:
+        found = beginning[0]
+    if found is None:
+        among = beginning or runs
+        known = f"There are: {', '.join(info.run for info in among[:10])}." if among else "It has none."
+        raise DistilmqUserError(f"'{run}' is not one run of the broker. {known}")
+    return found
+
+
+@contextmanager
+def _line(broker: str | None) -> Generator[BrokerLine]:
+    try:
+        with BrokerLine(lambda: connect_to(broker)) as line:
+            yield line
+    except (DistilmqUserError, RunError) as error:
+        _fail(str(error))
+
+
+def _fields(message: Message | RunInfo) -> dict[str, Any]:
+    return message.model_dump(exclude={"kind"})
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(1)
