@@ -70,9 +70,9 @@ class ClientDesk:
             case messages.Submit():
                 self._submit(payload, sender)
             case messages.Watch():
-                sender.watching = True
+                again, sender.watching = sender.watching, True
                 if self.run is not None:
-                    self._show(self.run, sender)
+                    self._show(self.run, sender, again=again)
             case messages.Control(action="close") if self.lingers:
                 self._sessions.leave(message.session)
             case messages.Control():
@@ -83,6 +83,13 @@ class ClientDesk:
                 self.run.fetches.send_failures(message)
             case messages.FetchUsage() if self.run is not None:
                 self.run.fetches.send_usage(message)
+            case messages.Describe() if self.run is not None:
+                self._post.send(message.session, described(self.run.plan))
+            case messages.ListFiles() if self.run is not None:
+                self._post.send(message.session, messages.FileList(files=self.run.files.listed()))
+            case messages.FetchFile(path=path, offset=offset) if self.run is not None:
+                part = messages.FilePart(path=path, offset=offset)
+                self._post.send(message.session, part, [self.run.files.part(path, offset)])
             case _:
                 self._log.debug("message_without_use", message=type(message).__name__)
 
@@ -133,12 +140,18 @@ class ClientDesk:
             case _:
                 return
 
-    def _show(self, run: Run, sender: Member) -> None:
-        for note in run.notes:
+    def _show(self, run: Run, sender: Member, *, again: bool) -> None:
+        for note in () if again else run.notes:
             self._post.send(sender.hello.session, note)
         run.feed.send(0.0, force=True)
         if run.finished is not None:
             self._post.send(sender.hello.session, run.finished)
+
+
+def described(plan: Plan) -> messages.Described:
+    """What clients that did not submit it need to know of a run."""
+    steps = tuple(step.name for step in plan.steps)
+    return messages.Described(pipeline=plan.pipeline, steps=steps, leaves=plan.leaves, dataset=plan.dataset)
 
 
 def identity(plan: Plan) -> object:

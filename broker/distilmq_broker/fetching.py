@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from distilmq.protocol.messages import Failures, Fetch, FetchFailures, FetchUsage, Rows, UsageReport
-from distilmq.protocol.seq_no import SeqNo, sort_key
+from distilmq.protocol.rows import join_rows, split_payload
+from distilmq.protocol.seq_no import SeqNo, from_sort_key, sort_key
 from distilmq.protocol.usage import WorkerUsage
 from distilmq_broker.ports import Journal, Mind
 from distilmq_broker.post import Post
 
 BEGINNING = "0"
 """Cursor of the batch whose sort key is empty: it stands behind that key and before all others."""
+PART_BYTES = 4 * 1024 * 1024
+"""Of a message with rows; a row that is larger travels alone."""
+_ROW = "/"
+"""In a cursor, in front of the first row of a batch that is still to come."""
 _LETTERS_AT_ONCE = 200
 
 
@@ -74,19 +79,44 @@ class Fetches:
         if limit is not None and limit == request.looked:
             return
         request.looked = limit
-        for seq_no, rows in self._available(step, request.cursor, limit):
+        for rows, payload, cursor in self._parts(step, request.cursor, limit):
+            after, request.cursor = request.cursor, cursor
+            request.credit -= 1
+            self._post.send(session, Rows(step=step, cursor=cursor, after=after, rows=rows), [payload])
             if not request.credit:
                 return
-            payload = self._journal.payload(step, seq_no)
-            request.cursor = sort_key(seq_no) or BEGINNING
-            request.credit -= 1
-            self._post.send(session, Rows(step=step, cursor=request.cursor, rows=rows), [payload])
-        if limit is None and request.credit:
-            self._post.send(session, Rows(step=step, cursor=request.cursor, rows=0, last=True))
+        if limit is None:
+            self._post.send(session, Rows(step=step, cursor=request.cursor, after=request.cursor, rows=0, last=True))
             request.credit = 0
 
-    def _available(self, step: str, cursor: str, limit: SeqNo | None) -> Iterator[tuple[SeqNo, int]]:
-        for seq_no, rows in self._journal.batches(step, cursor):
+    def _parts(self, step: str, cursor: str, limit: SeqNo | None) -> Iterator[tuple[int, bytes, str]]:
+        """Rows from a cursor on, as many at a time as a message takes, each with the cursor behind them."""
+        begun, _, row = cursor.partition(_ROW)
+        if row:
+            yield from self._parts_of(step, from_sort_key("" if begun == BEGINNING else begun), int(row))
+        for seq_no, rows in self._journal.batches(step, begun):
             if limit is not None and seq_no >= limit:
                 return
-            yield seq_no, rows
+            yield from self._parts_of(step, seq_no, 0, rows)
+
+    def _parts_of(self, step: str, seq_no: SeqNo, start: int, rows: int = -1) -> Iterator[tuple[int, bytes, str]]:
+        payload = self._journal.payload(step, seq_no)
+        behind = sort_key(seq_no) or BEGINNING
+        if start == 0 and len(payload) <= PART_BYTES:
+            yield rows, payload, behind
+            return
+        each = split_payload(payload)
+        while start < len(each):
+            stop = _within(each, start, PART_BYTES)
+            cursor = behind if stop == len(each) else f"{behind}{_ROW}{stop}"
+            yield stop - start, join_rows(each[start:stop]), cursor
+            start = stop
+
+
+def _within(rows: Sequence[bytes], start: int, size: int) -> int:
+    """Up to where rows fit into so many bytes; one at least."""
+    stop, taken = start, 0
+    while stop < len(rows) and (stop == start or taken + len(rows[stop]) <= size):
+        taken += len(rows[stop])
+        stop += 1
+    return stop

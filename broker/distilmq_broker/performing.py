@@ -39,7 +39,7 @@ class Performer:
         self,
         plan: Plan,
         *,
-        artifacts: Path,
+        artifacts: Path | None,
         journal: Journal,
         group: GroupCommit,
         router: Router,
@@ -153,7 +153,6 @@ class Performer:
 
     def _send_assign(self, command: SendAssign) -> None:
         step = self._steps[command.step]
-        folder = self._artifacts / step.name
         assign = messages.Assign(
             step=step.name,
             replica=command.replica,
@@ -167,7 +166,7 @@ class Performer:
             outputs=step.outputs,
             batch_timeout=step.batch_timeout,
             stall_after=step.stall_after,
-            artifacts=str(folder),
+            artifacts="" if self._artifacts is None else str(self._artifacts / step.name),
             secrets=dict(self.secrets.get(step.name, {})),
         )
         self._log.info("step_assigned", session=command.session, step=step.name, replica=command.replica)

@@ -90,6 +90,11 @@ class Reception:
         if isinstance(message, messages.Borrow) and self._borrow is not None:
             self._borrow(message)
             return
+        if isinstance(message, messages.Artifact):
+            reason = run.files.take(message, b"".join(payload))
+            if reason is not None:
+                self._log.warning("artifact_not_kept", step=message.step, worker=sender.hello.worker, reason=reason)
+            return
         event = translation.to_event(message, payload, sender, self._sessions)
         if event is not None:
             self._log_event(message)

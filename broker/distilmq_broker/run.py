@@ -26,6 +26,7 @@ from distilmq_broker.performing import Performer
 from distilmq_broker.ports import Clock, Journal, Mind, Router, Slots
 from distilmq_broker.post import Post
 from distilmq_broker.progress_feed import ProgressFeed
+from distilmq_broker.run_files import RunFiles
 from distilmq_broker.sessions import Sessions
 
 
@@ -36,6 +37,7 @@ class Run:
         self,
         plan: Plan,
         *,
+        files: RunFiles,
         mind: Mind,
         clock: Clock,
         journal: Journal,
@@ -51,6 +53,7 @@ class Run:
         self.plan = plan
         self.notes = tuple(notes)
         """What there is to say about what was found in the cache."""
+        self.files = files
         self.router = router
         self.slots = slots
         self.performer = performer

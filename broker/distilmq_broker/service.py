@@ -25,6 +25,7 @@ from distilmq_broker.post import Post
 from distilmq_broker.reception import Reception, Sayable
 from distilmq_broker.routing import error_info
 from distilmq_broker.run import Run, journal_error
+from distilmq_broker.run_files import RunFiles
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.sessions import Sessions
 from distilmq_broker.settings import MAX_MESSAGE
@@ -221,7 +222,7 @@ class Service:
         slots = self._make_slots(plan, self._post)
         performer = Performer(
             plan,
-            artifacts=self._folder.artifacts,
+            artifacts=None if self._submitted is not None else self._folder.artifacts,
             journal=self._journal,
             group=group,
             router=router,
@@ -234,6 +235,7 @@ class Service:
         performer.secrets = secrets
         run = Run(
             plan,
+            files=RunFiles(self._folder, frozenset(step.name for step in plan.steps)),
             mind=self._make_mind(plan),
             clock=self._clock,
             journal=self._journal,

@@ -54,6 +54,11 @@ class TakeJobKept:
 
 
 @dataclass(frozen=True, slots=True)
+class SendFilesAgain:
+    """Artifacts that were sent may not have come: send them again."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsking:
     """Models send no new request."""
 
@@ -73,4 +78,15 @@ class Leave:
     unload: bool
 
 
-Command = Say | LimitMessages | LoadStep | RunBatch | TakeLoan | TakeJobKept | StopAsking | ReportStall | Leave
+Command = (
+    Say
+    | LimitMessages
+    | LoadStep
+    | RunBatch
+    | TakeLoan
+    | TakeJobKept
+    | SendFilesAgain
+    | StopAsking
+    | ReportStall
+    | Leave
+)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distilmq.protocol.messages import (
+    Artifact,
     Borrow,
     ErrorInfo,
     Failed,
@@ -108,6 +109,14 @@ class LoanWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSaved:
+    """The user's code has saved an artifact, of which this is a part."""
+
+    artifact: Artifact
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """The user's code logged something."""
 
@@ -134,6 +143,7 @@ Event = (
     | JobChanged
     | DemandChanged
     | LoanWanted
+    | FileSaved
     | Noted
     | TerminateAsked
     | TimePassed

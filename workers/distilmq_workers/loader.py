@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distilmq.errors import DistilmqUserError
@@ -12,8 +13,13 @@ if TYPE_CHECKING:
     from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of the base class
 
 
-def load_step(assign: Assign, definition: bytes) -> _Step:
+def load_step(assign: Assign, definition: bytes, artifacts: Path | str) -> _Step:
     """The step of an assignment, after its `load()`.
+
+    Args:
+        assign: what the coordinator said about it.
+        definition: the step by cloudpickle.
+        artifacts: folder where it saves artifacts.
 
     Raises:
         DistilmqUserError: it was pickled by another minor version of Python: loading it may crash the interpreter.
@@ -27,8 +33,7 @@ def load_step(assign: Assign, definition: bytes) -> _Step:
     pickle: Any = cloudpickle
     step: _Step = pickle.loads(definition)
     give_secrets(step, assign.secrets)
-    if assign.artifacts:
-        step.keep_artifacts_in(assign.artifacts)
+    step.keep_artifacts_in(artifacts)
     step.load()
     return step
 

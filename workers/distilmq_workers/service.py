@@ -24,6 +24,7 @@ from distilmq_workers.commands import (
     ReportStall,
     RunBatch,
     Say,
+    SendFilesAgain,
     StopAsking,
     TakeJobKept,
     TakeLoan,
@@ -148,6 +149,8 @@ class Service:
                     self._work.take_loan(lend)
                 case TakeJobKept(kept):
                     self._work.take_job_kept(kept)
+                case SendFilesAgain():
+                    self._work.send_files_again()
                 case StopAsking():
                     self._work.stop_asking()
                 case ReportStall():

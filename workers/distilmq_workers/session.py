@@ -48,6 +48,7 @@ from distilmq_workers.commands import (
     ReportStall,
     RunBatch,
     Say,
+    SendFilesAgain,
     StopAsking,
     TakeJobKept,
     TakeLoan,
@@ -200,6 +201,8 @@ class Session:
                 return []
             case events.LoanWanted(borrow):
                 return [self._say(borrow)]
+            case events.FileSaved(artifact, data):
+                return [Say(artifact, [data])]
             case events.Noted(note):
                 return [self._say(note)]
             case events.TerminateAsked():
@@ -240,8 +243,10 @@ class Session:
     def _welcomed(self, welcome: Welcome, now: float) -> list[Command]:
         if self.welcome is None or self.welcome.heartbeat != welcome.heartbeat:
             self._beat_at = now + welcome.heartbeat
-        self.welcome = welcome
         offers: list[Command] = [LimitMessages(welcome.max_message)]
+        if self.welcome is not None:
+            offers.append(SendFilesAgain())
+        self.welcome = welcome
         if self.lanes > 1 and self.assign is not None:
             # A coordinator that has begun anew knows neither.
             offers.append(self._ready(self.assign))

@@ -8,11 +8,13 @@ import importlib
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distilmq.models.requests.demand import Expected, demand, expected
 from distilmq.protocol.messages import Assign, Batch, JobKept, Lease, Lend, Note
 from distilmq_workers import events
+from distilmq_workers.artifacts import ArtifactCarrier
 from distilmq_workers.jobs import JobOffice
 from distilmq_workers.lanes import Lanes
 from distilmq_workers.outbox import Outbox
@@ -42,6 +44,8 @@ class Work:
         self._runner: Runner | None = None
         self._loans: LoanOffice | None = None
         self._at_once = False
+        self._carrier: ArtifactCarrier | None = None
+        """Of artifacts, where the coordinator cannot read what is written here."""
 
     # ---------------------------------------------------------------- asked for by the socket's thread
 
@@ -67,6 +71,12 @@ class Work:
         """It is recorded which requests of a batch are in a job."""
         self._jobs.kept(kept)
 
+    def send_files_again(self) -> None:
+        """Artifacts that were sent may be lost."""
+        if self._carrier is not None:
+            self._carrier.forget()
+            self._send_files()
+
     def stack_of(self, lease: Lease) -> str:
         """Where the user's code is with a batch."""
         return stack_of(self._threads.get(lease))
@@ -82,6 +92,8 @@ class Work:
         """Calls the step's `unload()`, if one is loaded."""
         if self._step is not None:
             self._step.unload()
+        if self._carrier is not None:
+            self._carrier.remove()
 
     def _load(self, assign: Assign, definition: bytes) -> None:
         from distilmq_workers.failures import describe
@@ -90,7 +102,7 @@ class Work:
 
         send_logs_as_notes(self._session, assign.step, self._note)
         try:
-            self._step = load_step(assign, definition)
+            self._step = load_step(assign, definition, assign.artifacts or self._carried(assign.step))
             self._runner = self._make_runner(assign)
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises ends the run with that error
             self._outbox.put(events.LoadRaised(assign.step, describe(error)))
@@ -138,7 +150,18 @@ class Work:
             sys.stdout.flush()
         if self._at_once:
             self._demand_changed(*demand.now)
+        self._send_files()
         self._outbox.put(events.BatchEnded(ended.answer, ended.payload))
+
+    def _carried(self, step: str) -> Path:
+        """A folder for artifacts, whose files are sent."""
+        self._carrier = ArtifactCarrier(self._session, step)
+        return self._carrier.folder
+
+    def _send_files(self) -> None:
+        if self._carrier is not None:
+            for artifact, data in self._carrier.parts():
+                self._outbox.put(events.FileSaved(artifact, data))
 
     def _keep_answer(self, lease: Lease, row: int, key: bytes, occurrence: int, answer: bytes) -> None:
         usage = self._runner.meter.totals() if self._runner is not None else ()

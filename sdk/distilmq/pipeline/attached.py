@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from distilmq.errors import RunError
 from distilmq.pipeline.client import Client
-from distilmq.pipeline.run import Place, Quiet, connect, reopened
+from distilmq.pipeline.followers import Quiet
+from distilmq.pipeline.run import Place, connect, reopened
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from distilmq.errors import RunError
@@ -14,12 +15,19 @@ from distilmq.protocol import codec
 from distilmq.protocol.messages import (
     Accepted,
     Control,
+    Describe,
+    Described,
     Failures,
     Fetch,
     FetchFailures,
+    FetchFile,
     FetchUsage,
+    FileInfo,
+    FileList,
+    FilePart,
     Finished,
     Hello,
+    ListFiles,
     Message,
     Note,
     Progress,
@@ -37,9 +45,11 @@ from distilmq.protocol.usage import WorkerUsage
 from distilmq.transport.ports import Connection
 
 PATIENCE = 30.0
-"""Seconds in which a coordinator must say Welcome, or answer a request."""
-FETCH_CREDIT = 32
-"""Batches asked for at once."""
+"""Seconds in which a coordinator on this machine answers."""
+FETCH_CREDIT = 8
+"""Messages with rows asked for at once, each of a few megabytes at most."""
+ASK_AGAIN = 5.0
+"""Seconds without an answer after which rows are asked for again: the request, or the answer, may be lost."""
 
 M = TypeVar("M", bound=Message)
 
@@ -66,6 +76,8 @@ class Client:
         follower: told of progress and notes.
         files: file descriptors that wake the wait, beside the socket.
         on_wake: called when one of them is readable.
+        patience: seconds in which a coordinator must say Welcome, or answer a request.
+        trusted: the run's workers are this process's own.
     """
 
     def __init__(
@@ -77,7 +89,10 @@ class Client:
         check: Callable[[], None] = lambda: None,
         files: Sequence[int] = (),
         on_wake: Callable[[], None] = lambda: None,
+        patience: float = PATIENCE,
+        trusted: bool = True,
     ) -> None:
+        self.trusted = trusted
         self.finished: Finished | None = None
         self._connection = connection
         self._session = session
@@ -86,6 +101,9 @@ class Client:
         self._files = tuple(files)
         self._on_wake = on_wake
         self._watching = False
+        self._patience = patience
+        self._greeted = 0
+        """How often a coordinator did not know us, and was told."""
 
     def open(self) -> Welcome:
         """Says Hello and waits for the Welcome."""
@@ -98,19 +116,34 @@ class Client:
         Returns:
             The acceptance, or None when the end of the run came first.
         """
-        values = {step: dict(fields) for step, fields in secrets.items()}
-        self._send(Secrets(session=self._session, values=values))
+        self.give_secrets(secrets)
         self._send(Submit(session=self._session), [plan])
         answer, _ = self._expect((Accepted, Finished), "accept the plan")
         return answer if isinstance(answer, Accepted) else None
+
+    def give_secrets(self, secrets: Mapping[str, Mapping[str, str]]) -> None:
+        """Hands over the secrets of steps: step to dotted field to value."""
+        values = {step: dict(fields) for step, fields in secrets.items()}
+        self._send(Secrets(session=self._session, values=values))
 
     def follow(self) -> Finished:
         """Waits for the end of the run, telling the follower what happens."""
         self._watching = True
         self._send(Watch(session=self._session))
+        heard = time.monotonic()
         while self.finished is None:
-            self._receive(timeout=0.2)
+            if self._receive(timeout=0.2) is not None:
+                heard = time.monotonic()
+            elif time.monotonic() >= heard + ASK_AGAIN:
+                # Another coordinator may have taken the run over, and know nothing of us.
+                self._send(Watch(session=self._session))
+                heard = time.monotonic()
         return self.finished
+
+    def progress(self) -> Progress:
+        """Where the run is."""
+        self._send(Watch(session=self._session))
+        return self._expect((Progress,), "say where the run is")[0]
 
     def stop(self, timeout: float | None = None) -> None:
         """Asks for a drain: what is in flight is awaited for at most `timeout` seconds."""
@@ -135,15 +168,24 @@ class Client:
             RunError: a record is damaged, so the rows from there on cannot be had.
         """
         cursor, last = "", False
+        asked = time.monotonic()
         while not last:
+            greeted = self._greeted
             self._send(Fetch(session=self._session, step=step, cursor=cursor, credit=FETCH_CREDIT))
             for _ in range(FETCH_CREDIT):
-                rows, payload = self._expect((Rows,), f"send the rows of '{step}'")
+                following = partial(_follows, step=step, cursor=cursor)
+                received = self._await((Rows,), ASK_AGAIN, following, unless=partial(self._greeted_since, greeted))
+                if received is None:
+                    break
+                rows, payload = received
                 cursor, last = rows.cursor, rows.last
                 if payload:
                     yield payload[0]
+                asked = time.monotonic()
                 if last:
                     break
+            if time.monotonic() >= asked + self._patience:
+                raise RunError(f"The coordinator did not send the rows of '{step}' within {self._patience:.0f} s.")
 
     def failures(self, step: str = "") -> list[dict[str, Any]]:
         """The dead letters of the run, of all steps or of one; they come some at a time, an empty message ends them."""
@@ -160,6 +202,27 @@ class Client:
         self._send(FetchUsage(session=self._session))
         answer, _ = self._expect((UsageReport,), "say what models took")
         return answer.usage
+
+    def describe(self) -> Described:
+        """The run, and what its dataset is to be."""
+        self._send(Describe(session=self._session))
+        return self._expect((Described,), "say what it runs")[0]
+
+    def files(self) -> tuple[FileInfo, ...]:
+        """The artifacts of the run."""
+        self._send(ListFiles(session=self._session))
+        return self._expect((FileList,), "list the artifacts")[0].files
+
+    def read_file(self, file: FileInfo) -> Iterator[bytes]:
+        """An artifact, piece by piece."""
+        offset = 0
+        while offset < file.size:
+            self._send(FetchFile(session=self._session, path=file.path, offset=offset))
+            _, payload = self._expect((FilePart,), f"send the artifact '{file.path}'")
+            if not payload or not payload[0]:
+                raise RunError(f"The artifact '{file.path}' ends after {offset} of {file.size} bytes.")
+            yield payload[0]
+            offset += len(payload[0])
 
     def leave(self) -> None:
         """Hangs up; the run goes on."""
@@ -190,16 +253,33 @@ class Client:
         self._connection.send(codec.encode(message, payload))
 
     def _expect(self, kinds: tuple[type[M], ...], what: str) -> tuple[M, list[bytes]]:
-        deadline = time.monotonic() + PATIENCE
+        received = self._await(kinds, self._patience)
+        if received is None:
+            raise RunError(f"The coordinator did not {what} within {self._patience:.0f} s.")
+        return received
+
+    def _await(
+        self,
+        kinds: tuple[type[M], ...],
+        seconds: float,
+        wanted: Callable[[M], bool] = lambda message: True,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> tuple[M, list[bytes]] | None:
+        """The next message of some kinds that is wanted; None when the time is over, or something came between."""
+        deadline = time.monotonic() + seconds
         known = self.finished
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not unless():
             received = self._receive(timeout=0.2)
             if known is not None and self.finished != known:
                 # The end that was known was not the end: the journal broke while it was read.
-                raise run_error(self.finished or known)
-            if received is not None and isinstance(received[0], kinds):
+                raise run_error(self.finished or known, trusted=self.trusted)
+            if received is not None and isinstance(received[0], kinds) and wanted(received[0]):
                 return received[0], received[1]
-        raise RunError(f"The coordinator did not {what} within {PATIENCE:.0f} s.")
+        return None
+
+    def _greeted_since(self, greeted: int) -> bool:
+        """Whether the coordinator has asked who we are, and so knows nothing of what it was asked before."""
+        return self._greeted != greeted
 
     def _receive(self, timeout: float) -> tuple[Message, list[bytes]] | None:
         """The next message that is an answer; news is told to the follower on the way."""
@@ -225,6 +305,7 @@ class Client:
             case Finished():
                 self.finished = message
             case Who():
+                self._greeted += 1
                 self._hello()
                 if self._watching:
                     self._send(Watch(session=self._session))
@@ -232,3 +313,8 @@ class Client:
                 raise RunError(f"The coordinator refused: {message.reason} {message.fix}".rstrip())
             case _:
                 return
+
+
+def _follows(rows: Rows, *, step: str, cursor: str) -> bool:
+    """Whether these are the rows behind a cursor: what was asked twice comes twice, and what was lost leaves a gap."""
+    return rows.step == step and rows.after in (None, cursor)

@@ -16,7 +16,7 @@ from distilmq.pipeline.offline_batches import NEVER, asks_in_batch_jobs
 from distilmq.pipeline.pickling import pickled_function, pickled_step
 from distilmq.pipeline.signatures import StepSignature, route_signature
 from distilmq.pipeline.validation import batch_size
-from distilmq.protocol.plan import Plan, ResourceSpec, RouteSpec, RunSettings, StepSpec
+from distilmq.protocol.plan import DatasetSpec, Plan, ResourceSpec, RouteSpec, RunSettings, StepSpec
 from distilmq.steps.base import GeneratorStep, _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 
 _MODEL_FIELDS = ("llm", "embeddings", "image_generation_model")
@@ -43,6 +43,7 @@ def compile_plan(
     settings: RunSettings,
     inputs: Path | None = None,
     max_batches: int | None = None,
+    travels: DatasetSpec | None = None,
 ) -> Compiled:
     """Compiles a pipeline that was validated.
 
@@ -55,19 +56,24 @@ def compile_plan(
         settings: how the run behaves.
         inputs: folder for the data that generators hold in memory, so that the run goes on without this process.
         max_batches: how many batches each generator is asked for; None for all.
+        travels: of a plan that runs where nothing of this machine is: what is told about its dataset there. Its data
+            and the user's modules are part of it.
     """
+    away = travels is not None
     steps = tuple(
-        _step_spec(dag, dag.steps[step], signatures[step], inputs=inputs, max_batches=max_batches) for step in dag
+        _step_spec(dag, dag.steps[step], signatures[step], inputs=inputs, max_batches=max_batches, travels=away)
+        for step in dag
     )
     plan = Plan(
         pipeline=name,
         description=description,
         steps=steps,
-        routes=tuple(_route_spec(dag, step) for step in dag if step in dag.routes),
+        routes=tuple(_route_spec(dag, step, travels=away) for step in dag if step in dag.routes),
         stages=tuple(tuple(stage) for stage in stages),
         settings=settings,
-        client_path=tuple(_import_path()),
-        client_cwd=os.getcwd(),
+        client_path=() if away else tuple(_import_path()),
+        client_cwd="" if away else os.getcwd(),
+        dataset=travels or DatasetSpec(),
     )
     secrets = {step: values for step in dag if (values := secret_values(dag.steps[step]))}
     return Compiled(plan, secrets)
@@ -81,7 +87,7 @@ def step_kind(step: _Step) -> Literal["generator", "normal", "global"]:
 
 
 def _step_spec(
-    dag: Dag, step: _Step, signature: StepSignature, *, inputs: Path | None, max_batches: int | None
+    dag: Dag, step: _Step, signature: StepSignature, *, inputs: Path | None, max_batches: int | None, travels: bool
 ) -> StepSpec:
     generator = isinstance(step, GeneratorStep)
     known_rows = step.num_rows() if generator else None
@@ -89,7 +95,11 @@ def _step_spec(
     if known_rows is not None and max_batches is not None:
         known_rows = min(known_rows, size * max_batches)
     offline = asks_in_batch_jobs(step)
-    sent = step.stored(inputs / step.name) if generator and inputs is not None else step
+    sent = step
+    if generator and travels:
+        sent = step.carried()
+    elif generator and inputs is not None:
+        sent = step.stored(inputs / step.name)
     return StepSpec(
         name=step.name,
         kind=step_kind(step),
@@ -109,7 +119,7 @@ def _step_spec(
         max_failure_rate=step.max_failure_rate,
         max_batches=max_batches if generator else None,
         known_rows=known_rows,
-        definition=pickled_step(sent),
+        definition=pickled_step(sent, travels=travels),
     )
 
 
@@ -125,12 +135,12 @@ def _resources(step: _Step) -> ResourceSpec:
     )
 
 
-def _route_spec(dag: Dag, step: str) -> RouteSpec:
+def _route_spec(dag: Dag, step: str, *, travels: bool) -> RouteSpec:
     route = dag.routes[step]
     if route.sample is not None:
         return RouteSpec(step=step, sample=route.sample)
     what = f"The routing function '{route_name(route)}' behind step '{step}'"
-    code = pickled_function(route.routing_function, what)
+    code = pickled_function(route.routing_function, what, travels=travels)
     return RouteSpec(step=step, function=code, signature=route_signature(route))
 
 

@@ -15,8 +15,14 @@ class WorkerTraceback(DistilmqError):
         return f'\n"""\n{self.args[0].rstrip()}\n"""'
 
 
-def run_error(finished: Finished) -> RunError:
-    """The exception for a run that failed, with the original as its cause."""
+def run_error(finished: Finished, *, trusted: bool = True) -> RunError:
+    """The exception for a run that failed.
+
+    Args:
+        finished: how it ended.
+        trusted: its workers are this process's own: the original exception, unpickled, is the cause. Of others only
+            the text is shown.
+    """
     error = finished.error or ErrorInfo(type="RuntimeError", message="the coordinator gave no reason")
     said = f"{error.type}: {error.message}" if error.message else error.type
     if finished.loading:
@@ -31,7 +37,7 @@ def run_error(finished: Finished) -> RunError:
         )
     else:
         failed = RunError(f"The run ended: {said}", worker_traceback=error.traceback)
-    failed.__cause__ = original(error)
+    failed.__cause__ = original(error if trusted else error.model_copy(update={"pickled": None}))
     return failed
 
 

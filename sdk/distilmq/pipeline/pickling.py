@@ -26,24 +26,28 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-def pickled_step(step: _Step) -> bytes:
+def pickled_step(step: _Step, *, travels: bool = False) -> bytes:
     """A step with everything it holds, except its secrets.
+
+    Args:
+        step: to be pickled.
+        travels: it is loaded where the user's modules are not: all of them that are imported here go with it.
 
     Raises:
         DistilmqUserError: it holds something that cannot be pickled; the message names it.
     """
     copy = copied_step(step)
     _forget_secrets(copy)
-    return _pickled(copy, f"Step '{step.name}'", _modules_of_model(copy))
+    return _pickled(copy, f"Step '{step.name}'", _modules_of_model(copy), travels=travels)
 
 
-def pickled_function(function: Callable[..., Any], what: str) -> bytes:
-    """A function.
+def pickled_function(function: Callable[..., Any], what: str, *, travels: bool = False) -> bytes:
+    """A function, as `pickled_step` a step.
 
     Raises:
         DistilmqUserError: it refers to something that cannot be pickled.
     """
-    return _pickled(function, what, [getattr(function, "__module__", None) or "__main__"])
+    return _pickled(function, what, [getattr(function, "__module__", None) or "__main__"], travels=travels)
 
 
 def is_importable(module: ModuleType) -> bool:
@@ -62,10 +66,10 @@ def is_importable(module: ModuleType) -> bool:
     return Path(found.origin).resolve() == Path(file).resolve()
 
 
-def _pickled(value: object, what: str, modules: Iterable[str]) -> bytes:
+def _pickled(value: object, what: str, modules: Iterable[str], *, travels: bool) -> bytes:
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
 
-    with _by_value(modules):
+    with _by_value(_users_modules() if travels else modules, also_importable=travels):
         try:
             return cast("Any", cloudpickle).dumps(value)
         except Exception as error:
@@ -76,7 +80,7 @@ def _pickled(value: object, what: str, modules: Iterable[str]) -> bytes:
 
 
 @contextmanager
-def _by_value(modules: Iterable[str]) -> Generator[None]:
+def _by_value(modules: Iterable[str], *, also_importable: bool) -> Generator[None]:
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
 
     pickle: Any = cloudpickle
@@ -86,7 +90,7 @@ def _by_value(modules: Iterable[str]) -> Generator[None]:
         module = sys.modules.get(name)
         if module is None or name in registered or name == "__main__" or not is_user_code(name):
             continue
-        if not is_importable(module):
+        if also_importable or not is_importable(module):
             pickle.register_pickle_by_value(module)
             added.append(module)
     try:
@@ -94,6 +98,13 @@ def _by_value(modules: Iterable[str]) -> Generator[None]:
     finally:
         for module in added:
             pickle.unregister_pickle_by_value(module)
+
+
+def _users_modules() -> list[str]:
+    """All modules of the user's that are imported: those with a file that no package has brought."""
+    return [
+        name for name, module in list(sys.modules.items()) if getattr(module, "__file__", None) and is_user_code(name)
+    ]
 
 
 def _forget_secrets(model: BaseModel) -> None:

@@ -27,6 +27,7 @@ from distilmq.utils.files import Format
 if TYPE_CHECKING:
     from distilmq.distiset import Distiset
     from distilmq.pipeline.estimate import Estimate
+    from distilmq.pipeline.submitted_run import SubmittedRun
 
 
 class Pipeline:
@@ -179,6 +180,8 @@ class Pipeline:
         logging_handlers: list[logging.Handler] | None = None,
         max_cost: float | None = None,
         max_tokens: int | None = None,
+        broker: str | os.PathLike[str] | None = None,
+        new: bool = False,
     ) -> Distiset:
         """Runs the pipeline and gives the rows of the steps that nothing follows.
 
@@ -198,6 +201,9 @@ class Pipeline:
             max_cost: US dollars. When models have cost as much, in all starts of the run together, no new request is
                 sent, those in flight are awaited, and the run stops; with a higher bound it goes on.
             max_tokens: the same for tokens, input and output together.
+            broker: run it there, as `submit` does, and wait: a connection file, or `tcp://HOST:PORT`. Ctrl+C only ends
+                the waiting; the script, run again, follows the run that is unfinished.
+            new: at a broker, start another run even so.
 
         Raises:
             DistilmqUserError: the pipeline or an argument is wrong; nothing was started.
@@ -218,7 +224,77 @@ class Pipeline:
             max_cost=max_cost,
             max_tokens=max_tokens,
         )
-        return self._launch(options)
+        if broker is None:
+            return self._launch(options)
+        from distilmq.pipeline.submitting import submit_and_wait
+
+        return submit_and_wait(self, broker, options, new=new).distiset()
+
+    def submit(
+        self,
+        broker: str | os.PathLike[str] | None = None,
+        parameters: Parameters | None = None,
+        load_groups: LoadGroups = None,
+        use_cache: bool = True,
+        dataset: Any = None,
+        dataset_batch_size: int = 50,
+        max_cost: float | None = None,
+        max_tokens: int | None = None,
+        new: bool = False,
+        weight: float = 1.0,
+    ) -> SubmittedRun:
+        """Hands the pipeline to a broker, whose workers run it; returns at once.
+
+        The script's own modules, steps, functions and data travel along. The run depends on nothing of this process.
+        A run of the same pipeline that is unfinished there is attached to instead of starting another one.
+
+        Args:
+            broker: a connection file, or `tcp://HOST:PORT`; when it is None, the connection file that the environment
+                variable `DISTILMQ_CONNECTION` names.
+            parameters: as in `run`.
+            load_groups: as in `run`.
+            use_cache: as in `run`, of what earlier runs of the broker recorded.
+            dataset: as in `run`.
+            dataset_batch_size: as in `run`.
+            max_cost: as in `run`.
+            max_tokens: as in `run`.
+            new: start another run even if one is unfinished.
+            weight: of this run, where several want the same workers.
+
+        Raises:
+            DistilmqUserError: the pipeline or an argument is wrong, or the broker refuses it.
+            RunError: the broker does not answer.
+        """
+        options = RunOptions(
+            parameters=parameters,
+            load_groups=load_groups,
+            use_cache=use_cache,
+            dataset=dataset,
+            dataset_batch_size=dataset_batch_size,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
+        )
+        from distilmq.pipeline.submitting import submit
+
+        return submit(self, broker, options, new=new, weight=weight)
+
+    @classmethod
+    def attach(
+        cls, run: str, broker: str | os.PathLike[str] | None = None, cache_dir: str | os.PathLike[str] | None = None
+    ) -> SubmittedRun:
+        """A run at a broker, by its id, whoever has submitted it.
+
+        Args:
+            run: its id.
+            broker: as in `submit`.
+            cache_dir: where its dataset is put; as of a pipeline.
+
+        Raises:
+            DistilmqUserError: the broker has no such run.
+        """
+        from distilmq.pipeline.submitting import attached
+
+        return attached(broker, run, cache_dir_of(cache_dir))
 
     def dry_run(
         self,

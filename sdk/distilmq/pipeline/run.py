@@ -18,12 +18,13 @@ from distilmq.pipeline.budget import budget_error
 from distilmq.pipeline.client import Client, Follower
 from distilmq.pipeline.compile import Compiled
 from distilmq.pipeline.failure import run_error
+from distilmq.pipeline.followers import Quiet
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.local import LocalCoordinator
-from distilmq.pipeline.progress import View, failures, log_note, open_view
+from distilmq.pipeline.progress import View, failures, open_view
 from distilmq.pipeline.usage import RunUsage, run_usage
 from distilmq.pipeline.warm_up import WarmUp
-from distilmq.protocol.messages import Finished, Note, Progress
+from distilmq.protocol.messages import Finished, Progress
 from distilmq.protocol.plan import decode_plan, encode_plan
 
 if TYPE_CHECKING:
@@ -271,17 +272,6 @@ def connect(endpoint: str) -> Any:
 def say(text: str) -> None:
     """Tells the user something that is no log."""
     print(text, file=sys.stderr, flush=True)
-
-
-class Quiet:
-    """Follows a run that is over."""
-
-    def progress(self, progress: Progress) -> None:
-        """Nothing moves."""
-
-    def note(self, note: Note) -> None:
-        """Logs it."""
-        log_note(note)
 
 
 @contextmanager

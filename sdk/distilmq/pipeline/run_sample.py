@@ -7,7 +7,7 @@ from typing import Any
 
 from distilmq.pipeline.broker_line import connect_to
 from distilmq.pipeline.client import Client
-from distilmq.pipeline.run import Quiet
+from distilmq.pipeline.followers import Quiet
 from distilmq.protocol.messages.runs import RunShown
 from distilmq.protocol.rows import decode_rows
 from distilmq.transport.addressed import Addressed

@@ -112,6 +112,18 @@ class RunSettings(PlanPart):
     """The same for tokens, input and output together."""
 
 
+class DatasetSpec(PlanPart):
+    """What whoever fetches the rows needs to make the dataset of them."""
+
+    config: str = ""
+    """The pipeline as `pipeline.yaml`."""
+    columns: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Of each leaf, for when it has no row."""
+    features: str = ""
+    """What datasets that were given declare of their columns: `datasets.Features` as JSON; empty for nothing."""
+    enable_metadata: bool = True
+
+
 class Plan(PlanPart):
     """A pipeline ready to run."""
 
@@ -126,6 +138,7 @@ class Plan(PlanPart):
     stages: tuple[tuple[str, ...], ...] = ()
     """Steps loaded together, in order; every step is in one."""
     settings: RunSettings = RunSettings()
+    dataset: DatasetSpec = DatasetSpec()
     client_path: tuple[str, ...] = ()
     """`sys.path` entries of the script, so that its local modules import in local workers."""
     client_cwd: str = ""

@@ -350,6 +350,10 @@ class GeneratorStep(_Step, ABC):
         del folder
         return self
 
+    def carried(self) -> GeneratorStep:
+        """The same step with its data in it, for a machine that has none of the files of this one."""
+        return self
+
     def _checked_pair(self, given: Any) -> tuple[list[Row], bool]:
         if isinstance(given, tuple) and len(cast("tuple[Any, ...]", given)) == 2:
             rows, last = cast("tuple[Any, Any]", given)

@@ -14,11 +14,18 @@ from pydantic import Field
 from distilmq.protocol.messages.client import (
     Accepted,
     Control,
+    Describe,
+    Described,
     Failures,
     Fetch,
     FetchFailures,
+    FetchFile,
     FetchUsage,
+    FileInfo,
+    FileList,
+    FilePart,
     Finished,
+    ListFiles,
     Progress,
     Rows,
     Secrets,
@@ -29,6 +36,7 @@ from distilmq.protocol.messages.client import (
 )
 from distilmq.protocol.messages.from_worker import (
     Answered,
+    Artifact,
     Borrow,
     Bye,
     Exited,
@@ -80,6 +88,7 @@ FromWorker = Annotated[
     | Heartbeat
     | Exited
     | Note
+    | Artifact
     | Bye,
     Field(discriminator="kind"),
 ]
@@ -88,10 +97,34 @@ ToWorker = Annotated[
     Field(discriminator="kind"),
 ]
 FromClient = Annotated[
-    Hello | Submit | Secrets | Watch | Control | Fetch | FetchFailures | FetchUsage | Bye, Field(discriminator="kind")
+    Hello
+    | Submit
+    | Secrets
+    | Watch
+    | Control
+    | Fetch
+    | FetchFailures
+    | FetchUsage
+    | Describe
+    | ListFiles
+    | FetchFile
+    | Bye,
+    Field(discriminator="kind"),
 ]
 ToClient = Annotated[
-    Welcome | Refused | Who | Accepted | Progress | Rows | Failures | UsageReport | Note | Finished,
+    Welcome
+    | Refused
+    | Who
+    | Accepted
+    | Progress
+    | Rows
+    | Failures
+    | UsageReport
+    | Described
+    | FileList
+    | FilePart
+    | Note
+    | Finished,
     Field(discriminator="kind"),
 ]
 FromPeer = Annotated[
@@ -110,6 +143,7 @@ FromPeer = Annotated[
     | Heartbeat
     | Exited
     | Note
+    | Artifact
     | Bye
     | Submit
     | Secrets
@@ -117,7 +151,10 @@ FromPeer = Annotated[
     | Control
     | Fetch
     | FetchFailures
-    | FetchUsage,
+    | FetchUsage
+    | Describe
+    | ListFiles
+    | FetchFile,
     Field(discriminator="kind"),
 ]
 
@@ -125,12 +162,15 @@ __all__ = [
     "Accepted",
     "Ack",
     "Answered",
+    "Artifact",
     "Assign",
     "Batch",
     "Borrow",
     "Bye",
     "Cancel",
     "Control",
+    "Describe",
+    "Described",
     "Drain",
     "ErrorInfo",
     "Exited",
@@ -138,7 +178,11 @@ __all__ = [
     "Failures",
     "Fetch",
     "FetchFailures",
+    "FetchFile",
     "FetchUsage",
+    "FileInfo",
+    "FileList",
+    "FilePart",
     "Finished",
     "FromClient",
     "FromPeer",
@@ -155,6 +199,7 @@ __all__ = [
     "Kill",
     "Lease",
     "Lend",
+    "ListFiles",
     "LoadFailed",
     "Loan",
     "Message",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from distilmq.protocol.messages.values import ErrorInfo, Message, Value
+from distilmq.protocol.plan import DatasetSpec
 from distilmq.protocol.usage import WorkerUsage
 
 
@@ -109,16 +110,19 @@ class Fetch(Message):
     session: str
     step: str
     cursor: str = ""
-    """`seq_no.sort_key` of the last batch received; empty for the beginning."""
+    """That of the last `Rows` received; empty for the beginning."""
     credit: int = 8
 
 
 class Rows(Message):
-    """One batch of a fetch. One payload frame unless it is only the end."""
+    """A batch of a fetch, or a part of a large one. One payload frame unless it is only the end."""
 
     kind: Literal["rows"] = "rows"
     step: str
     cursor: str
+    """Where the rows behind these begin."""
+    after: str | None = None
+    """Where these begin: the cursor of the rows before, so that a gap shows. Coordinators of before 0.2 do not say."""
     rows: int
     last: bool = False
     """The step has nothing (more) behind this."""
@@ -151,6 +155,63 @@ class UsageReport(Message):
 
     kind: Literal["usage_report"] = "usage_report"
     usage: tuple[WorkerUsage, ...]
+
+
+class Describe(Message):
+    """What is the run, and its dataset?"""
+
+    kind: Literal["describe"] = "describe"
+    session: str
+
+
+class Described(Message):
+    """The run as its plan says it."""
+
+    kind: Literal["described"] = "described"
+    pipeline: str
+    steps: tuple[str, ...]
+    leaves: tuple[str, ...]
+    dataset: DatasetSpec
+
+
+class FileInfo(Value):
+    """A file that the run has beside its rows."""
+
+    path: str
+    """Below the run's folder, with `/` between its parts."""
+    size: int
+
+
+class ListFiles(Message):
+    """Which artifacts are there?"""
+
+    kind: Literal["list_files"] = "list_files"
+    session: str
+
+
+class FileList(Message):
+    """The artifacts of all steps."""
+
+    kind: Literal["file_list"] = "file_list"
+    files: tuple[FileInfo, ...]
+
+
+class FetchFile(Message):
+    """A part of an artifact, from a byte on."""
+
+    kind: Literal["fetch_file"] = "fetch_file"
+    session: str
+    path: str
+    offset: int = 0
+
+
+class FilePart(Message):
+    """One payload frame: bytes of a file; none of them at its end, or when it is not there."""
+
+    kind: Literal["file_part"] = "file_part"
+    path: str
+    offset: int
+    """Of the first of these bytes."""
 
 
 class Finished(Message):

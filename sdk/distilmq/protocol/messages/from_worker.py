@@ -233,6 +233,19 @@ class Note(Message):
     """Of a supervisor: the step process that it speaks of."""
 
 
+class Artifact(Message):
+    """A part of a file that a step saved where nobody else can read it. One payload frame: its bytes."""
+
+    kind: Literal["artifact"] = "artifact"
+    session: str
+    step: str
+    path: str
+    """Below the step's folder, with `/` between its parts."""
+    offset: int = 0
+    """Of the first of these bytes."""
+    last: bool = False
+
+
 class Bye(Message):
     """The peer closes by its own will and holds nothing."""
 

@@ -48,7 +48,7 @@ class Assign(Message):
     python: str = ""
     """The minor version of Python that pickled the step; empty when it was checked before."""
     artifacts: str = ""
-    """Folder where `save_artifact` of this step writes."""
+    """Folder where `save_artifact` of this step writes; empty: into one of its own, whose files it sends."""
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
     """Dotted field of the step (`llm.api_key`) to its secret value."""
 

@@ -96,6 +96,25 @@ class LoadDataFromDataset(DatasetLoader):
         stored._format = {"type": given["type"], "columns": given["columns"], **given["format_kwargs"]}
         return stored
 
+    def carried(self) -> GeneratorStep:
+        """The same step with its dataset in memory, when it lies in files: those would be pickled as their paths.
+
+        Raises:
+            DistilmqUserError: it has a transform, which only the script can run.
+        """
+        dataset = self.dataset
+        if dataset is None or (not dataset.cache_files and dataset._indices is None):
+            return self
+        if dataset.format["type"] == "custom":
+            raise DistilmqUserError(
+                f"The dataset of step '{self.name}' has a transform (`set_transform`), which does not travel to a"
+                " broker. Use `dataset.map(...)` instead, or a step that does the same."
+            )
+        given = dataset.format
+        inside = untyped("datasets").Dataset.from_buffer(untyped("pyarrow").py_buffer(_to_arrow(dataset)))
+        formatted = inside.with_format(given["type"], columns=given["columns"], **given["format_kwargs"])
+        return self.model_copy(update={"dataset": formatted})
+
     def dump(self, **options: Any) -> dict[str, Any]:
         """The step as plain data, with the dataset, or where it lies."""
         return {**super().dump(**options), "dataset": _dumped(self._open())}

@@ -1,0 +1,71 @@
+"""The artifacts of a run: written by steps on this machine, or sent by those on others, and read by clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from distilmq.protocol.messages import Artifact, FileInfo
+from distilmq_broker.run_folder import RunFolder
+
+FILE_PART = 4 * 1024 * 1024
+"""Bytes of a file in one message."""
+_PARTIAL = ".partial"
+
+
+class RunFiles:
+    """Files below one folder; nothing that a peer says leads out of it.
+
+    Args:
+        folder: of the run.
+        steps: that may have artifacts.
+    """
+
+    def __init__(self, folder: RunFolder, steps: frozenset[str]) -> None:
+        self._root = folder.path.resolve()
+        self._artifacts = folder.artifacts
+        self._steps = steps
+
+    def listed(self) -> tuple[FileInfo, ...]:
+        """All artifacts that are complete, by path."""
+        return tuple(
+            FileInfo(path=path.relative_to(self._root).as_posix(), size=path.stat().st_size) for path in self._files()
+        )
+
+    def part(self, name: str, offset: int) -> bytes:
+        """Bytes of an artifact from an offset on; none at its end, or where there is no such artifact."""
+        path = self._root / name
+        if path not in set(self._files()):
+            return b""
+        with path.open("rb") as file:
+            file.seek(max(0, offset))
+            return file.read(FILE_PART)
+
+    def take(self, artifact: Artifact, data: bytes) -> str | None:
+        """Keeps a part of a file that a step has sent; the last one makes it visible.
+
+        Returns:
+            Why it was not kept.
+        """
+        place = PurePosixPath(artifact.path)
+        if artifact.step not in self._steps:
+            return f"there is no step {artifact.step!r:.100}"
+        if place.is_absolute() or not place.parts or ".." in place.parts or "\0" in artifact.path:
+            return f"{artifact.path!r:.200} is no path below the step's folder"
+        path = self._artifacts / artifact.step / place
+        partial = path.with_name(f"{path.name}-{artifact.session[:32].replace('/', '')}{_PARTIAL}")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("ab") as file:
+            if artifact.offset == 0:
+                file.truncate(0)
+            elif file.tell() != artifact.offset:
+                return f"a part of '{artifact.path}' is missing before byte {artifact.offset}"
+            file.write(data)
+        if artifact.last:
+            partial.replace(path)
+        return None
+
+    def _files(self) -> Iterator[Path]:
+        for path in sorted(self._artifacts.resolve().rglob("*")):
+            if path.is_file() and not path.is_symlink() and path.suffix != _PARTIAL:
+                yield path

@@ -1,0 +1,146 @@
+"""What `Pipeline.submit` does: the plan of a pipeline, with all that it needs, to a broker."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from distilmq.errors import DistilmqUserError
+from distilmq.pipeline import serialization
+from distilmq.pipeline.broker_line import BrokerLine, connect_to
+from distilmq.pipeline.budget import check_prices
+from distilmq.pipeline.compile import Compiled, compile_plan
+from distilmq.pipeline.interrupt import Interrupts
+from distilmq.pipeline.launch import Launchable, folder_name
+from distilmq.pipeline.logs import run_logging
+from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
+from distilmq.pipeline.progress import failures, open_view
+from distilmq.pipeline.remote_dataset import encoded_features
+from distilmq.pipeline.requirements import check_requirements
+from distilmq.pipeline.run import say
+from distilmq.pipeline.settings import run_settings
+from distilmq.pipeline.submitted_run import Broker, SubmittedRun
+from distilmq.protocol.plan import DatasetSpec, encode_plan
+from distilmq.utils.files import to_yaml
+
+MAX_PLAN = 128 * 1024 * 1024
+"""Bytes of a plan, with the data in it."""
+
+
+def submit(
+    pipeline: Launchable, broker: Broker, options: RunOptions, *, new: bool = False, weight: float = 1.0
+) -> SubmittedRun:
+    """Hands a pipeline to a broker.
+
+    Args:
+        pipeline: to run.
+        broker: where.
+        options: as of `run`.
+        new: start a run even if one of the same pipeline is unfinished.
+        weight: of the run, where several want the same workers.
+
+    Raises:
+        DistilmqUserError: the pipeline or an argument is wrong, or the broker refuses it.
+        RunError: the broker does not answer.
+    """
+    settings = run_settings(os.environ)
+    with run_logging(options.logging_handlers, settings.log_level):
+        prepared = prepare(pipeline.dag, options)
+        check_requirements(pipeline.requirements)
+        if options.max_cost is not None:
+            check_prices(prepared.dag)
+        compiled = _compile(pipeline, options, prepared)
+        plan = encode_plan(compiled.plan)
+    if len(plan) > MAX_PLAN:
+        raise DistilmqUserError(
+            f"The pipeline with its data takes {len(plan) // 1024**2} MiB, and at most {MAX_PLAN // 1024**2} MiB travel"
+            " to a broker. Load the data with `LoadDataFromHub`, or with `LoadDataFromDisk` or `LoadDataFromFileSystem`"
+            " from a place that the workers can read."
+        )
+    run = f"{folder_name(pipeline.name)}-{secrets.token_hex(4)}"
+    with BrokerLine(lambda: connect_to(broker)) as line:
+        started = line.start(run, plan, key="" if new else f"{pipeline.name}/{prepared.run_id}", weight=weight)
+    folder = pipeline.cache_dir / folder_name(pipeline.name)
+    submitted = SubmittedRun(broker, started.run, folder=folder, attached=started.attached)
+    if compiled.secrets:
+        submitted.give_secrets(compiled.secrets)
+    return submitted
+
+
+def submit_and_wait(pipeline: Launchable, broker: Broker, options: RunOptions, *, new: bool) -> SubmittedRun:
+    """As `submit`, and follows the run to its end on the screen.
+
+    Raises:
+        KeyboardInterrupt: Ctrl+C; the run goes on without us.
+        RunError: it failed.
+    """
+    with Interrupts() as interrupts:
+        run = submit(pipeline, broker, options, new=new)
+        say(f"{'Following' if run.attached else 'Submitted'} run '{run.id}'.")
+        view = open_view(pipeline.name, run.id)
+        try:
+            with interrupts.held():
+                outcome = run.follow(view, tuple(interrupts.files), lambda: _leave(run, interrupts))
+        finally:
+            view.close()
+        if view.last is not None and (said := failures(view.last)):
+            say(said)
+        if outcome == "stopped":
+            say(f"The run was stopped. `distilmq runs resume {run.id}` goes on with it.")
+        return run
+
+
+def _leave(run: SubmittedRun, interrupts: Interrupts) -> None:
+    if interrupts.count:
+        say(
+            f"Run '{run.id}' goes on at the broker. Run the script again to follow it, or stop it with"
+            f" `distilmq runs stop {run.id}`."
+        )
+        raise KeyboardInterrupt
+
+
+def attached(broker: Broker, id: str, cache_dir: Path) -> SubmittedRun:
+    """A run that another client may have submitted.
+
+    Raises:
+        DistilmqUserError: the broker has no such run.
+    """
+    with BrokerLine(lambda: connect_to(broker)) as line:
+        info = line.run(id)
+    return SubmittedRun(broker, id, folder=cache_dir / folder_name(info.pipeline), attached=True)
+
+
+def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared) -> Compiled:
+    settings = run_settings(os.environ).model_copy(
+        update={
+            "use_cache": options.use_cache,
+            "max_cost": options.max_cost,
+            "max_tokens": None if options.max_tokens is None else int(options.max_tokens),
+        }
+    )
+    return compile_plan(
+        prepared.dag,
+        name=pipeline.name,
+        description=pipeline.description or "",
+        signatures=prepared.signatures,
+        stages=prepared.stages,
+        settings=settings,
+        travels=DatasetSpec(
+            config=_config(pipeline, prepared),
+            columns={leaf: tuple(prepared.columns.get(leaf, ())) for leaf in prepared.dag.graph.leaves},
+            features=encoded_features(prepared.features),
+            enable_metadata=pipeline.enable_metadata,
+        ),
+    )
+
+
+def _config(pipeline: Launchable, prepared: Prepared) -> str:
+    """`pipeline.yaml`; empty for a pipeline that cannot be dumped, which runs all the same."""
+    try:
+        dump = serialization.dump_dag(
+            prepared.dag, name=pipeline.name, description=pipeline.description, requirements=pipeline.requirements
+        )
+    except DistilmqUserError:
+        return ""
+    return to_yaml(dump)
