@@ -9,8 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from distilmq.errors import DistilmqUserError
-from distilmq_broker.front.settings import DEFAULT_ENDPOINT, FrontSettings
-from distilmq_broker.place import broker_dir
+from distilmq_broker.front.settings import DEFAULT_ENDPOINT, FrontSettings, broker_folder
 
 app = typer.Typer(no_args_is_help=True, help="Run pipelines that are submitted, on workers of many machines.")
 
@@ -40,7 +39,7 @@ def start(
     from distilmq_broker.front.process import run_broker
 
     try:
-        run_broker(FrontSettings(broker_dir(folder, os.environ), bind, host))
+        run_broker(FrontSettings(broker_folder(folder, os.environ), bind, host))
     except DistilmqUserError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

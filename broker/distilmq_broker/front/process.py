@@ -52,7 +52,9 @@ def run_broker(settings: FrontSettings) -> None:
         back = Back(zeromq.listen(folder.back()))
         stack.callback(back.close)
         starter = Starter(folder, endpoint=back.endpoint)
-        refusals = Refusals(lambda why, count, detail: log.warning("refused", why=why, count=count, detail=detail))
+        refusals = Refusals(
+            lambda reason, count, detail: log.warning("turned_away", reason=reason, count=count, detail=detail)
+        )
         front = _front(settings, refusals, log)
         stack.callback(front.close)
         # Before the sockets: what coordinators still say while they leave is of no use to anybody.
@@ -72,29 +74,33 @@ def run_broker(settings: FrontSettings) -> None:
         )
         log.info("broker_started", pid=os.getpid(), endpoint=front.endpoint, python=sys.version.split()[0])
         print(f"The broker listens at {front.endpoint}; its folder is {folder.path}.", flush=True)
+        if not settings.endpoint.startswith("ipc://"):
+            keys = folder.path / "keys"
+            print(f"Clients connect with {keys}/client.json, workers with {keys}/worker.json.", flush=True)
         service.serve()
         log.info("broker_ended")
 
 
 def _front(settings: FrontSettings, refusals: Refusals, log: Logbook) -> Front:
+    if not settings.endpoint.startswith("ipc://"):
+        return _guarded_front(settings, refusals, log)
     try:
-        if settings.endpoint.startswith("ipc://"):
-            return OpenFront(zeromq.listen(settings.endpoint, max_message=MAX_MESSAGE))
-        return _front_with_keys(settings, refusals, log)
+        return OpenFront(zeromq.listen(settings.endpoint, max_message=MAX_MESSAGE))
     except zmq.ZMQError as error:
-        raise DistilmqUserError(f"cannot listen on {settings.endpoint}: {os.strerror(error.errno or 0)}") from error
+        raise DistilmqUserError(f"Cannot listen at {settings.endpoint}: {zmq.strerror(error.errno or 0)}") from error
 
 
-def _front_with_keys(settings: FrontSettings, refusals: Refusals, log: Logbook) -> Front:
-    store = KeyStore(settings.folder, tell=lambda problem: log.error("keys_unreadable", problem=problem))
+def _guarded_front(settings: FrontSettings, refusals: Refusals, log: Logbook) -> Front:
+    store = KeyStore(settings.folder, tell=lambda problem: log.error("keys_unreadable", reason=problem))
+    store.entries()  # a list that cannot be read ends the start, and not the broker later
     front = listen(
-        settings.endpoint,
-        keys=store.server(),
-        allowed=store.allowed,
-        max_message=MAX_MESSAGE,
-        refusals=refusals,
+        settings.endpoint, keys=store.server(), allowed=store.allowed, max_message=MAX_MESSAGE, refusals=refusals
     )
-    files = hand_out_first(store, front.endpoint, host=settings.host)
+    try:
+        files = hand_out_first(store, front.endpoint, host=settings.host)
+    except DistilmqUserError:
+        front.close()
+        raise
     for role, path in files.items():
         print(f"Connection file for {role}s: {path}")
     return front

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,4 +17,13 @@ class FrontSettings:
     folder: Path
     endpoint: str = DEFAULT_ENDPOINT
     host: str = ""
-    """The name under which others reach this machine; its own name when it is empty."""
+    """The name or address under which others reach this machine; empty for the machine's own name."""
+
+
+def broker_folder(given: str | None, environment: Mapping[str, str]) -> Path:
+    """Where a broker keeps runs, keys and its log: as given, or DISTILMQ_BROKER_DIR, or among the user's data."""
+    chosen = given or environment.get("DISTILMQ_BROKER_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    data = environment.get("XDG_DATA_HOME") or os.path.join(Path.home(), ".local", "share")
+    return Path(data) / "distilmq" / "broker"

@@ -13,6 +13,7 @@ from typing import Any
 
 import zmq
 
+from distilmq.errors import DistilmqUserError
 from distilmq.transport.handshakes import Handshakes
 from distilmq.transport.keys import AllowList, KeyPair, KeyRole
 from distilmq.transport.ports import PeerId, PeerUnreachableError, Role
@@ -55,17 +56,20 @@ def listen(
         handshake: seconds in which a connection must have proved a key.
 
     Raises:
-        zmq.ZMQError: the address is in use, or not one of this machine.
+        DistilmqUserError: the address is in use, or not one of this machine, or none.
     """
-    return FrontListener(
-        endpoint,
-        keys=keys,
-        allowed=allowed,
-        max_message=max_message,
-        refusals=refusals or Refusals(),
-        linger=linger,
-        handshake=handshake,
-    )
+    try:
+        return FrontListener(
+            endpoint,
+            keys=keys,
+            allowed=allowed,
+            max_message=max_message,
+            refusals=refusals or Refusals(),
+            linger=linger,
+            handshake=handshake,
+        )
+    except zmq.ZMQError as error:
+        raise DistilmqUserError(f"Cannot listen at {endpoint}: {zmq.strerror(error.errno or 0)}") from error
 
 
 class FrontListener(RoutingEnd):

@@ -68,6 +68,11 @@ class Program:
         living = psutil.Process(self.process.pid).children()
         return [process for process in living if process.status() != psutil.STATUS_ZOMBIE]
 
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self.folder / "broker.log").read_text()
+
     def run(self, run: str) -> Path:
         """The folder of a run."""
         return self.folder / "runs" / run
@@ -110,9 +115,9 @@ def broker_in(folder: Path, *, tcp: bool = False, **environment: str) -> Iterato
 class BrokerClient:
     """A client of the broker itself."""
 
-    def __init__(self, program: Program, role: KeyRole = "client") -> None:
+    def __init__(self, program: Program, role: KeyRole = "client", *, connection: Connection | None = None) -> None:
         self.session = uuid.uuid4().hex[:8]
-        self.connection = Addressed(program.connection(role))
+        self.connection = Addressed(connection or program.connection(role))
 
     def __enter__(self) -> BrokerClient:
         return self

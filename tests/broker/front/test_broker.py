@@ -330,7 +330,7 @@ def test_a_port_that_is_taken_is_said_to_be(tmp_path: Path) -> None:
             check=False,
         )
 
-    assert (second.returncode, second.stderr) == (1, f"cannot listen on {endpoint}: Address already in use\n")
+    assert (second.returncode, second.stderr) == (1, f"Cannot listen at {endpoint}: Address already in use\n")
 
 
 def _run_to_the_end(client: BrokerClient, worker: Worker) -> None:

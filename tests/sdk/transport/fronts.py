@@ -68,13 +68,13 @@ class Guarded:
             self.front.poll(0.02)
         return True
 
-    def refused(self, reason: str, times: int = 1) -> bool:
-        """Whether so many come to be refused for a reason; what comes in meanwhile is a failed test."""
+    def refused(self, *reasons: str, times: int = 1) -> bool:
+        """Whether so many come to be refused for one of the reasons; what comes in meanwhile is a failed test."""
 
         def counted() -> bool:
             received = self.front.receive()
             assert received is None, received
-            return self.front.refusals.counts[reason] >= times
+            return sum(self.front.refusals.counts[reason] for reason in reasons) >= times
 
         return self.serve_until(counted)
 

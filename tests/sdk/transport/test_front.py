@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 import zmq
 
+from distilmq.errors import DistilmqUserError
 from distilmq.transport import front
 from distilmq.transport.front import LOOK_AGAIN
 from distilmq.transport.keys import Allowed, new_pair
@@ -45,7 +46,8 @@ def test_a_peer_without_a_key_is_not_heard(world: Guarded) -> None:
         plain.connect(world.front.endpoint)
         plain.send(b"hello")
 
-        assert world.refused("no key")
+        # Which of the two ends finds it out first is a matter of luck.
+        assert world.refused("no key", "handshake not finished")
 
 
 def test_a_key_that_was_never_added_is_not_heard(world: Guarded) -> None:
@@ -166,7 +168,7 @@ def test_a_frame_of_twice_the_size_is_cut_off_before_it_is_read(world: Guarded) 
 
 
 def test_an_endpoint_in_use_is_an_error_and_leaves_nothing(world: Guarded) -> None:
-    with pytest.raises(zmq.ZMQError, match="in use"):
+    with pytest.raises(DistilmqUserError, match=r"Cannot listen at tcp://127\.0\.0\.1:\d+: Address already in use"):
         front.listen(world.front.endpoint, keys=world.server, allowed=dict, max_message=MAX_MESSAGE)
 
 

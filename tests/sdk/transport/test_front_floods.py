@@ -46,7 +46,7 @@ def test_a_worker_joins_while_ten_thousand_connections_are_being_opened(many_fil
 
 def test_half_open_connections_are_cut_and_counted() -> None:
     with guarded(handshake=0.5) as world, flood(world, 200):
-        assert world.refused("handshake not finished", 200)
+        assert world.refused("handshake not finished", times=200)
 
         assert world.front.connections == 0
         assert len(world.told) == 5
@@ -56,7 +56,7 @@ def test_a_storm_of_unknown_keys_keeps_nobody_out() -> None:
     with guarded() as world, contextlib.ExitStack() as stack:
         for _ in range(50):
             stack.enter_context(world.connected(new_pair())).send([b"let me in"])
-        assert world.refused("unknown key", 50)
+        assert world.refused("unknown key", times=50)
 
         assert joins_within(world, JOINS_WITHIN)
 

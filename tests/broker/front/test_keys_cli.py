@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from distilmq.transport import front
 from distilmq.transport.connection_file import read_connection
 from distilmq.transport.front import LOOK_AGAIN
-from distilmq_broker.keys.commands import app
+from distilmq_broker.front.keys_cli import app
 from distilmq_broker.keys.handing_out import hand_out_first
 from distilmq_broker.keys.store import KeyStore
 from tests.sdk.transport.fronts import MAX_MESSAGE, Guarded

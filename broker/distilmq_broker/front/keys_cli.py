@@ -15,9 +15,9 @@ import typer
 
 from distilmq.errors import DistilmqUserError
 from distilmq.transport.connection_file import write_connection
+from distilmq_broker.front.settings import broker_folder
 from distilmq_broker.keys.handing_out import draft_connection, hand_out, known_endpoint
 from distilmq_broker.keys.store import KeyStore
-from distilmq_broker.place import broker_dir
 
 app = typer.Typer(no_args_is_help=True, help="Say who may speak to a broker.")
 
@@ -70,7 +70,7 @@ def new(
             print(f"Wrote {path}. Let its key in where the broker is:")
             print(f"  distilmq keys add {role.value} {name} -- '{connection.public_key}'")
             return
-        store = KeyStore(broker_dir(directory, os.environ))
+        store = KeyStore(broker_folder(directory, os.environ))
         reached = endpoint or known_endpoint(store)
         if not reached:
             _fail("Say with --endpoint where the broker listens: it was never started, or its own files are gone.")
@@ -87,7 +87,7 @@ def add(
 ) -> None:
     """Let a key in that was made elsewhere, so that its secret half never travels."""
     with _user_errors():
-        KeyStore(broker_dir(directory, os.environ)).add(role.value, name, public_key)
+        KeyStore(broker_folder(directory, os.environ)).add(role.value, name, public_key)
     print(f"The key of {name} may come in from now on.")
 
 
@@ -97,7 +97,7 @@ def revoke(
 ) -> None:
     """Let a key in no more; a broker that is at work cuts its holders off within a second or two."""
     with _user_errors():
-        revoked = KeyStore(broker_dir(directory, os.environ)).revoke(name)
+        revoked = KeyStore(broker_folder(directory, os.environ)).revoke(name)
     print(f"The key of {revoked.name} is not let in any more.")
 
 
@@ -108,7 +108,7 @@ def list_keys(
 ) -> None:
     """List the keys: the broker's public one, and those that were ever let in."""
     with _user_errors():
-        store = KeyStore(broker_dir(directory, os.environ))
+        store = KeyStore(broker_folder(directory, os.environ))
         if not store.folder.exists():
             _fail(f"There are no keys in {store.folder}: start the broker, or say with --dir where it keeps them.")
         server, entries = store.server().public, store.entries()
