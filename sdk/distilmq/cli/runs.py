@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
 
 import typer
@@ -16,6 +18,7 @@ from distilmq.cli.run_text import described, table
 from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline.broker_line import BrokerLine, connect_to
 from distilmq.pipeline.run_sample import sample_of
+from distilmq.pipeline.submitted_run import SubmittedRun
 from distilmq.protocol.messages import Message
 from distilmq.protocol.messages.runs import RunInfo
 
@@ -115,6 +118,26 @@ def resume(run: Run, broker: Broker = None) -> None:
 
 
 @app.command()
+def fetch(
+    run: Run,
+    folder: Annotated[Path, typer.Argument(help="Where to save the dataset: a folder that is not there yet.")],
+    broker: Broker = None,
+) -> None:
+    """Save the dataset of a run in a folder, when the run is over: `Distiset.load_from_disk` reads it."""
+    with _line(broker) as line:
+        known = _found(line, run).run
+    if folder.exists():
+        _fail(f"{folder} is there already: choose another folder.")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".distilmq-", dir=_parent(folder)) as beside:
+            distiset = SubmittedRun(broker, known, folder=Path(beside)).distiset()
+            distiset.save_to_disk(folder)
+    except (DistilmqUserError, RunError) as error:
+        _fail(str(error))
+    print(f"The dataset of run {known} is in {folder}.")
+
+
+@app.command()
 def rm(run: Run, broker: Broker = None) -> None:
     """Remove a run that is over, with everything that the broker keeps of it."""
     _control(broker, run, "remove", "is removed")
@@ -149,6 +172,16 @@ def _line(broker: str | None) -> Generator[BrokerLine]:
             yield line
     except (DistilmqUserError, RunError) as error:
         _fail(str(error))
+
+
+def _parent(folder: Path) -> Path:
+    """Where the rows lie meanwhile: on the disk where they will stay."""
+    parent = folder.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _fail(f"{parent} cannot be made: {error.strerror}")
+    return parent
 
 
 def _fields(message: Message | RunInfo) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from distilmq.cli.runs import app
+from distilmq.distiset import Distiset
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, worker_of
 from tests.broker.recorded import rows_of
 from tests.broker.serving import Worker, chain
@@ -91,6 +92,22 @@ def test_a_run_is_stopped_gone_on_with_and_removed(program: Program, worker: Wor
     assert stopped.stdout == "Run run-1 is being stopped.\n"
     assert resumed.stdout == "Run run-1 goes on.\n"
     assert _runs(program, "list").stdout == "The broker has no runs.\n"
+
+
+def test_its_dataset_is_saved_in_a_folder(program: Program, worker: Worker, tmp_path: Path) -> None:
+    _end(program, worker)
+
+    fetched = _runs(program, "fetch", RUN, str(tmp_path / "below" / "dataset"))
+    again = _runs(program, "fetch", RUN, str(tmp_path / "below" / "dataset"))
+
+    rows = [dict(row) for row in Distiset.load_from_disk(tmp_path / "below" / "dataset")["default"]["train"]]
+    assert fetched.exit_code == 0, fetched.stderr
+    assert rows == rows_of("load", 0)
+    assert [path.name for path in (tmp_path / "below").iterdir()] == ["dataset"]
+    assert (again.exit_code, again.stderr) == (
+        1,
+        f"{tmp_path}/below/dataset is there already: choose another folder.\n",
+    )
 
 
 def test_its_log_is_printed_and_followed_to_its_end(program: Program, worker: Worker) -> None:
