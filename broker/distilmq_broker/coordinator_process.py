@@ -107,8 +107,8 @@ def _run(settings: BrokerSettings) -> int:
             journal=journal,
             clock=clock,
             calls=lifeline,
-            make_mind=lambda plan: RunMind(plan, epoch=journal.epoch, run=settings.run),
-            make_slots=lambda plan, post: GrantedSlots() if settings.broker else keeper(plan, post),
+            make_mind=lambda plan: RunMind(plan, epoch=journal.epoch, run=settings.run, many_hosts=settings.broker),
+            make_slots=lambda plan, post: keeper(plan, post) if submitted is None else GrantedSlots(submitted.refuse),
             make_router=lambda plan: RoutingProcess(
                 plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
             ),

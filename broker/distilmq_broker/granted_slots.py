@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from distilmq.protocol.messages import Hello
 from distilmq_broker.core.events import SupervisorExited
 
 
 class GrantedSlots:
-    """See `ports.Slots`. The broker is told what is needed step by step, so that nothing is to be done here."""
+    """See `ports.Slots`. The broker is told what is needed step by step, so that little is to be done here.
+
+    Args:
+        refuse: tells it of a host, a step (or none, for all of them), and why no more of it is to run there.
+    """
+
+    def __init__(self, refuse: Callable[[str, str, str], None]) -> None:
+        self._tell_refusal = refuse
 
     def keep(self, count: int) -> None:
         """See `Slots.keep`."""
@@ -18,6 +27,10 @@ class GrantedSlots:
     def ended(self) -> list[SupervisorExited]:
         """See `Slots.ended`: supervisors of other machines do not end, nothing is heard of them any more."""
         return []
+
+    def refuse(self, worker: str, step: str, reason: str) -> None:
+        """See `Slots.refuse`."""
+        self._tell_refusal(worker, step, reason)
 
     @property
     def hopeless(self) -> bool:

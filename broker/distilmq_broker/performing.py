@@ -17,6 +17,7 @@ from distilmq_broker.core.commands import (
     KeepSlots,
     KillWorker,
     Record,
+    RefuseHost,
     Route,
     SayPaused,
     Send,
@@ -88,6 +89,9 @@ class Performer:
                     self._slots.keep(command.count)
                 case KillWorker():
                     self._kill(command)
+                case RefuseHost(worker, step, reason):
+                    self._log.warning("host_refused", worker=worker, step=step, reason=reason)
+                    self._slots.refuse(worker, step, reason)
                 case SayPaused():
                     self._log.warning("run_paused", step=command.step, reason=command.reason)
                 case EndRun():

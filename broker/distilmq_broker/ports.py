@@ -13,7 +13,7 @@ from distilmq_broker.core.facts import Fact, Slice, UsageRecorded
 from distilmq_broker.core.wanted import Wanted
 
 if TYPE_CHECKING:
-    from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored
+    from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored, Unfit
 
 JobEntry = tuple[int, bytes, int, str, str, int, int, int, float]
 """A request in a provider's batch job: row (counted over the slices asked for), key, occurrence, what we call the job,
@@ -155,6 +155,10 @@ class Slots(Protocol):
         """Supervisors of its own that ended since the last call."""
         ...
 
+    def refuse(self, worker: str, step: str, reason: str) -> None:
+        """A host cannot take part, or (with a step) not in that step."""
+        ...
+
     @property
     def hopeless(self) -> bool:
         """Whether supervisors of its own die before they come up, again and again."""
@@ -177,7 +181,7 @@ class BrokerLine(Protocol):
         """What the broker said since the last call; never blocks."""
         ...
 
-    def tell(self, message: CoordinatorHello | Needs | Borrow) -> None:
+    def tell(self, message: CoordinatorHello | Needs | Unfit | Borrow) -> None:
         """Says something to it."""
         ...
 

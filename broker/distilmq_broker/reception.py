@@ -114,6 +114,8 @@ class Reception:
         if refusal is not None:
             self._log.warning("peer_refused", worker=hello.worker, reason=refusal.reason)
             self._post.send_to_peer(peer, refusal)
+            if run is not None and "client" not in {role, hello.role}:
+                run.slots.refuse(hello.worker, "", f"{refusal.reason}; {refusal.fix}")
             return
         self._sessions.join(hello, peer)
         self._log.info("joined", role=hello.role, worker=hello.worker, session=hello.session, pid=hello.pid)

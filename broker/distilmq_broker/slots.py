@@ -56,6 +56,9 @@ class SlotKeeper:
                     self._start()
         return [SupervisorExited(name, code) for name, code in ended]
 
+    def refuse(self, worker: str, step: str, reason: str) -> None:
+        """See `Slots.refuse`: ours are all on this machine, and have what it has."""
+
     @property
     def hopeless(self) -> bool:
         """Whether supervisors die before they come up, again and again."""

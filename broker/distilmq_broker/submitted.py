@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from distilmq.protocol.messages import Borrow, Lend
-from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, Stored
+from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, Stored, Unfit
 from distilmq.protocol.messages.runs import RunState
 from distilmq.protocol.plan import Plan
 from distilmq_broker.clients import ClientDesk
-from distilmq_broker.core.events import PauseRequested, ResumeRequested
+from distilmq_broker.core.events import HostsExhausted, PauseRequested, ResumeRequested
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.ports import BrokerLine
 from distilmq_broker.run import Run
@@ -82,6 +82,10 @@ class Submitted:
         """A step process asks for its share of an account's limits: they hold over all runs of the broker."""
         self._line.tell(message)
 
+    def refuse(self, worker: str, step: str, reason: str) -> None:
+        """A host is to get no more of the run, or of one of its steps."""
+        self._line.tell(Unfit(worker=worker, steps=(step,) if step else (), reason=reason))
+
     def _obey(self, order: Order | Granted | Lent | Stored, run: Run, now: float) -> None:
         match order:
             case Order():
@@ -89,6 +93,7 @@ class Submitted:
                 self._follow(order, run, now)
             case Granted():
                 self.unmet = {unmet.need: unmet.reason for unmet in order.unmet}
+                run.handle_all(HostsExhausted(unmet.need) for unmet in order.unmet if unmet.refused)
             case Lent():
                 run.lend(order.session, _lend(order))
             case Stored():

@@ -37,7 +37,7 @@ class Gated(Double):
         yield from super().process(inputs)
 
 
-class Needing(Double):
+class Needing(Gated):
     """Loads where the environment has a variable, as if a package were installed there."""
 
     def load(self) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -24,6 +24,7 @@ from tests.broker.front.brokers import BrokerClient, Program, client_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
+T = TypeVar("T")
 
 
 class Host:
@@ -159,12 +160,13 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Waits until something holds."""
+def until(condition: Callable[[], T]) -> T:
+    """Waits until something holds; what it was that came true."""
     deadline = time.monotonic() + PATIENCE
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.02)
+    return found
 
 
 def shown(program: Program, run: str) -> runs.RunShown:

@@ -11,12 +11,26 @@ from typing import Any
 import pytest
 
 from distilmq.pipeline import Pipeline
+from distilmq.protocol import messages as m
 from distilmq.protocol.plan import Plan
 from distilmq.steps import LoadDataFromDicts, StepResources
 from distilmq.transport.zeromq import listen
-from tests.broker.front.brokers import Program, broker_in
+from distilmq_workers.loader import python_minor
+from tests.broker.front.brokers import Program, broker_in, worker_of
 from tests.integration import hosted_steps as samples
-from tests.integration.hosts import Host, Hosts, fetched, hosts_of, outcome, plan_of, reasons, state_of, submit, until
+from tests.integration.hosts import (
+    Host,
+    Hosts,
+    fetched,
+    hosts_of,
+    outcome,
+    plan_of,
+    reasons,
+    shown,
+    state_of,
+    submit,
+    until,
+)
 
 ROWS = 40
 EXPECTED = [{"n": number, "doubled": 2 * number} for number in range(ROWS)]
@@ -42,9 +56,9 @@ def doubling(kind: type[samples.Double] = samples.Double, **fields: Any) -> Plan
     return plan_of(pipeline)
 
 
-def gated(folder: Path, **fields: Any) -> Plan:
+def gated(folder: Path, *, kind: type[samples.Gated] = samples.Gated, **fields: Any) -> Plan:
     """The same, held back until `gate` is there; `begun` says that the first batch is in hand."""
-    return doubling(samples.Gated, gate=str(folder / "gate"), begun=str(folder / "begun"), **fields)
+    return doubling(kind, gate=str(folder / "gate"), begun=str(folder / "begun"), **fields)
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["local", "with keys"])
@@ -147,6 +161,47 @@ def test_a_step_runs_only_where_its_labels_and_resources_are(program: Program, h
     assert outcome(program, "r").outcome == "done"
     assert fetched(program, "r", "double") == EXPECTED
     assert len(plain.children()) <= 2
+
+
+def test_a_step_is_loaded_where_its_package_is(program: Program, hosts: Hosts, tmp_path: Path) -> None:
+    hosts.start("bare", "--slots", "2")
+    hosts.start("equipped", "--slots", "2", HAS_IT="yes")
+
+    submit(program, "r", gated(tmp_path, kind=samples.Needing, resources=StepResources(replicas=3)))
+    refused = until(lambda: shown(program, "r").refusals)
+    (tmp_path / "gate").touch()
+
+    assert [(refusal.worker, refusal.step) for refusal in refused] == [("bare", "double")]
+    assert "somewhere_else" in refused[0].reason
+    assert outcome(program, "r").outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+
+
+def test_a_run_fails_when_no_worker_has_the_package(program: Program, hosts: Hosts, tmp_path: Path) -> None:
+    hosts.start("bare", "--slots", "2")
+
+    submit(program, "r", gated(tmp_path, kind=samples.Needing))
+    finished = outcome(program, "r")
+
+    assert (finished.outcome, finished.step, finished.loading) == ("failed", "double", True)
+    assert finished.error is not None
+    assert "somewhere_else" in finished.error.message
+    assert "tried: bare" in finished.error.message
+
+
+def test_a_worker_with_another_python_is_refused_and_shown(program: Program) -> None:
+    submit(program, "r", doubling())
+
+    with worker_of(program, "r", worker="old") as worker:
+        worker.send(
+            m.Hello(role="supervisor", worker="old", session="s", versions=m.Versions(distilmq="0", python="2.7"))
+        )
+        refused, _ = worker.expect(m.Refused)
+    (refusal,) = until(lambda: shown(program, "r").refusals)
+
+    assert refused.reason == f"this worker runs Python 2.7, the pipeline was submitted from {python_minor()}"
+    assert (refusal.worker, refusal.step) == ("old", "")
+    assert refusal.reason == f"{refused.reason}; {refused.fix}"
 
 
 def test_a_host_without_work_leaves_when_its_time_is_over(program: Program, hosts: Hosts) -> None:

@@ -13,7 +13,7 @@ from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.broker_codec import TO_COORDINATOR
 from distilmq.protocol.codec import decode, encode
 from distilmq.protocol.messages import Borrow
-from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored
+from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored, Unfit
 from distilmq.transport.ports import Connection, PeerId, Role
 
 _ROLES: dict[bytes, Role] = {b"client": "client", b"worker": "worker", b"any": "any"}
@@ -57,7 +57,7 @@ class BrokeredFront:
         while self._orders:
             yield self._orders.popleft()
 
-    def tell(self, message: CoordinatorHello | Needs | Borrow) -> None:
+    def tell(self, message: CoordinatorHello | Needs | Unfit | Borrow) -> None:
         """See `BrokerLine.tell`."""
         self._connection.send([_BROKER, *encode(message)])
 

@@ -21,6 +21,7 @@ from distilmq_broker.core.events import (
     WorkerStalled,
 )
 from distilmq_broker.core.losses import Losses
+from distilmq_broker.core.refusals import lacks_package, refuse
 from distilmq_broker.core.run import Mode, Run
 from distilmq_broker.core.sources import ordinal
 from distilmq_broker.core.steps import StepState
@@ -123,7 +124,12 @@ class Attendance:
         """`load()` of a step raised."""
         session = self._known(event.session, now)
         state = self._run.state_of(session) if session is not None else None
-        if state is not None and state.name == event.step and not state.finished:
+        if session is None or state is None or state.name != event.step or state.finished:
+            return
+        if self._run.many_hosts and lacks_package(event.error):
+            for other in refuse(self._run, state, session.worker, event.error):
+                self._stop(other)
+        else:
             self._ending.fail(event.step, event.error, loading=True)
 
     def beat(self, event: WorkerBeat, now: float) -> None:

@@ -75,6 +75,15 @@ class KillWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseHost:
+    """Have no process of a step on a host any more: it cannot load the step, and others may be able to."""
+
+    worker: str
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SayPaused:
     """A step has made the run pause: say so where it is looked for later. Watching clients see it by themselves."""
 
@@ -95,4 +104,4 @@ class EndRun:
     """The bound that it was stopped for: `max_cost` or `max_tokens`."""
 
 
-Command = Record | Send | SendAssign | SendBatch | Route | KeepSlots | KillWorker | SayPaused | EndRun
+Command = Record | Send | SendAssign | SendBatch | Route | KeepSlots | KillWorker | RefuseHost | SayPaused | EndRun

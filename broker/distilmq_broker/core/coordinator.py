@@ -21,6 +21,7 @@ from distilmq_broker.core.ending import Ending
 from distilmq_broker.core.facts import Fact, LimitLearnt, UsageRecorded
 from distilmq_broker.core.jobs import Jobs
 from distilmq_broker.core.losses import Losses
+from distilmq_broker.core.refusals import give_up
 from distilmq_broker.core.replay import replay
 from distilmq_broker.core.results import Results
 from distilmq_broker.core.run import Mode, Run
@@ -33,13 +34,19 @@ class Coordinator:
     """Decides everything about one run and does nothing itself.
 
     Give it the journal's facts, start it, then hand it each event and carry out the commands it gives back.
+
+    Args:
+        plan: of the run.
+        epoch: which coordinator of this run it is, from 1.
+        run: its id.
+        many_hosts: whether hosts differ, so that one may have a package that another lacks.
     """
 
-    def __init__(self, plan: Plan, *, epoch: int, run: str) -> None:
+    def __init__(self, plan: Plan, *, epoch: int, run: str, many_hosts: bool = False) -> None:
         self.epoch = epoch
         """Which coordinator of this run it is, from 1."""
         self.name = run
-        self.run = Run(plan)
+        self.run = Run(plan, many_hosts=many_hosts)
         self._results = Results(self.run)
         self._ending = Ending(self.run)
         self._losses = Losses(self.run, self._results, self._ending)
@@ -63,6 +70,7 @@ class Coordinator:
             events.WorkerStalled: lambda event, now: self._attendance.stalled(event),
             events.WorkerExited: lambda event, now: self._attendance.exited(event),
             events.LoadFailed: self._attendance.load_failed,
+            events.HostsExhausted: lambda event, now: give_up(self.run.flow.step(event.step), self._ending),
             events.BatchDone: self._batch_done,
             events.BatchFailed: self._batch_failed,
             events.BatchReturned: self._batch_returned,

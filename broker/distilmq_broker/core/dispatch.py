@@ -31,7 +31,7 @@ class Dispatch:
             lacking = [
                 state
                 for state in self._run.stages.unfinished()
-                if len(state.sessions) < state.place.replicas and (not session.takes or state.name in session.takes)
+                if len(state.sessions) < state.place.replicas and _may_have(session, state)
             ]
             if lacking:
                 self.enlist(session, min(lacking, key=lambda state: len(state.sessions)))
@@ -127,6 +127,10 @@ class Dispatch:
     def _loaded(self, component: int) -> list[StepState]:
         stages = self._run.stages
         return [state for state in self._run.flow.steps if state.place.component == component and stages.loaded(state)]
+
+
+def _may_have(session: Session, state: StepState) -> bool:
+    return (not session.takes or state.name in session.takes) and session.worker not in state.refused
 
 
 def _given(state: StepState) -> tuple[int, int]:

@@ -83,6 +83,13 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class HostsExhausted:
+    """Every host that is there, and that a process of the step would fit on, was refused."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class BatchDone:
     """A result came in, from whoever and whenever: the core judges whether it counts."""
 
@@ -275,6 +282,7 @@ Event = (
     | BatchesWanted
     | LoanAsked
     | LoadFailed
+    | HostsExhausted
     | BatchDone
     | BatchFailed
     | BatchReturned

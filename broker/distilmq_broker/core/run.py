@@ -28,8 +28,10 @@ class Mode(StrEnum):
 class Run:
     """One run: its flow of rows, its workers, and what it says to the world."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, many_hosts: bool = False) -> None:
         self.plan = plan
+        self.many_hosts = many_hosts
+        """Whether hosts differ, so that one may have a package that another lacks."""
         self.flow = Flow(plan)
         self.stages = Stages(self.flow)
         self.workers = Workers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+from distilmq.protocol.messages import ErrorInfo
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core.buffers.buffer import Buffer
 from distilmq_broker.core.chunks import Chunk
@@ -79,6 +80,8 @@ class StepState:
     jobs: dict[str, str] = field(default_factory=lambda: dict[str, str]())
     """Batch jobs that run at their provider: what we call each, and what the provider does."""
     load_deaths: int = 0
+    refused: dict[str, ErrorInfo] = field(default_factory=lambda: dict[str, ErrorInfo]())
+    """Hosts that lack a package of it, with the error."""
     finished: bool = False
     dirty: bool = True
     """Something happened that may let it go on."""

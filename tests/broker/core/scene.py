@@ -38,8 +38,10 @@ def plan_of(
 class Scene:
     """A coordinator and what was said to it; commits follow at once unless `held_commits` is set."""
 
-    def __init__(self, plan: Plan, *, facts: Iterable[Fact] = (), held_commits: bool = False) -> None:
-        self.core = Coordinator(plan, epoch=1, run="run")
+    def __init__(
+        self, plan: Plan, *, facts: Iterable[Fact] = (), held_commits: bool = False, many_hosts: bool = False
+    ) -> None:
+        self.core = Coordinator(plan, epoch=1, run="run", many_hosts=many_hosts)
         self.core.restore(facts)
         self.now = 0.0
         self.held_commits = held_commits
@@ -58,10 +60,10 @@ class Scene:
         """All records so far are durable."""
         return self._settled(self.core.handle(Committed(self.core.run.outbox.ticket), self.now))
 
-    def join(self, **hello: Any) -> list[Command]:
+    def join(self, *, worker: str = HOST, **hello: Any) -> list[Command]:
         """A new step process says Hello."""
         self.joined += 1
-        return self.tell(WorkerJoined(f"s{self.joined}", HOST, **hello))
+        return self.tell(WorkerJoined(f"s{self.joined}", worker, **hello))
 
     def staff(self) -> list[Command]:
         """Processes for all replicas of the current stage, all loaded."""

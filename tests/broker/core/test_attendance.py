@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from distilmq.protocol.messages import ErrorInfo, Lease, Stop, Who
-from distilmq_broker.core.commands import EndRun, KeepSlots, KillWorker, SendAssign
+from distilmq_broker.core.commands import EndRun, KeepSlots, KillWorker, RefuseHost, SendAssign
 from distilmq_broker.core.events import (
+    HostsExhausted,
     LoadFailed,
     SupervisorBeat,
     SupervisorJoined,
@@ -228,3 +229,54 @@ def test_a_slot_that_says_hello_while_the_run_drains_is_sent_away(held: tuple[Le
     followed = scene.join(held=held)
 
     assert messages(followed, Stop) == [("s3", Stop(now=not held))]
+
+
+MISSING = ErrorInfo(type="ModuleNotFoundError", message="No module named 'x'")
+
+
+def test_a_host_that_lacks_a_package_is_refused_and_another_one_gets_the_step() -> None:
+    scene = Scene(plan_of(generator(), step("a", "load")), many_hosts=True)
+    scene.join(worker="h1")
+    scene.join(worker="h1", steps=("a",))
+
+    refused = scene.tell(LoadFailed("s2", "a", MISSING))
+    again = scene.join(worker="h1", steps=("a",))
+    elsewhere = scene.join(worker="h2", steps=("a",))
+
+    assert RefuseHost("h1", "a", "ModuleNotFoundError: No module named 'x'") in refused
+    assert messages(refused, Stop) == [("s2", Stop())]
+    assert [each for each in refused if isinstance(each, EndRun)] == []
+    assert (assigned(again), assigned(elsewhere)) == ([], [("a", 0)])
+
+
+def test_a_run_fails_when_no_host_is_left_that_could_load_a_step() -> None:
+    scene = Scene(plan_of(generator(), step("a", "load")), many_hosts=True)
+    scene.join(worker="h1", steps=("a",))
+    scene.tell(LoadFailed("s1", "a", MISSING))
+
+    ended = only([each for each in scene.tell(HostsExhausted("a")) if isinstance(each, EndRun)])
+
+    assert (ended.outcome, ended.step, ended.loading, ended.error.type) == ("failed", "a", True, MISSING.type)
+    assert "No module named 'x' (No worker is left to try; tried: h1." in ended.error.message
+
+
+@pytest.mark.parametrize("step_of", ["a", "load", "nothing"])
+def test_hosts_that_were_refused_by_others_fail_no_run(step_of: str) -> None:
+    scene = Scene(plan_of(generator(), step("a", "load")), many_hosts=True)
+    scene.join(worker="h1", steps=("a",))
+    scene.tell(LoadFailed("s1", "a", MISSING))
+    scene.join(worker="h2", steps=("a",))
+
+    assert [each for each in scene.tell(HostsExhausted(step_of)) if isinstance(each, EndRun)] == []
+
+
+@pytest.mark.parametrize(
+    ("many_hosts", "error"), [(False, MISSING), (True, ErrorInfo(type="ValueError", message="no"))]
+)
+def test_what_no_other_host_could_load_ends_the_run(error: ErrorInfo, *, many_hosts: bool) -> None:
+    scene = Scene(plan_of(generator(), step("a", "load")), many_hosts=many_hosts)
+    scene.join(steps=("a",))
+
+    ended = only([each for each in scene.tell(LoadFailed("s1", "a", error)) if isinstance(each, EndRun)])
+
+    assert (ended.outcome, ended.error) == ("failed", error)

@@ -121,12 +121,16 @@ class HostSession:
             case Stop(now=at_once):
                 return self._leave(0) if at_once else self._drain(0, "told to leave: finishing what is in hand", now)
             case Refused(reason=reason, fix=fix):
-                # Who was welcomed has said something that the broker does not understand, and no more than that.
-                leaving = [] if self._broker.welcome is not None else self._leave(REFUSED)
-                return [Tell(f"refused: {reason}. {fix}".strip()), *leaving]
+                return self._refused(f"refused: {reason}. {fix}".strip())
             case _:
                 pass
         return []
+
+    def _refused(self, text: str) -> Iterable[Command]:
+        yield Tell(text)
+        # Who was welcomed has said something that the broker does not understand, and no more than that.
+        if self._broker.welcome is None:
+            yield from self._leave(REFUSED)
 
     def _granted(self, message: Grants) -> Iterable[Command]:
         self._heard = message.id
