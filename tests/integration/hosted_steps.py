@@ -25,13 +25,14 @@ class Double(Step):
 
 
 class Gated(Double):
-    """Doubles once a file is there; says by another that it has begun."""
+    """Doubles once a file is there; writes into another, for each batch that it begins, its first number."""
 
     gate: str
     begun: str
 
     def process(self, inputs: StepInput) -> StepOutput:
-        Path(self.begun).write_text(str(os.getpid()))
+        with Path(self.begun).open("a") as begun:
+            begun.write(f"{inputs[0]['n']}\n")
         while not Path(self.gate).exists():
             time.sleep(0.005)
         yield from super().process(inputs)

@@ -38,7 +38,7 @@ EXPECTED = [{"n": number, "doubled": 2 * number} for number in range(ROWS)]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    with broker_in(tmp_path / "broker") as started:
+    with broker_in(tmp_path / "broker", options=["--liveness", "3"]) as started:
         yield started
 
 

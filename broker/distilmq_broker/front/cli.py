@@ -29,6 +29,9 @@ def start(
         Optional[str],  # noqa: UP045  # typer reads the annotation
         typer.Option("--dir", help="Where runs are kept; else DISTILMQ_BROKER_DIR, else the user's data folder."),
     ] = None,
+    liveness: Annotated[
+        float, typer.Option(min=1.0, help="Seconds in which nothing is heard of a worker before it counts as lost.")
+    ] = 15.0,
 ) -> None:
     """Start the broker: it serves until it is ended, and runs that are not over go on when it is started again.
 
@@ -39,7 +42,7 @@ def start(
     from distilmq_broker.front.process import run_broker
 
     try:
-        run_broker(FrontSettings(broker_folder(folder, os.environ), bind, host))
+        run_broker(FrontSettings(broker_folder(folder, os.environ), bind, host, liveness))
     except DistilmqUserError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

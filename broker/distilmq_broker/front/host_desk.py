@@ -27,6 +27,10 @@ class HostDesk:
         self._peers: dict[str, PeerId] = {}
         self._hellos: dict[str, HostHello] = {}
 
+    def __len__(self) -> int:
+        """How many hosts there are."""
+        return len(self._peers)
+
     def start(self, now: float) -> None:
         """The broker begins."""
         self.allocation.start(now)

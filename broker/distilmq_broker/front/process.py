@@ -20,7 +20,7 @@ from distilmq_broker.front.back import Back
 from distilmq_broker.front.broker_lock import BrokerLock
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.folder import BrokerFolder
-from distilmq_broker.front.service import LIVENESS, SETTLING, BrokerService
+from distilmq_broker.front.service import SETTLING, BrokerService
 from distilmq_broker.front.settings import FrontSettings
 from distilmq_broker.front.starter import Starter
 from distilmq_broker.keys.handing_out import hand_out_first
@@ -66,7 +66,10 @@ def run_broker(settings: FrontSettings) -> None:
             front=front,
             back=back,
             starter=starter,
-            allocation=Allocation(liveness=LIVENESS, settling=SETTLING if epoch > 1 else 0.0, name=f"{epoch}."),
+            allocation=Allocation(
+                liveness=settings.liveness, settling=SETTLING if epoch > 1 else 0.0, name=f"{epoch}."
+            ),
+            liveness=settings.liveness,
             clock=SystemClock(),
             calls=lifeline,
             refusals=refusals,

@@ -17,6 +17,7 @@ from distilmq.protocol.messages.broker import CoordinatorHello, Granted, HostBea
 from distilmq.transport.addressed import BROKER, split_address
 from distilmq.transport.ports import Front, PeerId, Role
 from distilmq.transport.refusals import Refusals
+from distilmq_broker.core.beats import beat_interval
 from distilmq_broker.front import back
 from distilmq_broker.front.audience import is_client
 from distilmq_broker.front.back import Back
@@ -57,9 +58,6 @@ from distilmq_broker.settings import MAX_MESSAGE
 if TYPE_CHECKING:
     from distilmq.protocol.messages import Message
 
-HEARTBEAT = 1.0
-LIVENESS = 15.0
-"""Of hosts, in seconds."""
 SETTLING = 5.0
 """Seconds after a restart in which hosts come back with what they have, before anything new is granted."""
 _AT_ONCE = 256
@@ -79,6 +77,7 @@ class BrokerService:
         back: Back,
         starter: Starter,
         allocation: Allocation,
+        liveness: float,
         clock: Clock,
         calls: Calls,
         refusals: Refusals,
@@ -92,6 +91,7 @@ class BrokerService:
         self._calls = calls
         self._refusals = refusals
         self._log = log
+        self._liveness = liveness
         self._ending = False
         self._not_started: list[CoordinatorEnded] = []
         self._store = RunStore(folder.runs, log)
@@ -225,7 +225,11 @@ class BrokerService:
 
     def _welcome(self) -> messages.Welcome:
         return messages.Welcome(
-            run=BROKER, epoch=self._epoch, heartbeat=HEARTBEAT, liveness=LIVENESS, max_message=MAX_MESSAGE
+            run=BROKER,
+            epoch=self._epoch,
+            heartbeat=beat_interval(len(self._hosts), self._liveness),
+            liveness=self._liveness,
+            max_message=MAX_MESSAGE,
         )
 
     # ------------------------------------------------------------ coordinators

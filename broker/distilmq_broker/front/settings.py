@@ -18,6 +18,8 @@ class FrontSettings:
     endpoint: str = DEFAULT_ENDPOINT
     host: str = ""
     """The name or address under which others reach this machine; empty for the machine's own name."""
+    liveness: float = 15.0
+    """Seconds without a beat after which a worker counts as lost."""
 
 
 def broker_folder(given: str | None, environment: Mapping[str, str]) -> Path:

@@ -34,8 +34,9 @@ PATIENCE = 20.0
 class Program:
     """`distilmq broker start` in a folder, on a socket of this user's own, or with keys on a port."""
 
-    def __init__(self, folder: Path, *, tcp: bool = False, **environment: str) -> None:
+    def __init__(self, folder: Path, *, tcp: bool = False, options: Sequence[str] = (), **environment: str) -> None:
         self.folder = folder
+        self._options = options
         self._environment = environment
         self.endpoint = f"ipc:///tmp/distilmq-test-{uuid.uuid4().hex[:8]}/front"
         if tcp:
@@ -79,7 +80,7 @@ class Program:
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*start_command(), "--bind", self.endpoint, "--dir", str(self.folder)],
+            [*start_command(), "--bind", self.endpoint, "--dir", str(self.folder), *self._options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -101,9 +102,9 @@ def start_command() -> list[str]:
 
 
 @contextmanager
-def broker_in(folder: Path, *, tcp: bool = False, **environment: str) -> Iterator[Program]:
+def broker_in(folder: Path, *, tcp: bool = False, options: Sequence[str] = (), **environment: str) -> Iterator[Program]:
     """A broker until the block ends; it ends as on SIGTERM."""
-    program = Program(folder, tcp=tcp, **environment)
+    program = Program(folder, tcp=tcp, options=options, **environment)
     try:
         yield program
     finally:

@@ -1,0 +1,15 @@
+"""How often who is there says so: the more there are, the more rarely, so that beats stay a small part of the work."""
+
+from __future__ import annotations
+
+OFTEN = 1.0
+"""Seconds between beats, where the liveness allows as much."""
+MOST = 100.0
+"""Beats a second that are asked for in all."""
+MISSED = 3
+"""So many beats at least may be lost before who sent them counts as lost."""
+
+
+def beat_interval(peers: int, liveness: float, often: float = OFTEN) -> float:
+    """Seconds between two beats of each of so many peers."""
+    return min(max(often, peers / MOST), liveness / MISSED)

@@ -1,0 +1,129 @@
+"""Hosts, brokers and links that are lost: the rows are exact, late results are used, and what can stay stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.broker.front.brokers import Program, broker_in
+from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, shown, state_of, submit, until
+from tests.integration.test_hosts import EXPECTED, ROWS, gated
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with broker_in(tmp_path / "broker", options=["--liveness", "3"]) as started:
+        yield started
+
+
+@pytest.fixture
+def hosts(program: Program, tmp_path: Path) -> Iterator[Hosts]:
+    with hosts_of(program, tmp_path) as started:
+        yield started
+
+
+def lost(program: Program, worker: str) -> bool:
+    """Whether the broker has given a host up."""
+    return any("host_lost" in line and f'"{worker}"' in line for line in program.log.splitlines())
+
+
+def times_begun(folder: Path) -> list[int]:
+    """The first number of each batch that was begun, in order."""
+    return sorted(int(line) for line in (folder / "begun").read_text().splitlines())
+
+
+def test_a_frozen_worker_that_comes_back_finds_its_work_done_by_another(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    first = hosts.start("first", "--slots", "2")
+    submit(program, "r", gated(tmp_path))
+    until((tmp_path / "begun").exists)
+    frozen = [first.process.pid, *(child.pid for child in first.children())]
+
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    hosts.start("second", "--slots", "2")
+    until(lambda: lost(program, "first"))
+    (tmp_path / "gate").touch()
+    finished = outcome(program, "r")
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: not first.children())
+
+    assert finished.outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+    assert first.process.poll() is None
+
+
+def test_a_result_that_comes_late_is_used(program: Program, hosts: Hosts, tmp_path: Path) -> None:
+    only = hosts.start("only", "--slots", "2")
+    submit(program, "r", gated(tmp_path))
+    until((tmp_path / "begun").exists)
+    frozen = [only.process.pid, *(child.pid for child in only.children())]
+
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: lost(program, "only"))
+    (tmp_path / "gate").touch()
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+
+    assert outcome(program, "r").outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+    assert times_begun(tmp_path) == [*range(0, ROWS, 5)]
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["local", "with keys"])
+def test_workers_outlive_their_broker_and_hand_in_what_they_did_meanwhile(tmp_path: Path, *, tcp: bool) -> None:
+    with broker_in(tmp_path / "broker", tcp=tcp) as program, hosts_of(program, tmp_path) as hosts:
+        host = hosts.start("h", "--slots", "2")
+        submit(program, "r", gated(tmp_path))
+        until((tmp_path / "begun").exists)
+        before = [child.pid for child in host.children()]
+
+        program.kill()
+        (tmp_path / "gate").touch()
+        program.start_again()
+        until(lambda: shown(program, "r").workers or state_of(program, "r").state == "done")
+        after = [child.pid for child in host.children()]
+
+        assert outcome(program, "r").outcome == "done"
+        assert fetched(program, "r", "double") == EXPECTED
+        assert times_begun(tmp_path) == [*range(0, ROWS, 5)]
+        assert set(after) <= set(before)
+        assert host.process.poll() is None
+
+
+def test_processes_stay_at_work_when_only_the_supervisor_of_their_host_is_frozen(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    host = hosts.start("h", "--slots", "2")
+    submit(program, "r", gated(tmp_path))
+    until((tmp_path / "begun").exists)
+
+    os.kill(host.process.pid, signal.SIGSTOP)
+    until(lambda: lost(program, "h"))
+    (tmp_path / "gate").touch()
+    finished = outcome(program, "r")
+    os.kill(host.process.pid, signal.SIGCONT)
+    until(lambda: not host.children())
+
+    assert finished.outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+
+
+def test_a_worker_leaves_when_its_broker_stays_away(tmp_path: Path) -> None:
+    with broker_in(tmp_path / "broker", options=["--liveness", "1"]) as program, hosts_of(program, tmp_path) as hosts:
+        waiting = hosts.start("waiting", "--on-broker-lost", "wait:1")
+        leaving = hosts.start("leaving", "--on-broker-lost", "exit")
+        until(lambda: program.log.count("host_joined") == 2)
+
+        program.kill()
+
+        assert (waiting.wait(), leaving.wait()) == (3, 3)
+        assert "going on, and waiting for it for 1 s" in waiting.said
+        assert "going on" not in leaving.said
