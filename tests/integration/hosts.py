@@ -21,6 +21,7 @@ from distilmq.protocol import messages
 from distilmq.protocol.messages import runs
 from distilmq.protocol.plan import Plan, RunSettings
 from tests.broker.front.brokers import BrokerClient, Program, client_of
+from tests.servers.link import Link
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -83,12 +84,14 @@ class Hosts:
         self._folder = folder
         self.started: list[Host] = []
 
-    def start(self, name: str = "h", *options: str, **environment: str) -> Host:
-        """Another one."""
+    def start(self, name: str = "h", *options: str, over: Link | None = None, **environment: str) -> Host:
+        """Another one; it reaches the broker over a link where one is given."""
         output = self._folder / f"{name}.out"
         program = self._program
         local = program.endpoint.startswith("ipc://")
         target = program.endpoint if local else str(program.folder / "keys" / "worker.json")
+        if over is not None:
+            environment["DISTILMQ_CONNECTION"], target = target, f"tcp://127.0.0.1:{over.port}"
         host = Host(target, output, "--name", name, *options, **environment)
         self.started.append(host)
         return host

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.broker.front.brokers import Program, broker_in
 from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, shown, state_of, submit, until
 from tests.integration.test_hosts import EXPECTED, ROWS, gated
+from tests.servers.link import Link
 
 
 @pytest.fixture
@@ -127,3 +129,49 @@ def test_a_worker_leaves_when_its_broker_stays_away(tmp_path: Path) -> None:
         assert (waiting.wait(), leaving.wait()) == (3, 3)
         assert "going on, and waiting for it for 1 s" in waiting.said
         assert "going on" not in leaving.said
+
+
+@contextmanager
+def linked(tmp_path: Path) -> Iterator[tuple[Program, Hosts, Link]]:
+    """A broker on a port, and a link to it."""
+    with (
+        broker_in(tmp_path / "broker", tcp=True, options=["--liveness", "3"]) as program,
+        hosts_of(program, tmp_path) as hosts,
+        Link(("127.0.0.1", int(program.endpoint.rpartition(":")[2]))) as link,
+    ):
+        yield program, hosts, link
+
+
+@pytest.mark.parametrize("seconds", [1.5, 9.0], ids=["half the liveness", "three times the liveness"])
+def test_a_link_that_is_cut_for_a_while_costs_no_row(tmp_path: Path, seconds: float) -> None:
+    with linked(tmp_path) as (program, hosts, link):
+        host = hosts.start("far", "--slots", "2", over=link)
+        submit(program, "r", gated(tmp_path))
+        until((tmp_path / "begun").exists)
+
+        link.cut(seconds)
+        (tmp_path / "gate").touch()
+        finished = outcome(program, "r")
+
+        assert finished.outcome == "done"
+        assert fetched(program, "r", "double") == EXPECTED
+        assert lost(program, "far") is (seconds > 3.0)
+        assert host.process.poll() is None
+
+
+def test_a_link_that_is_cut_past_the_end_of_a_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    with linked(tmp_path) as (program, hosts, link):
+        far = hosts.start("far", "--slots", "2", over=link)
+        submit(program, "r", gated(tmp_path))
+        until((tmp_path / "begun").exists)
+
+        link.cut()
+        hosts.start("near", "--slots", "2")
+        (tmp_path / "gate").touch()
+        finished = outcome(program, "r")
+        link.mend()
+        until(lambda: not far.children())
+
+        assert finished.outcome == "done"
+        assert fetched(program, "r", "double") == EXPECTED
+        assert far.process.poll() is None
