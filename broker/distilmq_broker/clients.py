@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -50,11 +50,22 @@ class ClientDesk:
         self._log = log
         self._secrets: dict[str, dict[str, str]] = {}
         self._heard = 0
+        self._told: Callable[[messages.Secrets], None] = lambda secrets: None
 
     @property
     def heard(self) -> int:
         """How many messages of clients have come."""
         return self._heard
+
+    def pass_on(self, told: Callable[[messages.Secrets], None]) -> None:
+        """Has somebody else told of the secrets that come."""
+        self._told = told
+
+    def know(self, values: Mapping[str, Mapping[str, str]]) -> None:
+        """Takes secret values: step to dotted field to value."""
+        self._secrets.update({step: dict(fields) for step, fields in values.items()})
+        if self.run is not None:
+            self.run.secrets_came()
 
     def begin(self, plan: Plan) -> Run:
         """Runs a plan that was submitted before."""
@@ -66,7 +77,8 @@ class ClientDesk:
         self._heard += 1
         match message:
             case messages.Secrets(values=values):
-                self._secrets.update({step: dict(fields) for step, fields in values.items()})
+                self.know(values)
+                self._told(message)
             case messages.Submit():
                 self._submit(payload, sender)
             case messages.Watch():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from distilmq.errors import JournalError
@@ -30,6 +30,7 @@ from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.ports import Journal, Router, Slots
 from distilmq_broker.post import Post
+from distilmq_broker.secret_book import SecretBook
 from distilmq_broker.sessions import Sessions
 
 
@@ -41,6 +42,7 @@ class Performer:
         plan: Plan,
         *,
         artifacts: Path | None,
+        secrets: SecretBook,
         journal: Journal,
         group: GroupCommit,
         router: Router,
@@ -54,6 +56,7 @@ class Performer:
         self._pipeline = plan.pipeline
         self._python = plan.python
         self._artifacts = artifacts
+        self._secrets = secrets
         self._journal = journal
         self._group = group
         self._router = router
@@ -62,8 +65,6 @@ class Performer:
         self._post = post
         self._crash = crash
         self._log = log
-        self.secrets: Mapping[str, Mapping[str, str]] = {}
-        """Step to dotted field to value: in memory only, never logged."""
         self.ended: EndRun | None = None
 
     def perform(self, commands: Iterable[Command], now: float) -> None:
@@ -171,7 +172,8 @@ class Performer:
             batch_timeout=step.batch_timeout,
             stall_after=step.stall_after,
             artifacts="" if self._artifacts is None else str(self._artifacts / step.name),
-            secrets=dict(self.secrets.get(step.name, {})),
+            secrets=self._secrets.values(step.name),
+            variables=self._secrets.variables(step.name),
         )
         self._log.info("step_assigned", session=command.session, step=step.name, replica=command.replica)
         self._post.send(command.session, assign, [step.definition])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from distilmq.protocol.messages import Borrow, Hello, Progress
+from distilmq.protocol.messages import Borrow, Hello, Progress, Secrets
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core.commands import Command
 from distilmq_broker.core.events import Event, SupervisorExited
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 JobEntry = tuple[int, bytes, int, str, str, int, int, int, float]
 """A request in a provider's batch job: row (counted over the slices asked for), key, occurrence, what we call the job,
 what the provider calls it, the request's number in it, its tries, the job's size, and when it was planned."""
+
+
+FromBroker: TypeAlias = "Order | Granted | Lent | Stored | Secrets"
+ToBroker: TypeAlias = "CoordinatorHello | Needs | Unfit | Borrow | Secrets"
 
 
 class Clock(Protocol):
@@ -177,11 +181,11 @@ class Slots(Protocol):
 class BrokerLine(Protocol):
     """A coordinator's line to the broker that has started it."""
 
-    def orders(self) -> Iterable[Order | Granted | Lent | Stored]:
+    def orders(self) -> Iterable[FromBroker]:
         """What the broker said since the last call; never blocks."""
         ...
 
-    def tell(self, message: CoordinatorHello | Needs | Unfit | Borrow) -> None:
+    def tell(self, message: ToBroker) -> None:
         """Says something to it."""
         ...
 

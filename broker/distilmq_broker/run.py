@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from distilmq.errors import JournalError
 from distilmq.protocol import messages
@@ -16,6 +16,7 @@ from distilmq_broker.core.events import (
     Event,
     KillRequested,
     RouteFailed,
+    SecretsMissing,
     StopRequested,
 )
 from distilmq_broker.core.wanted import Wanted
@@ -27,6 +28,7 @@ from distilmq_broker.ports import Clock, Journal, Mind, Router, Slots
 from distilmq_broker.post import Post
 from distilmq_broker.progress_feed import ProgressFeed
 from distilmq_broker.run_files import RunFiles
+from distilmq_broker.secret_book import SecretBook
 from distilmq_broker.sessions import Sessions
 
 
@@ -38,6 +40,7 @@ class Run:
         plan: Plan,
         *,
         files: RunFiles,
+        secrets: SecretBook,
         mind: Mind,
         clock: Clock,
         journal: Journal,
@@ -54,6 +57,7 @@ class Run:
         self.notes = tuple(notes)
         """What there is to say about what was found in the cache."""
         self.files = files
+        self._secrets = secrets
         self.router = router
         self.slots = slots
         self.performer = performer
@@ -79,6 +83,16 @@ class Run:
         self._mind.restore(self._journal.facts())
         now = self._clock.monotonic()
         self.performer.perform(self._mind.start(now), now)
+        self.secrets_came()
+
+    def secrets_came(self) -> None:
+        """Steps that wait for nothing but them can be loaded."""
+        self.handle(SecretsMissing(tuple(self._secrets.missing().items())))
+
+    def store_secrets(self, values: Mapping[str, str]) -> None:
+        """The broker keeps these: environment variable to value."""
+        self._secrets.store(values)
+        self.secrets_came()
 
     def handle(self, event: Event) -> None:
         """Lets the core judge an event, and does what it says; nothing when there is no core to ask any more."""

@@ -27,6 +27,7 @@ from distilmq_broker.routing import error_info
 from distilmq_broker.run import Run, journal_error
 from distilmq_broker.run_files import RunFiles
 from distilmq_broker.run_folder import RunFolder
+from distilmq_broker.secret_book import SecretBook
 from distilmq_broker.sessions import Sessions
 from distilmq_broker.settings import MAX_MESSAGE
 
@@ -220,9 +221,11 @@ class Service:
         group = GroupCommit(self._journal, self._crash)
         router = self._make_router(plan)
         slots = self._make_slots(plan, self._post)
+        book = SecretBook(plan, secrets)
         performer = Performer(
             plan,
             artifacts=None if self._submitted is not None else self._folder.artifacts,
+            secrets=book,
             journal=self._journal,
             group=group,
             router=router,
@@ -232,9 +235,9 @@ class Service:
             crash=self._crash,
             log=self._log,
         )
-        performer.secrets = secrets
         run = Run(
             plan,
+            secrets=book,
             files=RunFiles(self._folder, frozenset(step.name for step in plan.steps)),
             mind=self._make_mind(plan),
             clock=self._clock,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from distilmq.protocol.messages import Borrow, Lend
+from distilmq.protocol.messages import Borrow, Lend, Secrets
 from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, Stored, Unfit
 from distilmq.protocol.messages.runs import RunState
 from distilmq.protocol.plan import Plan
 from distilmq_broker.clients import ClientDesk
 from distilmq_broker.core.events import HostsExhausted, PauseRequested, ResumeRequested
 from distilmq_broker.logbook import Logbook
-from distilmq_broker.ports import BrokerLine
+from distilmq_broker.ports import BrokerLine, FromBroker
 from distilmq_broker.run import Run
 
 TELL_EVERY = 1.0
@@ -62,6 +62,7 @@ class Submitted:
         """Says Hello to the broker and goes on with the run."""
         self._desk = desk
         desk.lingers = True
+        desk.pass_on(self._line.tell)
         settings = plan.settings.model_copy(update={"read_only": self._read_only})
         desk.begin(plan.model_copy(update={"settings": settings}))
         self._line.tell(self._hello)
@@ -86,7 +87,7 @@ class Submitted:
         """A host is to get no more of the run, or of one of its steps."""
         self._line.tell(Unfit(worker=worker, steps=(step,) if step else (), reason=reason))
 
-    def _obey(self, order: Order | Granted | Lent | Stored, run: Run, now: float) -> None:
+    def _obey(self, order: FromBroker, run: Run, now: float) -> None:
         match order:
             case Order():
                 self._log.info("ordered", action=order.action)
@@ -97,7 +98,10 @@ class Submitted:
             case Lent():
                 run.lend(order.session, _lend(order))
             case Stored():
-                return
+                run.store_secrets(order.values)
+            case Secrets():
+                if self._desk is not None:
+                    self._desk.know(order.values)
 
     def _follow(self, order: Order, run: Run, now: float) -> None:
         over = run.finished is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +34,14 @@ def load_step(assign: Assign, definition: bytes, artifacts: Path | str) -> _Step
 
     pickle: Any = cloudpickle
     step: _Step = pickle.loads(definition)
-    give_secrets(step, assign.secrets)
+    give_secrets(step, {**assign.secrets, **_from_environment(assign.variables)})
     step.keep_artifacts_in(artifacts)
     step.load()
     return step
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    return {field: value for field, variable in variables.items() if (value := os.environ.get(variable))}
 
 
 def python_minor() -> str:

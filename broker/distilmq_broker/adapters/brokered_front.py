@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.broker_codec import TO_COORDINATOR
 from distilmq.protocol.codec import decode, encode
-from distilmq.protocol.messages import Borrow
-from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored, Unfit
 from distilmq.transport.ports import Connection, PeerId, Role
+from distilmq_broker.ports import FromBroker, ToBroker
 
 _ROLES: dict[bytes, Role] = {b"client": "client", b"worker": "worker", b"any": "any"}
 _BROKER = b""
@@ -31,7 +30,7 @@ class BrokeredFront:
     def __init__(self, connection: Connection, *, endpoint: str) -> None:
         self.endpoint = endpoint
         self._connection = connection
-        self._orders: deque[Order | Granted | Lent | Stored] = deque()
+        self._orders: deque[FromBroker] = deque()
 
     def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
         """See `Front.poll`."""
@@ -52,12 +51,12 @@ class BrokeredFront:
         """See `Front.send`; whether the peer is there, only the broker knows."""
         self._connection.send([peer, *frames])
 
-    def orders(self) -> Iterable[Order | Granted | Lent | Stored]:
+    def orders(self) -> Iterable[FromBroker]:
         """See `BrokerLine.orders`."""
         while self._orders:
             yield self._orders.popleft()
 
-    def tell(self, message: CoordinatorHello | Needs | Unfit | Borrow) -> None:
+    def tell(self, message: ToBroker) -> None:
         """See `BrokerLine.tell`."""
         self._connection.send([_BROKER, *encode(message)])
 
@@ -66,7 +65,7 @@ class BrokeredFront:
         self._connection.close()
 
 
-def _order(frames: Sequence[bytes]) -> Order | Granted | Lent | Stored:
+def _order(frames: Sequence[bytes]) -> FromBroker:
     try:
         order, _ = decode(frames, TO_COORDINATOR)
     except RemoteProtocolError as error:

@@ -87,6 +87,7 @@ class Coordinator:
             events.KillRequested: lambda event, now: self._ending.kill(),
             events.PauseRequested: self._paused,
             events.ResumeRequested: self._resumed,
+            events.SecretsMissing: self._secrets_missing,
             events.DeadlineReached: lambda event, now: None,
         }
 
@@ -301,6 +302,9 @@ class Coordinator:
 
     def _paused(self, event: events.PauseRequested, now: float) -> None:
         self.run.held_up = event.reason
+
+    def _secrets_missing(self, event: events.SecretsMissing, now: float) -> None:
+        self.run.secrets_missing = dict(event.steps)
 
     def _resumed(self, event: events.ResumeRequested, now: float) -> None:
         self.run.held_up = None

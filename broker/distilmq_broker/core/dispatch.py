@@ -31,11 +31,16 @@ class Dispatch:
             lacking = [
                 state
                 for state in self._run.stages.unfinished()
-                if len(state.sessions) < state.place.replicas and _may_have(session, state)
+                if len(state.sessions) < state.place.replicas and self._may_have(session, state)
             ]
             if lacking:
                 self.enlist(session, min(lacking, key=lambda state: len(state.sessions)))
                 self.tell(session)
+
+    def _may_have(self, session: Session, state: StepState) -> bool:
+        if state.name in self._run.secrets_missing or session.worker in state.refused:
+            return False
+        return not session.takes or state.name in session.takes
 
     def enlist(self, session: Session, state: StepState) -> None:
         """Makes a process a replica of a step."""
@@ -127,10 +132,6 @@ class Dispatch:
     def _loaded(self, component: int) -> list[StepState]:
         stages = self._run.stages
         return [state for state in self._run.flow.steps if state.place.component == component and stages.loaded(state)]
-
-
-def _may_have(session: Session, state: StepState) -> bool:
-    return (not session.takes or state.name in session.takes) and session.worker not in state.refused
 
 
 def _given(state: StepState) -> tuple[int, int]:

@@ -275,6 +275,13 @@ class DeadlineReached:
     """`next_deadline()` has passed."""
 
 
+@dataclass(frozen=True, slots=True)
+class SecretsMissing:
+    """All steps that cannot be loaded yet, each with the fields whose secret value is not known."""
+
+    steps: tuple[tuple[str, tuple[str, ...]], ...]
+
+
 Event = (
     SupervisorJoined
     | WorkerJoined
@@ -304,5 +311,6 @@ Event = (
     | KillRequested
     | PauseRequested
     | ResumeRequested
+    | SecretsMissing
     | DeadlineReached
 )

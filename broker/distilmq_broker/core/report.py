@@ -58,7 +58,7 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
         failed_rows=counts.failed_rows,
         replicas=state.place.replicas,
         ready=sum(session.ready for session in state.sessions),
-        note=", ".join(_remarks(state)),
+        note=", ".join(_remarks(run, state)),
         jobs=len(state.jobs),
         models=spec.models or bool(usage.requests),
         requests=usage.requests,
@@ -68,7 +68,9 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
     )
 
 
-def _remarks(state: StepState) -> Iterator[str]:
+def _remarks(run: Run, state: StepState) -> Iterator[str]:
+    if missing := run.secrets_missing.get(state.name):
+        yield f"waits for a secret: {', '.join(missing)}. Run its script again, or keep it at the broker"
     if state.counts.nowhere:
         yield f"{state.counts.nowhere} batch(es) routed to no step"
     if state.jobs:

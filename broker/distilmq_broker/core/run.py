@@ -40,6 +40,8 @@ class Run:
         self.mode = Mode.RUNNING
         self.held_up: str | None = None
         """Why a user paused it; None if nobody did."""
+        self.secrets_missing: dict[str, tuple[str, ...]] = {}
+        """Step to the fields that it waits for: it gets no process before they are known."""
         self.fault: str | None = None
         """Why nothing can be committed at the moment."""
 

@@ -25,4 +25,5 @@ def wanted(run: Run, dispatch: Dispatch) -> list[Wanted]:
     if run.mode is Mode.DRAINING:
         holding = [(state.name, sum(bool(session.held) for session in state.sessions)) for state in run.flow.steps]
         return [Wanted(step, processes, processes) for step, processes in holding if processes]
-    return [Wanted(state.name, state.place.replicas, dispatch.work(state)) for state in run.stages.unfinished()]
+    loadable = [state for state in run.stages.unfinished() if state.name not in run.secrets_missing]
+    return [Wanted(state.name, state.place.replicas, dispatch.work(state)) for state in loadable]

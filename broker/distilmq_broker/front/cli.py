@@ -9,9 +9,12 @@ from typing import Annotated, Optional
 import typer
 
 from distilmq.errors import DistilmqUserError
+from distilmq_broker.front.secrets_cli import app as secrets
 from distilmq_broker.front.settings import DEFAULT_ENDPOINT, FrontSettings, broker_folder
 
 app = typer.Typer(no_args_is_help=True, help="Run pipelines that are submitted, on workers of many machines.")
+
+app.add_typer(secrets, name="secrets")
 
 
 @app.callback()

@@ -95,6 +95,7 @@ class RunDesk:
                 key=message.key,
                 submitted=self._clock.wall(),
                 weight=message.weight,
+                variables=tuple(sorted({name for step in plan.steps for name in step.secrets.values() if name})),
                 leaves={leaf: plan.step(leaf).outputs for leaf in plan.leaves},
             )
             self._store.add(record, plan)

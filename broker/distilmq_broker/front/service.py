@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from distilmq.errors import RemoteProtocolError
+from distilmq.errors import DistilmqUserError, RemoteProtocolError
 from distilmq.protocol import messages
 from distilmq.protocol.broker_codec import FROM_COORDINATOR, TO_BROKER
 from distilmq.protocol.codec import decode
-from distilmq.protocol.messages.broker import CoordinatorHello, Granted, HostBeat, HostHello, Needs, Order, Unfit
+from distilmq.protocol.messages.broker import (
+    CoordinatorHello,
+    Granted,
+    HostBeat,
+    HostHello,
+    Needs,
+    Order,
+    Stored,
+    Unfit,
+)
 from distilmq.transport.addressed import BROKER, split_address
 from distilmq.transport.ports import Front, PeerId, Role
 from distilmq.transport.refusals import Refusals
@@ -48,6 +57,7 @@ from distilmq_broker.front.mailbox import Mailbox
 from distilmq_broker.front.run_desk import RunDesk
 from distilmq_broker.front.run_store import RunStore
 from distilmq_broker.front.run_view import RunView
+from distilmq_broker.front.secret_store import SecretStore
 from distilmq_broker.front.starter import Starter
 from distilmq_broker.front.way import Way
 from distilmq_broker.lifeline import Calls
@@ -99,6 +109,7 @@ class BrokerService:
         self._way = Way(front, log)
         self._lender = Lender(cautious=epoch > 1)
         self._mailbox = Mailbox()
+        self._secrets = SecretStore(folder.secrets_file)
         self._hosts = HostDesk(allocation, way=self._way, tell_run=self._tell_run, log=log)
         self._view = RunView(self._store, self._hosts)
         self._desk = RunDesk(
@@ -250,8 +261,21 @@ class BrokerService:
         self._log.info("coordinator_up", run=hello.run, epoch=hello.epoch, pid=hello.pid)
         self._back.join(hello.run, place)
         self._perform(self._runs.handle(CoordinatorUp(hello.run), self._clock.monotonic()))
+        self._tell_secrets(hello.run)
         for peer, role, frames in self._mailbox.take(hello.run):
             self._back.hand_on(hello.run, peer, role, frames)
+
+    def _tell_secrets(self, run: str) -> None:
+        record = self._runs.record(run)
+        if record is None or record.over:
+            return
+        try:
+            kept = self._secrets.values(record.variables)
+        except DistilmqUserError as error:
+            self._log.error("secrets_unreadable", reason=str(error))
+            kept = {}
+        self._back.say(run, Stored(values=kept))
+        self._back.say(run, messages.Secrets(session="", values=self._secrets.sent_with(run)))
 
     def _hear(self, run: str, message: Message) -> None:
         now = self._clock.monotonic()
@@ -260,6 +284,8 @@ class BrokerService:
                 self._hear_needs(run, message, now)
             case messages.Borrow():
                 self._back.say(run, self._lender.asked(run, message, now))
+            case messages.Secrets():
+                self._secrets.sent(run, message.values)
             case Unfit():
                 for step in message.steps or ("",):
                     self._hosts.handle(HostUnfit(run, message.worker, step, message.reason), now)
@@ -306,6 +332,7 @@ class BrokerService:
                 case FreeSlots(run):
                     self._hosts.handle(RunGone(run), self._clock.monotonic())
                 case RemoveRun(run):
+                    self._secrets.forget(run)
                     self._view.forget(run)
                     self._mailbox.take(run)
                     self._store.remove(run)

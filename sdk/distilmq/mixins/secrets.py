@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -11,6 +12,15 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 def secret_values(model: BaseModel) -> dict[str, str]:
     """Every secret within a model: dotted field (`llm.api_key`, `llms.0.api_key`) to its value."""
     return {path: value for path, _, _, value in _secrets(model, "")}
+
+
+def secret_variables(model: BaseModel) -> dict[str, str]:
+    """The same fields, each to the environment variable that its value comes from; empty for one that was given."""
+    variables: dict[str, str] = {}
+    for path, owner, name, value in _secrets(model, ""):
+        variable = str(getattr(type(owner).model_fields[name].default_factory, "variable", ""))
+        variables[path] = variable if variable and os.environ.get(variable) == value else ""
+    return variables
 
 
 def give_secrets(model: BaseModel, values: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from distilmq.mixins.secrets import secret_values
+from distilmq.mixins.secrets import secret_values, secret_variables
 from distilmq.pipeline.dag import Dag, route_name
 from distilmq.pipeline.offline_batches import NEVER, asks_in_batch_jobs
 from distilmq.pipeline.pickling import pickled_function, pickled_step
@@ -119,6 +119,7 @@ def _step_spec(
         max_failure_rate=step.max_failure_rate,
         max_batches=max_batches if generator else None,
         known_rows=known_rows,
+        secrets=secret_variables(step) if travels else {},
         definition=pickled_step(sent, travels=travels),
     )
 

@@ -66,6 +66,9 @@ class StepSpec(PlanPart):
     """Of a generator: stop after this many (a dry run takes one)."""
     known_rows: int | None = None
     """Of a generator: how many rows it is expected to give, for the progress view."""
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """Of a step that travels to a broker: the fields whose values are secret and not in the plan, each to the
+    environment variable that the value comes from, or to nothing where the user gave it."""
     definition: bytes = Field(default=b"", repr=False)
     """The step by cloudpickle, without secrets."""
 

@@ -140,6 +140,12 @@ class BrokerClient:
         assert isinstance(answer, runs.RunList)
         return {info.run: info for info in answer.runs}
 
+    def shown(self, run: str) -> runs.RunShown:
+        """All there is to say about a run."""
+        answer = self.ask(runs.ShowRun(session=self.session, run=run))
+        assert isinstance(answer, runs.RunShown)
+        return answer
+
     def ask(self, message: messages.Message, *payload: bytes) -> messages.Message:
         """Says something and gives the answer."""
         return self.ask_for_frames(message, *payload)[0]

@@ -22,8 +22,9 @@ from pydantic import BaseModel, Field, SecretStr
 
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParametersMixin
-from distilmq.mixins.secrets import give_secrets, secret_values
+from distilmq.mixins.secrets import give_secrets, secret_values, secret_variables
 from distilmq.mixins.serialization import Serializable
+from distilmq.models import OpenAILLM
 from distilmq.steps import ExpandColumns, GroupColumns, KeepColumns, LoadDataFromDicts, StepResources
 
 json_values = st.recursive(
@@ -124,6 +125,13 @@ def test_secrets_are_in_no_dump_and_in_no_pickle() -> None:
 
 def test_a_field_whose_name_is_part_of_a_secret_one_is_kept() -> None:
     assert Engine(k=5).dump()["k"] == 5
+
+
+def test_a_secret_says_which_variable_it_comes_from_unless_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of-this-machine")
+
+    assert secret_variables(OpenAILLM(model="m")) == {"api_key": "OPENAI_API_KEY"}
+    assert secret_variables(OpenAILLM(model="m", api_key=SecretStr("given"))) == {"api_key": ""}
 
 
 def test_secrets_travel_apart() -> None:

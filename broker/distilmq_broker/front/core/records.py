@@ -27,6 +27,8 @@ class RunRecord(BaseModel):
     weight: float = 1.0
     leaves: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """The steps that the dataset has a subset for each of, with their columns."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that its secrets come from."""
     wish: Wish = "run"
     state: RunState = "running"
     reason: str = ""

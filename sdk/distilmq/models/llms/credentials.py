@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, SecretStr
 
 from distilmq.errors import DistilmqUserError
+
+
+@dataclass(frozen=True, slots=True)
+class FromEnvironment:
+    """Makes the default of a key; `secret_variables` finds the name of the variable here."""
+
+    variable: str
+
+    def __call__(self) -> SecretStr | None:
+        """The key, or None."""
+        return key_from(self.variable)
 
 
 def key_from(variable: str) -> SecretStr | None:
@@ -18,7 +30,7 @@ def key_from(variable: str) -> SecretStr | None:
 
 def key_field(variable: str) -> Any:
     """The field of a key that is read from an environment variable when it is not given."""
-    return Field(default_factory=lambda: key_from(variable), description="The API key to authenticate the requests.")
+    return Field(default_factory=FromEnvironment(variable), description="The API key to authenticate the requests.")
 
 
 def address_field(variable: str, otherwise: str | None, description: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distilmq.protocol.messages.client import Progress
+from distilmq.protocol.messages.client import Progress, Secrets
 from distilmq.protocol.messages.from_worker import Borrow, Bye, Hello, Loan
 from distilmq.protocol.messages.runs import (
     ControlRun,
@@ -209,5 +209,5 @@ FromBroker = Annotated[
 ]
 """To clients."""
 ToHost = Annotated[Welcome | Refused | Who | Grants | Stop, Field(discriminator="kind")]
-FromCoordinator = Annotated[CoordinatorHello | Needs | Unfit | Borrow, Field(discriminator="kind")]
-ToCoordinator = Annotated[Order | Granted | Lent | Stored, Field(discriminator="kind")]
+FromCoordinator = Annotated[CoordinatorHello | Needs | Unfit | Borrow | Secrets, Field(discriminator="kind")]
+ToCoordinator = Annotated[Order | Granted | Lent | Stored | Secrets, Field(discriminator="kind")]

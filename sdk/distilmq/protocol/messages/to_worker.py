@@ -51,6 +51,8 @@ class Assign(Message):
     """Folder where `save_artifact` of this step writes; empty: into one of its own, whose files it sends."""
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
     """Dotted field of the step (`llm.api_key`) to its secret value."""
+    variables: dict[str, str] = Field(default_factory=dict)
+    """Fields of these to environment variables of the worker: where one is set, its value counts."""
 
 
 class Batch(Message):
