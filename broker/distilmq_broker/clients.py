@@ -96,7 +96,8 @@ class ClientDesk:
             case messages.FetchUsage() if self.run is not None:
                 self.run.fetches.send_usage(message)
             case messages.Describe() if self.run is not None:
-                self._post.send(message.session, described(self.run.plan))
+                config = self.run.plan.dataset.config.encode(errors="surrogatepass")
+                self._post.send(message.session, described(self.run.plan), [config])
             case messages.ListFiles() if self.run is not None:
                 self._post.send(message.session, messages.FileList(files=self.run.files.listed()))
             case messages.FetchFile(path=path, offset=offset) if self.run is not None:
@@ -163,7 +164,8 @@ class ClientDesk:
 def described(plan: Plan) -> messages.Described:
     """What clients that did not submit it need to know of a run."""
     steps = tuple(step.name for step in plan.steps)
-    return messages.Described(pipeline=plan.pipeline, steps=steps, leaves=plan.leaves, dataset=plan.dataset)
+    dataset = plan.dataset.model_copy(update={"config": ""})
+    return messages.Described(pipeline=plan.pipeline, steps=steps, leaves=plan.leaves, dataset=dataset)
 
 
 def identity(plan: Plan) -> object:

@@ -246,7 +246,12 @@ class BrokerService:
     # ------------------------------------------------------------ coordinators
 
     def _take_from_coordinator(self, place: PeerId, frames: Sequence[bytes]) -> None:
-        message, _ = decode(frames, FROM_COORDINATOR)
+        try:
+            message, _ = decode(frames, FROM_COORDINATOR)
+        except RemoteProtocolError as error:
+            # One bad coordinator must not take the runs of all others along.
+            self._log.error("coordinator_not_understood", run=self._back.run_of(place), reason=str(error))
+            return
         if isinstance(message, CoordinatorHello):
             self._coordinator_up(message, place)
             return

@@ -206,7 +206,9 @@ class Client:
     def describe(self) -> Described:
         """The run, and what its dataset is to be."""
         self._send(Describe(session=self._session))
-        return self._expect((Described,), "say what it runs")[0]
+        described, payload = self._expect((Described,), "say what it runs")
+        config = b"".join(payload).decode(errors="surrogatepass")
+        return described.model_copy(update={"dataset": described.dataset.model_copy(update={"config": config})})
 
     def files(self) -> tuple[FileInfo, ...]:
         """The artifacts of the run."""

@@ -165,7 +165,7 @@ class Describe(Message):
 
 
 class Described(Message):
-    """The run as its plan says it."""
+    """The run as its plan says it. One payload frame: `pipeline.yaml`, which is left out of `dataset`."""
 
     kind: Literal["described"] = "described"
     pipeline: str
