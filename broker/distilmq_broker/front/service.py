@@ -103,6 +103,8 @@ class BrokerService:
         self._log = log
         self._liveness = liveness
         self._ending = False
+        self._dry = True
+        """Whether nothing waited at either socket after the last look."""
         self._not_started: list[CoordinatorEnded] = []
         self._store = RunStore(folder.runs, log)
         self._runs = Runs(self._store.load())
@@ -139,13 +141,20 @@ class BrokerService:
         for call in self._calls.calls(readable):
             self._ending = self._ending or call != "child_ended"
         self._tick(self._clock.monotonic())
-        # The back socket only tells of what comes after it was found empty: the last look at it is the last thing done.
+        self._dry = self._receive()
+
+    def _receive(self) -> bool:
+        """Takes what waits, for a while; tells whether nothing waits any more."""
         for _ in range(_AT_ONCE):
             taken = self._take_from_front()
+            # Last: the back socket only tells of what comes after it was found empty.
             if not self._take_from_back() and not taken:
-                break
+                return True
+        return False
 
     def _timeout(self) -> float:
+        if not self._dry:
+            return 0.0
         now = self._clock.monotonic()
         deadlines = (self._runs.next_deadline(), self._hosts.allocation.next_deadline(), now + _LONGEST_POLL)
         return max(0.0, min(deadline for deadline in deadlines if deadline is not None) - now)
