@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from distilmq.errors import JournalError
@@ -24,10 +24,11 @@ from distilmq.protocol.messages.runs import (
 from distilmq.transport.ports import PeerId
 from distilmq_broker.clients import RefusedPlanError, plan_in
 from distilmq_broker.front.core.records import RunRecord
-from distilmq_broker.front.core.run_commands import Command, Deny
-from distilmq_broker.front.core.run_events import Event, RunControlled, RunSubmitted
-from distilmq_broker.front.core.runs import Runs, unknown
+from distilmq_broker.front.core.run_commands import Deny
+from distilmq_broker.front.core.run_events import RunControlled, RunSubmitted
+from distilmq_broker.front.core.runs import unknown
 from distilmq_broker.front.folder import BrokerFolder
+from distilmq_broker.front.keeper import RunKeeper
 from distilmq_broker.front.run_store import RunStore
 from distilmq_broker.front.run_view import RunView
 from distilmq_broker.front.way import Way
@@ -44,22 +45,21 @@ class RunDesk:
 
     def __init__(
         self,
-        runs: Runs,
+        keeper: RunKeeper,
         *,
         store: RunStore,
         folder: BrokerFolder,
         way: Way,
         clock: Clock,
-        perform: Callable[[Sequence[Command]], None],
         view: RunView,
         log: Logbook,
     ) -> None:
-        self._runs = runs
+        self._keeper = keeper
+        self._runs = keeper.runs
         self._store = store
         self._folder = folder
         self._way = way
         self._clock = clock
-        self._perform = perform
         self._view = view
         self._log = log
 
@@ -104,7 +104,7 @@ class RunDesk:
         except JournalError as error:
             return Denied(reason=f"the broker cannot keep the run: {error}")
         self._log.info("run_submitted", run=record.run, pipeline=record.pipeline)
-        self._handle(RunSubmitted(record))
+        self._keeper.handle(RunSubmitted(record))
         return RunStarted(run=record.run, asked=message.run)
 
     def _showing(self, run: str) -> RunShown | Denied:
@@ -113,7 +113,7 @@ class RunDesk:
 
     def _control(self, message: ControlRun) -> RunChanged | Denied:
         self._log.info("run_controlled", run=message.run, action=message.action)
-        denied = self._handle(RunControlled(message.run, message.action, message.timeout))
+        denied = self._keeper.handle(RunControlled(message.run, message.action, message.timeout))
         if denied is not None:
             return _denied(denied)
         return RunChanged(run=message.run, action=message.action)
@@ -124,11 +124,6 @@ class RunDesk:
             return
         lines = _lines(self._folder.run(message.run) / "pipeline.log", message.offset)
         self._way.say(peer, LogPart(run=message.run, offset=message.offset + len(lines)), [lines])
-
-    def _handle(self, event: Event) -> Deny | None:
-        commands = self._runs.handle(event, self._clock.monotonic())
-        self._perform([command for command in commands if not isinstance(command, Deny)])
-        return next((command for command in commands if isinstance(command, Deny)), None)
 
 
 def _denied(deny: Deny) -> Denied:

@@ -6,52 +6,27 @@ Nothing a peer sends can end the loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from distilmq.errors import DistilmqUserError, RemoteProtocolError
+from distilmq.errors import RemoteProtocolError
 from distilmq.protocol import messages
-from distilmq.protocol.broker_codec import FROM_COORDINATOR, TO_BROKER
+from distilmq.protocol.broker_codec import TO_BROKER
 from distilmq.protocol.codec import decode
-from distilmq.protocol.messages.broker import (
-    CoordinatorHello,
-    Granted,
-    HostBeat,
-    HostHello,
-    Needs,
-    Order,
-    Stored,
-    Unfit,
-)
+from distilmq.protocol.messages.broker import Granted, HostBeat, HostHello
 from distilmq.transport.addressed import BROKER, split_address
 from distilmq.transport.ports import Front, PeerId, Role
 from distilmq.transport.refusals import Refusals
 from distilmq_broker.core.beats import beat_interval
-from distilmq_broker.front import back
+from distilmq_broker.front import back as back_door
 from distilmq_broker.front.audience import is_client
 from distilmq_broker.front.back import Back
+from distilmq_broker.front.coordinator_desk import CoordinatorDesk
 from distilmq_broker.front.core.allocation import Allocation
-from distilmq_broker.front.core.events import HostUnfit, NeedsTold, RunGone
-from distilmq_broker.front.core.run_commands import (
-    Command,
-    Deny,
-    EndCoordinator,
-    FreeSlots,
-    OrderRun,
-    RemoveRun,
-    SaveRun,
-    StartCoordinator,
-)
-from distilmq_broker.front.core.run_events import (
-    CoordinatorEnded,
-    CoordinatorUp,
-    DeadlineReached,
-    RunAddressed,
-    RunTold,
-)
+from distilmq_broker.front.core.run_events import RunAddressed
 from distilmq_broker.front.core.runs import Runs, unknown
 from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.host_desk import HostDesk
+from distilmq_broker.front.keeper import RunKeeper
 from distilmq_broker.front.lending import Lender
 from distilmq_broker.front.mailbox import Mailbox
 from distilmq_broker.front.run_desk import RunDesk
@@ -64,9 +39,6 @@ from distilmq_broker.lifeline import Calls
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.ports import Clock
 from distilmq_broker.settings import MAX_MESSAGE
-
-if TYPE_CHECKING:
-    from distilmq.protocol.messages import Message
 
 SETTLING = 5.0
 """Seconds after a restart in which hosts come back with what they have, before anything new is granted."""
@@ -96,7 +68,6 @@ class BrokerService:
         self._epoch = epoch
         self._front = front
         self._back = back
-        self._starter = starter
         self._clock = clock
         self._calls = calls
         self._refusals = refusals
@@ -105,24 +76,39 @@ class BrokerService:
         self._ending = False
         self._dry = True
         """Whether nothing waited at either socket after the last look."""
-        self._not_started: list[CoordinatorEnded] = []
-        self._store = RunStore(folder.runs, log)
-        self._runs = Runs(self._store.load())
+        store = RunStore(folder.runs, log)
+        secrets = SecretStore(folder.secrets_file)
+        self._runs = Runs(store.load())
         self._way = Way(front, log)
         self._lender = Lender(cautious=epoch > 1)
         self._mailbox = Mailbox()
-        self._secrets = SecretStore(folder.secrets_file)
         self._hosts = HostDesk(allocation, way=self._way, tell_run=self._tell_run, log=log)
-        self._view = RunView(self._store, self._hosts)
-        self._desk = RunDesk(
+        self._view = RunView(store, self._hosts)
+        self._keeper = RunKeeper(
             self._runs,
-            store=self._store,
-            folder=folder,
-            way=self._way,
-            clock=clock,
-            perform=self._perform,
+            store=store,
+            starter=starter,
+            back=back,
+            hosts=self._hosts,
+            mailbox=self._mailbox,
+            secrets=secrets,
             view=self._view,
+            clock=clock,
             log=log,
+        )
+        self._coordinators = CoordinatorDesk(
+            self._keeper,
+            back=back,
+            starter=starter,
+            hosts=self._hosts,
+            lender=self._lender,
+            secrets=secrets,
+            view=self._view,
+            clock=clock,
+            log=log,
+        )
+        self._desk = RunDesk(
+            self._keeper, store=store, folder=folder, way=self._way, clock=clock, view=self._view, log=log
         )
 
     def serve(self) -> None:
@@ -130,7 +116,7 @@ class BrokerService:
         now = self._clock.monotonic()
         self._hosts.start(now)
         self._lender.start(now)
-        self._perform(self._runs.start(now))
+        self._keeper.perform(self._runs.start(now))
         while not self._ending:
             self._turn()
 
@@ -160,17 +146,7 @@ class BrokerService:
         return max(0.0, min(deadline for deadline in deadlines if deadline is not None) - now)
 
     def _tick(self, now: float) -> None:
-        for ended in self._starter.ended():
-            self._log.info("coordinator_ended", run=ended.run, reason=ended.reason)
-            self._back.forget(ended.run)
-            self._perform(self._runs.handle(CoordinatorEnded(ended.run, ended.reason, ended.refusal), now))
-        not_started, self._not_started = self._not_started, []
-        for event in not_started:
-            self._perform(self._runs.handle(event, now))
-        self._store.flush()
-        deadline = self._runs.next_deadline()
-        if deadline is not None and now >= deadline:
-            self._perform(self._runs.handle(DeadlineReached(), now))
+        self._keeper.tick(now)
         self._hosts.tick(now)
 
     def _take_from_front(self) -> bool:
@@ -190,8 +166,8 @@ class BrokerService:
         if received is None:
             return False
         place, (peer, *frames) = received
-        if peer == back.BROKER:
-            self._take_from_coordinator(place, frames)
+        if peer == back_door.BROKER:
+            self._coordinators.take(place, frames)
         elif (run := self._back.run_of(place)) is not None:
             self._way.hand_on(run, PeerId(peer), frames)
         return True
@@ -211,7 +187,7 @@ class BrokerService:
             self._way.say(peer, messages.Stop(now=True), run=run)
             return
         self._mailbox.put(run, peer, role, frames)
-        self._perform(self._runs.handle(RunAddressed(run), self._clock.monotonic()))
+        self._keeper.handle(RunAddressed(run))
 
     # ------------------------------------------------------------ for the broker
 
@@ -252,103 +228,6 @@ class BrokerService:
             max_message=MAX_MESSAGE,
         )
 
-    # ------------------------------------------------------------ coordinators
-
-    def _take_from_coordinator(self, place: PeerId, frames: Sequence[bytes]) -> None:
-        try:
-            message, _ = decode(frames, FROM_COORDINATOR)
-        except RemoteProtocolError as error:
-            # One bad coordinator must not take the runs of all others along.
-            self._log.error("coordinator_not_understood", run=self._back.run_of(place), reason=str(error))
-            return
-        if isinstance(message, CoordinatorHello):
-            self._coordinator_up(message, place)
-            return
-        run = self._back.run_of(place)
-        if run is not None:
-            self._hear(run, message)
-
-    def _coordinator_up(self, hello: CoordinatorHello, place: PeerId) -> None:
-        if hello.pid != self._starter.pid(hello.run):
-            # One that an earlier broker has started: it ends by itself.
-            return
-        self._log.info("coordinator_up", run=hello.run, epoch=hello.epoch, pid=hello.pid)
-        self._back.join(hello.run, place)
-        self._perform(self._runs.handle(CoordinatorUp(hello.run), self._clock.monotonic()))
-        self._tell_secrets(hello.run)
-        for peer, role, frames in self._mailbox.take(hello.run):
-            self._back.hand_on(hello.run, peer, role, frames)
-
-    def _tell_secrets(self, run: str) -> None:
-        record = self._runs.record(run)
-        if record is None or record.over:
-            return
-        try:
-            kept = self._secrets.values(record.variables)
-        except DistilmqUserError as error:
-            self._log.error("secrets_unreadable", reason=str(error))
-            kept = {}
-        self._back.say(run, Stored(values=kept))
-        self._back.say(run, messages.Secrets(session="", values=self._secrets.sent_with(run)))
-
-    def _hear(self, run: str, message: Message) -> None:
-        now = self._clock.monotonic()
-        match message:
-            case Needs():
-                self._hear_needs(run, message, now)
-            case messages.Borrow():
-                self._back.say(run, self._lender.asked(run, message, now))
-            case messages.Secrets():
-                self._secrets.sent(run, message.values)
-            case Unfit():
-                for step in message.steps or ("",):
-                    self._hosts.handle(HostUnfit(run, message.worker, step, message.reason), now)
-            case _:
-                return
-
-    def _hear_needs(self, run: str, told: Needs, now: float) -> None:
-        before = self._runs.record(run)
-        told_of = RunTold(run, told.state, told.reason, told.idle, self._clock.wall())
-        self._perform(self._runs.handle(told_of, now))
-        record = self._runs.record(run)
-        if record is None or before is None:
-            return
-        if not before.over and told.progress is not None:
-            self._view.progressed(record, told.progress)
-        if not record.over:
-            self._hosts.handle(NeedsTold(run, told.needs, record.weight), now)
-
     def _tell_run(self, run: str, granted: Granted) -> None:
         self._view.granted(run, granted)
         self._back.say(run, granted)
-
-    def _start(self, run: str, *, read_only: bool) -> None:
-        try:
-            pid = self._starter.start(run, read_only=read_only)
-        except OSError as error:
-            self._log.error("coordinator_not_started", run=run, reason=str(error))
-            self._not_started.append(CoordinatorEnded(run, f"it cannot be started: {error}"))
-            return
-        self._log.info("coordinator_started", run=run, pid=pid, read_only=read_only)
-
-    def _perform(self, commands: Iterable[Command]) -> None:
-        for command in commands:
-            match command:
-                case SaveRun(record):
-                    self._store.save(record)
-                case StartCoordinator(run, read_only):
-                    self._start(run, read_only=read_only)
-                case EndCoordinator(run):
-                    self._back.forget(run)
-                    self._starter.end(run)
-                case OrderRun(run, action, timeout):
-                    self._back.say(run, Order(action=action, timeout=timeout))
-                case FreeSlots(run):
-                    self._hosts.handle(RunGone(run), self._clock.monotonic())
-                case RemoveRun(run):
-                    self._secrets.forget(run)
-                    self._view.forget(run)
-                    self._mailbox.take(run)
-                    self._store.remove(run)
-                case Deny():
-                    self._log.debug("denied", reason=command.reason)

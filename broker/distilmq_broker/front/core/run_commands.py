@@ -40,6 +40,13 @@ class OrderRun:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverMail:
+    """Hand a coordinator what was kept while it was not up."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
 class FreeSlots:
     """A run needs nothing any more."""
 
@@ -61,4 +68,4 @@ class Deny:
     fix: str = ""
 
 
-Command = SaveRun | StartCoordinator | EndCoordinator | OrderRun | FreeSlots | RemoveRun | Deny
+Command = SaveRun | StartCoordinator | EndCoordinator | OrderRun | DeliverMail | FreeSlots | RemoveRun | Deny

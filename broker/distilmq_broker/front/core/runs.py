@@ -14,6 +14,7 @@ from typing import Literal
 from distilmq_broker.front.core.records import RunRecord, Wish
 from distilmq_broker.front.core.run_commands import (
     Command,
+    DeliverMail,
     Deny,
     EndCoordinator,
     FreeSlots,
@@ -64,7 +65,9 @@ class _Managed:
     """When its coordinator was started."""
     deaths: int = 0
     start_at: float | None = None
-    """When one is to be started."""
+    """When one is to be started in place of one that died."""
+    again: bool = False
+    """Somebody asked while it was on its way out: another one is to follow it."""
     removed: bool = False
 
 
@@ -146,6 +149,7 @@ class Runs:
         managed.phase = Phase.UP
         if not managed.read_only and managed.record.wish != "run":
             self._order(managed, managed.record.wish)
+        self._commands.append(DeliverMail(managed.record.run))
 
     def _told(self, managed: _Managed, told: RunTold) -> None:
         if managed.phase in (Phase.DOWN, Phase.ENDING):
@@ -159,6 +163,8 @@ class Runs:
         if not told.idle:
             if managed.phase is Phase.LEAVING:
                 managed.phase = Phase.UP
+                managed.again = False
+                self._commands.append(DeliverMail(managed.record.run))
         elif managed.phase is Phase.UP:
             managed.phase = Phase.LEAVING
             self._order(managed, "leave")
@@ -168,7 +174,7 @@ class Runs:
             if managed.start_at is None:
                 self._start(managed, now)
         elif managed.phase in (Phase.LEAVING, Phase.ENDING):
-            managed.start_at = now
+            managed.again = True
 
     def _ended(self, managed: _Managed, reason: str, now: float, *, refusal: bool) -> None:
         meant = managed.phase in (Phase.LEAVING, Phase.ENDING)
@@ -177,7 +183,7 @@ class Runs:
             self._remove(managed)
             return
         if meant or managed.record.over:
-            if managed.start_at is not None or not managed.record.over:
+            if managed.again or not managed.record.over:
                 self._start(managed, now)
             return
         self._died(managed, reason, now, refusal=refusal)
@@ -233,6 +239,7 @@ class Runs:
         managed.read_only = managed.record.over
         managed.since = now
         managed.start_at = None
+        managed.again = False
         self._commands.append(StartCoordinator(managed.record.run, managed.read_only))
 
     def _end(self, managed: _Managed) -> None:

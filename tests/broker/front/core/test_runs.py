@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from distilmq_broker.front.core.records import RunRecord
 from distilmq_broker.front.core.run_commands import (
     Command,
+    DeliverMail,
     Deny,
     EndCoordinator,
     FreeSlots,
@@ -81,8 +82,8 @@ def test_what_was_not_over_goes_on_and_what_was_is_left_alone() -> None:
     started = managed.start()
 
     assert started == [StartCoordinator(RUN, read_only=False), StartCoordinator("paused", read_only=False)]
-    assert managed.on(CoordinatorUp(RUN)) == []
-    assert managed.on(CoordinatorUp("paused")) == [OrderRun("paused", "pause")]
+    assert managed.on(CoordinatorUp(RUN)) == [DeliverMail(RUN)]
+    assert managed.on(CoordinatorUp("paused")) == [OrderRun("paused", "pause"), DeliverMail("paused")]
 
 
 def test_the_end_of_a_run_is_kept_once_and_frees_its_slots(running: Managed) -> None:
@@ -96,11 +97,14 @@ def test_one_that_nobody_asks_is_told_to_leave_and_may_find_that_it_is_needed(ru
     running.on(DONE)
     ordered = running.on(replace(DONE, idle=True))
     leaving = running.runs.up(RUN)
-    running.on(DONE)
+    asked = running.on(RunAddressed(RUN))
+    stays = running.on(DONE)
 
     assert ordered == [OrderRun(RUN, "leave")]
     assert not leaving
     assert running.runs.up(RUN)
+    # Else what was asked meanwhile would never be answered.
+    assert (asked, stays) == ([], [DeliverMail(RUN)])
 
 
 def test_who_asks_about_a_run_that_is_over_gets_a_coordinator_that_starts_nothing(over: Managed) -> None:
@@ -114,9 +118,11 @@ def test_who_asks_while_it_leaves_gets_the_next_one(running: Managed) -> None:
     running.on(DONE)
     running.on(replace(DONE, idle=True))
     asked = running.on(RunAddressed(RUN))
+    deadline = running.runs.next_deadline()
     ended = running.on(CoordinatorEnded(RUN, "exit code 0"))
 
-    assert (asked, ended) == ([], [StartCoordinator(RUN, read_only=True)])
+    assert (asked, deadline) == ([], None)
+    assert ended == [StartCoordinator(RUN, read_only=True)]
 
 
 def test_one_that_dies_is_started_again_later_and_later_and_then_given_up(running: Managed) -> None:
@@ -165,7 +171,7 @@ def test_what_is_wanted_while_none_is_up_is_ordered_when_one_is() -> None:
     managed.start()
 
     assert managed.on(RunControlled(RUN, "stop")) == [SaveRun(RECORD.model_copy(update={"wish": "stop"}))]
-    assert managed.on(CoordinatorUp(RUN)) == [OrderRun(RUN, "stop")]
+    assert managed.on(CoordinatorUp(RUN)) == [OrderRun(RUN, "stop"), DeliverMail(RUN)]
 
 
 def test_a_run_that_was_stopped_goes_on_with_a_new_coordinator(running: Managed) -> None:
