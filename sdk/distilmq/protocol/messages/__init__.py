@@ -194,8 +194,6 @@ __all__ = [
     "JobKept",
     "JobRequest",
     "JobStarted",
-    "HostBeat",
-    "HostHello",
     "Kill",
     "Lease",
     "Lend",
