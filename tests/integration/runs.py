@@ -8,17 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
-from typing import TypeVar
 
 import psutil
 
-T = TypeVar("T")
+from tests.waiting import until as until
 
 PROLOGUE = """
 import json, os, sys, time
@@ -133,17 +130,6 @@ class Script:
             return [(str(step), str(number), int(part)) for step, number, part in ledger.execute(query)]
         finally:
             ledger.close()
-
-
-def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
-    """Polls until the condition holds; fails loudly when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if value := condition():
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s in vain: {what}")
-        time.sleep(0.01)
 
 
 def family(pid: int) -> list[psutil.Process]:

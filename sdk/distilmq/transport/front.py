@@ -15,7 +15,7 @@ import zmq
 
 from distilmq.errors import DistilmqUserError
 from distilmq.transport.handshakes import Handshakes
-from distilmq.transport.keys import AllowList, KeyPair, KeyRole
+from distilmq.transport.keys import Allowed, AllowList, KeyPair
 from distilmq.transport.ports import PeerId, PeerUnreachableError, Role
 from distilmq.transport.refusals import Refusals
 from distilmq.transport.zap import Gatekeeper
@@ -135,19 +135,19 @@ class FrontListener(RoutingEnd):
                 return None
             self._handshakes.heard(frames[0].get(zmq.SRCFD))
             key: str = frames[0].get("User-Id")
-            role = self._role_of(key)
-            if role is None:
+            holder = self._admitted(key)
+            if holder is None:
                 self.refusals.count("revoked key", self._told(key, frames[0].get("Peer-Address")))
             elif len(frames) > MAX_FRAMES or sum(map(len, frames)) > self._largest:
                 self.refusals.count("too large", self._told(key, frames[0].get("Peer-Address")))
             else:
                 peer, *message = [frame.bytes for frame in frames]
-                return PeerId(_tag(key) + peer), role, message
+                return PeerId(_tag(key) + peer), holder.role, message
         return None
 
     def send(self, peer: PeerId, frames: Sequence[bytes]) -> None:
         """See `ports.Front.send`."""
-        if self._role_of(self._tags.get(peer[:_TAG], "")) is None:
+        if self._admitted(self._tags.get(peer[:_TAG], "")) is None:
             raise PeerUnreachableError("the peer's key was revoked")
         self._send_to(peer[_TAG:], frames)
 
@@ -167,15 +167,14 @@ class FrontListener(RoutingEnd):
 
     def _may_come_in(self, key: str, address: str) -> bool:
         self._look_again_at = 0.0
-        allowed = self._current().get(key)
-        if allowed is not None and not allowed.revoked:
+        if self._admitted(key) is not None:
             return True
-        self.refusals.count("unknown key" if allowed is None else "revoked key", self._told(key, address))
+        self.refusals.count("revoked key" if key in self._list else "unknown key", self._told(key, address))
         return False
 
-    def _role_of(self, key: str) -> KeyRole | None:
+    def _admitted(self, key: str) -> Allowed | None:
         allowed = self._current().get(key)
-        return None if allowed is None or allowed.revoked else allowed.role
+        return None if allowed is None or allowed.revoked else allowed
 
     def _current(self) -> AllowList:
         now = time.monotonic()

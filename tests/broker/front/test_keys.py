@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import pytest
 import zmq
 
 from distilmq.protocol import messages
-from distilmq.protocol.messages import broker
-from distilmq.transport.connection_file import ConnectionFile, read_connection
+from distilmq.transport.connection_file import read_connection
 from distilmq.transport.keys import ConnectionKeys, new_pair
 from distilmq.transport.zeromq import connect
 from distilmq_broker.keys.handing_out import hand_out
 from distilmq_broker.keys.store import KeyStore
-from tests.broker.front.brokers import BrokerClient, Program, broker_in
+from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, worker_of
 from tests.broker.front.canary import CANARY_RUN, Canary, canary_messages, canary_plan
 from tests.broker.recorded import rows_of
-from tests.broker.serving import Client, Peer, Worker, chain
-from tests.integration.runs import until
+from tests.broker.serving import chain
+from tests.sdk.transport.flooding import HALF_OPEN, JOINS_WITHIN, flood
+from tests.waiting import until
 
 RUN, OTHER = "run-1", "run-2"
 
@@ -35,53 +37,19 @@ class Sender(Protocol):
         ...
 
 
-class Guarded:
-    """A broker that listens on TCP."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.store = KeyStore(program.folder)
-
-    def file(self, role: str) -> ConnectionFile:
-        """One that it made at its start."""
-        return read_connection(self.store.folder / f"{role}.json")
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens."""
-        return self.file("worker").endpoint
-
-    def client(self) -> BrokerClient:
-        """A client of the broker itself, with the client's key."""
-        return BrokerClient(self.program)
-
-    def client_of(self, run: str) -> Client:
-        """A client of a run, with the client's key."""
-        return Client("", run=run, connection=self.file("client").connect())
-
-    def worker_of(self, run: str) -> Worker:
-        """A step process, with the worker's key."""
-        return Worker("", run=run, connection=self.file("worker").connect())
-
-    def logged(self, *words: str) -> bool:
-        """Whether a line of the broker's log has all of the words."""
-        lines = self.program.log.splitlines()
-        return any(all(word in line for word in words) for line in lines)
-
-
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
+def program(tmp_path: Path) -> Iterator[Program]:
     """A broker on a free port of this machine."""
-    with broker_in(tmp_path / "broker", tcp=True) as program:
-        yield Guarded(program)
+    with broker_in(tmp_path / "broker", tcp=True) as started:
+        yield started
 
 
 @contextmanager
-def without_a_key(guarded: Guarded) -> Iterator[Sender]:
+def without_a_key(program: Program) -> Iterator[Sender]:
     """A peer that does not encrypt."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
-        socket.connect(guarded.endpoint)
+        socket.connect(program.endpoint)
         yield _Plain(socket)
 
 
@@ -94,57 +62,58 @@ class _Plain:
 
 
 @contextmanager
-def with_an_unknown_key(guarded: Guarded) -> Iterator[Sender]:
+def with_an_unknown_key(program: Program) -> Iterator[Sender]:
     """A peer that made itself a key."""
-    keys = ConnectionKeys(guarded.store.server().public, new_pair())
-    with closing(connect(guarded.endpoint, keys=keys, linger=0)) as connection:
+    keys = ConnectionKeys(KeyStore(program.folder).server().public, new_pair())
+    with closing(connect(program.endpoint, keys=keys, linger=0)) as connection:
         yield connection
 
 
 @contextmanager
-def with_a_revoked_key(guarded: Guarded) -> Iterator[Sender]:
+def with_a_revoked_key(program: Program) -> Iterator[Sender]:
     """A client that was let in once."""
-    path = guarded.store.folder / "former.json"
-    hand_out(guarded.store, "client", "former", guarded.endpoint, path)
-    guarded.store.revoke("former")
+    store = KeyStore(program.folder)
+    path = store.folder / "former.json"
+    hand_out(store, "client", "former", program.endpoint, path)
+    store.revoke("former")
     with closing(read_connection(path).connect(linger=0)) as connection:
         yield connection
 
 
 @contextmanager
-def with_a_workers_key(guarded: Guarded) -> Iterator[Sender]:
+def with_a_workers_key(program: Program) -> Iterator[Sender]:
     """A worker that plays the client, for a run that it is no part of."""
-    with closing(guarded.file("worker").connect(linger=0)) as connection:
+    with closing(program.connection("worker")) as connection:
         yield connection
 
 
 ROGUES = [
     # Which of the two ends finds it out first is a matter of luck.
     pytest.param(without_a_key, [('"no key"',), ('"handshake not finished"',)], id="without a key"),
-    pytest.param(with_an_unknown_key, [("turned_away", '"unknown key"')], id="with an unknown key"),
-    pytest.param(with_a_revoked_key, [("turned_away", '"revoked key"')], id="with a revoked key"),
-    pytest.param(with_a_workers_key, [("turned_away", '"out of role"')], id="with a worker's key"),
+    pytest.param(with_an_unknown_key, [("refused", '"unknown key"')], id="with an unknown key"),
+    pytest.param(with_a_revoked_key, [("refused", '"revoked key"')], id="with a revoked key"),
+    pytest.param(with_a_workers_key, [("out of role", "a worker's key does not allow")], id="with a worker's key"),
 ]
 
 
 @pytest.mark.parametrize(("rogue", "logged"), ROGUES)
 def test_a_canary_never_sings_and_the_run_beside_it_is_exact(
-    guarded: Guarded, tmp_path: Path, rogue: object, logged: list[tuple[str, ...]]
+    program: Program, tmp_path: Path, rogue: object, logged: list[tuple[str, ...]]
 ) -> None:
     path = tmp_path / "canary"
     with ExitStack() as stack:
-        client = stack.enter_context(guarded.client())
+        client = stack.enter_context(BrokerClient(program))
         client.start(RUN, chain("load"))
-        worker = stack.enter_context(guarded.worker_of(RUN))
+        worker = stack.enter_context(worker_of(program, RUN))
         worker.join()
         batch, _ = worker.batch()
-        sender: Sender = stack.enter_context(rogue(guarded))  # type: ignore[operator]
+        sender: Sender = stack.enter_context(rogue(program))  # type: ignore[operator]
         for frames in canary_messages(path, RUN, session="rogue"):
             sender.send(frames)
-        until(lambda: any(guarded.logged(*words) for words in logged), "the broker has turned it away")
-        told = computed(guarded)
+        until(lambda: any(logs(program, *words) for words in logged), "the broker has turned it away")
+        told = computed(program)
         worker.give(batch.lease, rows_of("load", 0), last=True)
-        follower = stack.enter_context(guarded.client_of(RUN))
+        follower = stack.enter_context(client_of(program, RUN))
         follower.send(messages.Watch(session=follower.session))
         finished, _ = follower.expect(messages.Finished)
         rows = follower.fetch("load")
@@ -156,10 +125,10 @@ def test_a_canary_never_sings_and_the_run_beside_it_is_exact(
     assert not path.exists()
 
 
-def test_the_canary_sings_for_a_client_who_may_run_code(guarded: Guarded, tmp_path: Path) -> None:
+def test_the_canary_sings_for_a_client_who_may_run_code(program: Program, tmp_path: Path) -> None:
     """Else the tests above would show nothing."""
     path = tmp_path / "canary"
-    with guarded.client() as client, guarded.worker_of(RUN) as worker:
+    with BrokerClient(program) as client, worker_of(program, RUN) as worker:
         client.start(RUN, canary_plan(pickle.dumps(Canary(path))))
         worker.join()
         batch, _ = worker.batch()
@@ -168,15 +137,15 @@ def test_the_canary_sings_for_a_client_who_may_run_code(guarded: Guarded, tmp_pa
         assert until(path.exists, "the routing function was loaded")
 
 
-def test_a_row_that_holds_a_pickle_is_bytes_for_who_reads_it(guarded: Guarded, tmp_path: Path) -> None:
+def test_a_row_that_holds_a_pickle_is_bytes_for_who_reads_it(program: Program, tmp_path: Path) -> None:
     path = tmp_path / "canary"
     rows = [{"text": pickle.dumps(Canary(path))}]
-    with guarded.client() as client, guarded.worker_of(RUN) as worker:
+    with BrokerClient(program) as client, worker_of(program, RUN) as worker:
         client.start(RUN, chain("load"))
         worker.join()
         batch, _ = worker.batch()
         worker.give(batch.lease, rows, last=True)
-        with guarded.client_of(RUN) as follower:
+        with client_of(program, RUN) as follower:
             follower.send(messages.Watch(session=follower.session))
             follower.expect(messages.Finished)
 
@@ -184,62 +153,46 @@ def test_a_row_that_holds_a_pickle_is_bytes_for_who_reads_it(guarded: Guarded, t
     assert not path.exists()
 
 
-def test_a_workers_key_does_not_make_a_client(guarded: Guarded) -> None:
-    with guarded.client() as client:
-        client.start(RUN, chain("load"))
-        with Peer("", "client", run=RUN, connection=guarded.file("worker").connect()) as peer:
-            peer.send(messages.Hello(role="client", worker="rogue", session=peer.session))
-            refused, _ = peer.expect(messages.Refused)
-        with BrokerClient(guarded.program, "worker") as rogue:
-            denied = rogue.ask(broker.ListRuns(session=rogue.session))
-
-    assert refused.reason == "a worker's key does not open the door to a client"
-    assert isinstance(denied, messages.Refused)
-    assert "a worker's key does not allow to say list_runs" in denied.reason
-
-
-def test_a_clients_key_does_not_make_a_worker(guarded: Guarded) -> None:
-    with guarded.client() as client:
-        client.start(RUN, chain("load"))
-        with Peer("", run=RUN, connection=guarded.file("client").connect()) as peer:
-            peer.send(messages.Hello(role="worker", worker="rogue", session=peer.session))
-            refused, _ = peer.expect(messages.Refused)
-
-    assert refused.reason == "a client's key does not open the door to a worker"
-
-
-def test_a_worker_of_another_run_changes_nothing_in_this_one(guarded: Guarded) -> None:
-    with guarded.client() as client, guarded.worker_of(RUN) as worker, guarded.worker_of(OTHER) as stranger:
+def test_a_worker_of_another_run_changes_nothing_in_this_one(program: Program) -> None:
+    with BrokerClient(program) as client, worker_of(program, RUN) as worker, worker_of(program, OTHER) as stranger:
         client.start(RUN, chain("load"))
         client.start(OTHER, chain("other"))
         worker.join()
         stranger.join()
         batch, _ = worker.batch()
         foreign, _ = stranger.batch()
-        with Worker("", run=RUN, connection=guarded.file("worker").connect()) as lost:
-            lost.session = stranger.session
+        with worker_of(program, RUN, session=stranger.session) as lost:
             lost.give(foreign.lease.model_copy(update={"seq_no": (99,)}), rows_of("load", 9), last=True)
             lost.expect(messages.Who)
         worker.give(batch.lease, rows_of("load", 0), last=True)
-        with guarded.client_of(RUN) as follower:
+        with client_of(program, RUN) as follower:
             follower.send(messages.Watch(session=follower.session))
             follower.expect(messages.Finished)
 
             assert follower.fetch("load") == rows_of("load", 0)
 
 
-def test_the_broker_says_which_files_are_to_be_used(tmp_path: Path) -> None:
-    with broker_in(tmp_path / "broker", tcp=True) as program:
-        assert program.process.stdout is not None
-        line = program.process.stdout.readline()
-        folder = tmp_path / "broker" / "keys"
+def test_ten_thousand_half_open_connections_keep_no_worker_from_joining_a_run(program: Program) -> None:
+    with BrokerClient(program) as client, flood(program.endpoint, HALF_OPEN) as flooding:
+        client.start(RUN, chain("load"))
+        until(lambda: psutil.Process(program.process.pid).num_fds() > HALF_OPEN, "the broker has taken them all", 60)
+        assert flooding.poll() is None
+        started = time.monotonic()
+        with worker_of(program, RUN) as worker:
+            worker.hello()
 
-        assert line == f"Clients connect with {folder}/client.json, workers with {folder}/worker.json.\n"
+            assert time.monotonic() - started < JOINS_WITHIN
 
 
-def computed(guarded: Guarded) -> str:
+def computed(program: Program) -> str:
     """What a worker that is eager to compute for the rogue's run is told."""
-    with guarded.worker_of(CANARY_RUN) as worker:
+    with worker_of(program, CANARY_RUN) as worker:
         worker.send(messages.Hello(role="worker", worker="eager", session=worker.session))
         refused, _ = worker.expect(messages.Refused)
     return refused.reason
+
+
+def logs(program: Program, *words: str) -> bool:
+    """Whether a line of the broker's log has all of the words."""
+    lines = (program.folder / "broker.log").read_text().splitlines()
+    return any(all(word in line for word in words) for line in lines)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+
+HALF_OPEN = 10_000
+JOINS_WITHIN = 5.0
+"""Seconds in which a worker with a key is welcome meanwhile."""
+
+
+@contextlib.contextmanager
+def flood(endpoint: str, count: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that opens connections to an endpoint and says nothing over them."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    command = [sys.executable, __file__, host, port, str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as flooding:
+        try:
+            yield flooding
+        finally:
+            flooding.kill()
 
 
 def main() -> None:

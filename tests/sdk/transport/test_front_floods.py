@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from distilmq.transport.keys import new_pair
+from tests.sdk.transport.flooding import HALF_OPEN, JOINS_WITHIN, flood
 from tests.sdk.transport.fronts import Guarded, guarded
-
-JOINS_WITHIN = 5.0
-HALF_OPEN = 10_000
 
 
 @pytest.fixture
@@ -30,7 +25,7 @@ def many_files() -> Iterator[None]:
 
 
 def test_ten_thousand_half_open_connections_keep_nobody_out(many_files: None) -> None:
-    with guarded() as world, flood(world, HALF_OPEN) as flooding:
+    with guarded() as world, flood(world.front.endpoint, HALF_OPEN) as flooding:
         assert world.serve_until(lambda: world.front.connections >= HALF_OPEN, 60)
         assert flooding.poll() is None
 
@@ -38,14 +33,14 @@ def test_ten_thousand_half_open_connections_keep_nobody_out(many_files: None) ->
 
 
 def test_a_worker_joins_while_ten_thousand_connections_are_being_opened(many_files: None) -> None:
-    with guarded() as world, flood(world, HALF_OPEN):
+    with guarded() as world, flood(world.front.endpoint, HALF_OPEN):
         assert world.serve_until(lambda: world.front.connections >= 100, 60)
 
         assert joins_within(world, JOINS_WITHIN)
 
 
 def test_half_open_connections_are_cut_and_counted() -> None:
-    with guarded(handshake=0.5) as world, flood(world, 200):
+    with guarded(handshake=0.5) as world, flood(world.front.endpoint, 200):
         assert world.refused("handshake not finished", times=200)
 
         assert world.front.connections == 0
@@ -71,16 +66,3 @@ def joins_within(world: Guarded, seconds: float) -> bool:
         assert (role, frames) == ("worker", [b"hello"])
         assert world.serve_until(lambda: connection.receive() == [b"welcome"])
     return time.monotonic() - started < seconds
-
-
-@contextlib.contextmanager
-def flood(world: Guarded, count: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process that opens connections and says nothing over them."""
-    host, _, port = world.front.endpoint.removeprefix("tcp://").rpartition(":")
-    program = Path(__file__).with_name("flooding.py")
-    command = [sys.executable, str(program), host, port, str(count)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as flooding:
-        try:
-            yield flooding
-        finally:
-            flooding.kill()
