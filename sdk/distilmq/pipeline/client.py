@@ -77,7 +77,7 @@ class Client:
         files: file descriptors that wake the wait, beside the socket.
         on_wake: called when one of them is readable.
         patience: seconds in which a coordinator must say Welcome, or answer a request.
-        trusted: the run's workers are this process's own.
+        trusted: the run's workers are this user's own processes, so that what they raised may be unpickled.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Client:
         files: Sequence[int] = (),
         on_wake: Callable[[], None] = lambda: None,
         patience: float = PATIENCE,
-        trusted: bool = True,
+        trusted: bool = False,
     ) -> None:
         self.trusted = trusted
         self.finished: Finished | None = None

@@ -15,7 +15,7 @@ class WorkerTraceback(DistilmqError):
         return f'\n"""\n{self.args[0].rstrip()}\n"""'
 
 
-def run_error(finished: Finished, *, trusted: bool = True) -> RunError:
+def run_error(finished: Finished, *, trusted: bool = False) -> RunError:
     """The exception for a run that failed.
 
     Args:

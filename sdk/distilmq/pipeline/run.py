@@ -146,7 +146,7 @@ class LocalRun(Generic[T]):
             say(self._how_to_go_on())
             raise KeyboardInterrupt
         if finished.outcome == "failed":
-            raise run_error(finished)
+            raise run_error(finished, trusted=True)
         if self._place.temporary:
             self.failures = client.failures()
         try:
@@ -194,6 +194,7 @@ class _Conversation:
             check=self._check,
             files=interrupts.files,
             on_wake=self._on_wake,
+            trusted=True,
         )
 
     def run(self, compiled: Compiled, meanwhile: Callable[[], None]) -> Finished | None:
@@ -248,7 +249,11 @@ def reopened(place: Place, read: Callable[[Client], T]) -> T:
     coordinator = LocalCoordinator(place.directory, place.cache_dir)
     try:
         client = Client(
-            connect(coordinator.endpoint), session=secrets.token_hex(8), follower=Quiet(), check=coordinator.check
+            connect(coordinator.endpoint),
+            session=secrets.token_hex(8),
+            follower=Quiet(),
+            check=coordinator.check,
+            trusted=True,
         )
         try:
             client.open()

@@ -93,7 +93,7 @@ class SubmittedRun:
         with self._client(follower, files, on_wake) as client:
             finished = client.follow()
         if finished.outcome == "failed":
-            raise run_error(finished, trusted=False)
+            raise run_error(finished)
         return finished.outcome
 
     # ------------------------------------------------------------ controlling
@@ -177,7 +177,6 @@ class SubmittedRun:
             files=files,
             on_wake=on_wake,
             patience=PATIENCE,
-            trusted=False,
         )
         try:
             client.open()

@@ -1,11 +1,10 @@
-"""A pickle that makes a file when it is loaded, in every message that could carry it to somebody who loads pickles."""
+"""The canary in every message that could carry it to somebody who loads pickles."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from distilmq.protocol import messages
 from distilmq.protocol.codec import encode
@@ -14,18 +13,9 @@ from distilmq.protocol.plan import Plan, RouteSpec, encode_plan
 from distilmq.protocol.rows import encode_rows
 from distilmq.transport.addressed import BROKER, with_address
 from tests.broker.serving import chain
+from tests.canary import Canary
 
 CANARY_RUN = "canary"
-
-
-class Canary:
-    """Loading its pickle makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open, (str(self.path), "w")
 
 
 def canary_plan(code: bytes) -> Plan:

@@ -20,9 +20,10 @@ from distilmq.transport.zeromq import connect
 from distilmq_broker.keys.handing_out import hand_out
 from distilmq_broker.keys.store import KeyStore
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, worker_of
-from tests.broker.front.canary import CANARY_RUN, Canary, canary_messages, canary_plan
+from tests.broker.front.canary import CANARY_RUN, canary_messages, canary_plan
 from tests.broker.recorded import rows_of
 from tests.broker.serving import chain
+from tests.canary import Canary
 from tests.sdk.transport.flooding import HALF_OPEN, JOINS_WITHIN, flood
 from tests.waiting import until
 
@@ -90,8 +91,8 @@ def with_a_workers_key(program: Program) -> Iterator[Sender]:
 ROGUES = [
     # Which of the two ends finds it out first is a matter of luck.
     pytest.param(without_a_key, [('"no key"',), ('"handshake not finished"',)], id="without a key"),
-    pytest.param(with_an_unknown_key, [("refused", '"unknown key"')], id="with an unknown key"),
-    pytest.param(with_a_revoked_key, [("refused", '"revoked key"')], id="with a revoked key"),
+    pytest.param(with_an_unknown_key, [("turned_away", '"unknown key"')], id="with an unknown key"),
+    pytest.param(with_a_revoked_key, [("turned_away", '"revoked key"')], id="with a revoked key"),
     pytest.param(with_a_workers_key, [("out of role", "a worker's key does not allow")], id="with a worker's key"),
 ]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,7 @@ from distilmq.protocol.messages import (
     Who,
 )
 from distilmq.transport.zeromq import connect
+from tests.canary import Canary
 from tests.sdk.pipeline.scripted_coordinator import ScriptedCoordinator, scripted_coordinator
 
 
@@ -241,3 +244,23 @@ def test_closing_lets_the_coordinator_go() -> None:
             pass
 
     assert Control(session="session-1", action="close") in coordinator.received
+
+
+def test_a_client_of_workers_that_are_not_its_own_runs_nothing_of_theirs(tmp_path: Path) -> None:
+    error = ErrorInfo(type="Odd", message="!", pickled=pickle.dumps(Canary(tmp_path / "canary")))
+
+    def fails_while_it_is_read(message: Message, payload: list[bytes]) -> list[Message]:
+        match message:
+            case Watch():
+                return [Finished(outcome="done")]
+            case Fetch():
+                return [Finished(outcome="failed", error=error)]
+            case _:
+                return []
+
+    with scripted_coordinator(fails_while_it_is_read) as coordinator, client_of(coordinator) as client:
+        client.follow()
+        with pytest.raises(RunError, match="Odd: !"):
+            list(client.fetch("load"))
+
+    assert not (tmp_path / "canary").exists()
