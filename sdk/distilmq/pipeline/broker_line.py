@@ -150,9 +150,8 @@ class BrokerLine:
                 received = self._received(left)
                 if received is not None and isinstance(received[0], kind) and wanted(received[0]):
                     return received[0], received[1]
-        raise RunError(
-            f"The broker did not answer within {self._patience:.0f} s: is it running, and can this machine reach it?"
-        )
+        why = self._connection.trouble or "is it running, and can this machine reach it?"
+        raise RunError(f"The broker did not answer within {self._patience:.0f} s: {why}")
 
     def _received(self, seconds: float) -> tuple[Message, list[bytes]] | None:
         frames = self._connection.receive()

@@ -257,7 +257,8 @@ class Client:
     def _expect(self, kinds: tuple[type[M], ...], what: str) -> tuple[M, list[bytes]]:
         received = self._await(kinds, self._patience)
         if received is None:
-            raise RunError(f"The coordinator did not {what} within {self._patience:.0f} s.")
+            why = f": {self._connection.trouble}" if self._connection.trouble else "."
+            raise RunError(f"The coordinator did not {what} within {self._patience:.0f} s{why}")
         return received
 
     def _await(

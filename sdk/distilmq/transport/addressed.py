@@ -41,6 +41,11 @@ class Addressed:
         self._connection = connection
         self._address = run.encode()
 
+    @property
+    def trouble(self) -> str:
+        """See `ports.Connection.trouble`."""
+        return self._connection.trouble
+
     def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
         """See `ports.Connection.poll`."""
         return self._connection.poll(timeout, files)

@@ -96,7 +96,7 @@ class FrontListener(RoutingEnd):
         self._largest = max_message
         self._gatekeeper = Gatekeeper(self._context, self._may_come_in)
         self._handshakes = Handshakes(self._context, self._socket, refusals.count)
-        for socket in (self._gatekeeper.socket, self._handshakes.socket):
+        for socket in (self._gatekeeper.socket, self._handshakes.monitor.socket):
             self._poller.register(socket, zmq.POLLIN)
         self._socket.curve_server = True
         self._socket.curve_publickey = keys.public.encode()
@@ -123,7 +123,7 @@ class FrontListener(RoutingEnd):
         ready = self._wait(timeout, files)
         if any(source is self._gatekeeper.socket for source in ready):
             self._gatekeeper.answer()
-        if any(source is self._handshakes.socket for source in ready):
+        if any(source is self._handshakes.monitor.socket for source in ready):
             self._handshakes.read()
         return {source for source in ready if isinstance(source, int)}
 
@@ -160,7 +160,7 @@ class FrontListener(RoutingEnd):
         """See `ports.Front.close`."""
         if self._socket.closed:
             return
-        self._handshakes.close()
+        self._handshakes.monitor.close()
         self._socket.close()
         self._gatekeeper.close()
         self._context.term()

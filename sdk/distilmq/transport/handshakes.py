@@ -7,11 +7,11 @@ without one, and has not said a word, spoke no ZeroMQ, or had nothing to say.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from itertools import count
 
 import zmq
+
+from distilmq.transport.monitor import Monitor
 
 _EVENTS = (
     zmq.EVENT_ACCEPTED
@@ -20,12 +20,10 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
-_EVENT = struct.Struct("=HI")
 _PROTOCOL_REASONS = {
     int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH): "no key",
     int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): "another server's key",
 }
-_numbers = count()
 
 
 class Handshakes:
@@ -42,19 +40,12 @@ class Handshakes:
     ) -> None:
         self.ended = 0
         """Connections that said something and are closed."""
-        self._watched = socket
         self._failed = failed
         self._silent: set[int] = set()
         self._heard: set[int] = set()
         self._explained = 0
         """Connections that will be closed, and are counted already."""
-        endpoint = f"inproc://handshakes-{next(_numbers)}"
-        socket.monitor(endpoint, _EVENTS)
-        self.socket = context.socket(zmq.PAIR)
-        self.socket.linger = 0
-        # Without a bound: at one, libzmq would stop all traffic until the events were read.
-        self.socket.rcvhwm = 0
-        self.socket.connect(endpoint)
+        self.monitor = Monitor(context, socket, _EVENTS)
 
     @property
     def open(self) -> int:
@@ -70,17 +61,8 @@ class Handshakes:
 
     def read(self) -> None:
         """Takes what has been told; never blocks."""
-        while True:
-            try:
-                event, value = _EVENT.unpack(self.socket.recv_multipart(zmq.NOBLOCK)[0])
-            except zmq.Again:
-                return
+        for event, value in self.monitor.events():
             self._take(event, value)
-
-    def close(self) -> None:
-        """Watches no more; the listener is still open."""
-        self._watched.disable_monitor()
-        self.socket.close()
 
     def _take(self, event: int, value: int) -> None:
         match event:

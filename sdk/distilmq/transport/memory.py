@@ -101,6 +101,11 @@ class MemoryConnection:
         self.inbox = Inbox()
         self._transport = transport
 
+    @property
+    def trouble(self) -> str:
+        """See `ports.Connection.trouble`."""
+        return ""
+
     def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
         """See `ports.Connection.poll`."""
         return self.inbox.poll(timeout, files)

@@ -89,6 +89,11 @@ class Front(Protocol):
 class Connection(Protocol):
     """A worker's or client's end; reconnects by itself."""
 
+    @property
+    def trouble(self) -> str:
+        """Why it does not come through, where that is known; empty otherwise."""
+        ...
+
     def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
         """As `Listener.poll`."""
         ...

@@ -21,6 +21,7 @@ import zmq
 from distilmq.errors import DistilmqUserError
 from distilmq.transport.keys import ConnectionKeys
 from distilmq.transport.ports import MessageTooLargeError, PeerId, PeerUnreachableError
+from distilmq.transport.reaching import Reaching
 
 LINGER = 2.0
 """Seconds that `close` waits for what is still to be sent."""
@@ -216,7 +217,9 @@ class ZeromqConnection(End):
     def __init__(self, endpoint: str, *, keys: ConnectionKeys | None, linger: float, max_message: int | None) -> None:
         super().__init__(zmq.DEALER, endpoint, linger=linger, max_message=max_message)
         self._socket.sndhwm = 0
+        self._reaching: Reaching | None = None
         if keys is not None:
+            self._reaching = Reaching(self._context, self._socket, endpoint)
             self._socket.curve_serverkey = keys.server.encode()
             self._socket.curve_publickey = keys.own.public.encode()
             self._socket.curve_secretkey = keys.own.secret.encode()
@@ -226,6 +229,21 @@ class ZeromqConnection(End):
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500 if near else 10_000)
         self._socket.connect(endpoint)
 
+    @property
+    def trouble(self) -> str:
+        """See `ports.Connection.trouble`."""
+        if self._reaching is None:
+            return ""
+        self._reaching.read()
+        return self._reaching.trouble
+
+    def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
+        """See `ports.Connection.poll`."""
+        ready = self._wait(timeout, files)
+        if self._reaching is not None:
+            self._reaching.read()
+        return {source for source in ready if isinstance(source, int)}
+
     def receive(self) -> list[bytes] | None:
         """See `ports.Connection.receive`."""
         return self._receive()
@@ -234,6 +252,12 @@ class ZeromqConnection(End):
         """See `ports.Connection.send`."""
         self._check_size(frames)
         self._send_parts(frames)
+
+    def close(self) -> None:
+        """See `ports.Connection.close`."""
+        if self._reaching is not None and not self._socket.closed:
+            self._reaching.monitor.close()
+        super().close()
 
 
 def _check_ipc_path(endpoint: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 
 from distilmq.transport import front
@@ -85,11 +85,19 @@ class Guarded:
 
 
 @contextlib.contextmanager
-def guarded(handshake: float = front.HANDSHAKE) -> Generator[Guarded]:
+def guarded(
+    endpoint: str = "tcp://127.0.0.1:*",
+    *,
+    handshake: float = front.HANDSHAKE,
+    server: KeyPair | None = None,
+    allowed: Mapping[str, Allowed] | None = None,
+) -> Generator[Guarded]:
     """A front that listens."""
     world = Guarded()
+    world.server = server or world.server
+    world.allowed = dict(allowed or {})
     world.front = front.listen(
-        "tcp://127.0.0.1:*",
+        endpoint,
         keys=world.server,
         allowed=lambda: world.allowed,
         max_message=MAX_MESSAGE,

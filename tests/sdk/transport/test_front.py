@@ -14,9 +14,11 @@ import zmq
 from distilmq.errors import DistilmqUserError
 from distilmq.transport import front
 from distilmq.transport.front import LOOK_AGAIN
-from distilmq.transport.keys import Allowed, new_pair
+from distilmq.transport.keys import Allowed, ConnectionKeys, new_pair
 from distilmq.transport.ports import PeerUnreachableError
+from distilmq.transport.zeromq import connect
 from tests.sdk.transport.fronts import MAX_MESSAGE, PATIENCE, Guarded, guarded
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -57,6 +59,7 @@ def test_a_key_that_was_never_added_is_not_heard(world: Guarded) -> None:
 
         assert world.refused("unknown key")
         assert world.told[0] == ("unknown key", 1, f"{stranger.public} from 127.0.0.1")
+        assert world.serve_until(lambda: "does not let this key in" in connection.trouble)
 
 
 def test_a_public_key_without_its_secret_is_not_heard(world: Guarded) -> None:
@@ -72,6 +75,19 @@ def test_a_peer_that_means_another_server_is_not_heard(world: Guarded) -> None:
         connection.send([b"hello"])
 
         assert world.refused("another server's key")
+        assert world.serve_until(lambda: "may be of another broker" in connection.trouble)
+
+
+def test_a_connection_says_that_nobody_answers_until_somebody_does() -> None:
+    with guarded() as world:
+        pair, endpoint = world.key("worker"), world.front.endpoint
+    keys = ConnectionKeys(world.server.public, pair)
+    with closing(connect(endpoint, keys=keys, linger=0)) as connection:
+        connection.send([b"hello"])
+        until(lambda: connection.trouble == f"nobody answers at {endpoint}", "it is known that nobody answers")
+        with guarded(endpoint, server=world.server, allowed=world.allowed) as later:
+            later.next()
+            until(lambda: connection.trouble == "", "it is known that somebody does")
 
 
 def test_a_key_is_heard_once_it_is_added(world: Guarded) -> None:
