@@ -196,6 +196,20 @@ def others(bench: Bench) -> dict[str, Any]:
     return {"versions": versions(bench.pythons), **contest.contest(bench.pythons, bench.times)}
 
 
+def keys(bench: Bench) -> dict[str, Any]:
+    """Step-results/s at a broker of batches of 50 KB, over TCP with keys and over a local socket without."""
+
+    def slope(way: str) -> float:
+        def seconds(rows: int) -> float:
+            command = [sys.executable, "-m", "tests.benchmarks.submitted", way, str(rows)]
+            return float(measure(command, cwd=HERE.parents[1]).result["seconds"])
+
+        few, many = seconds(10_000), seconds(60_000)
+        return (60_000 - 10_000) / 50 * 3 / (many - few)
+
+    return bench.alternating(curve=lambda: slope("curve"), plain=lambda: slope("plain"))
+
+
 BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "throughput": throughput,
     "chain": chain,
@@ -208,6 +222,7 @@ BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "kill": kill,
     "client": cost_of_a_request,
     "others": others,
+    "keys": keys,
 }
 
 
