@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -35,10 +36,10 @@ class RunFiles:
     def part(self, name: str, offset: int) -> bytes:
         """Bytes of an artifact from an offset on; none at its end, or where there is no such artifact."""
         path = self._root / name
-        if path not in set(self._files()):
+        if path not in set(self._files()) or not 0 <= offset < path.stat().st_size:
             return b""
         with path.open("rb") as file:
-            file.seek(max(0, offset))
+            file.seek(offset)
             return file.read(FILE_PART)
 
     def take(self, artifact: Artifact, data: bytes) -> str | None:
@@ -52,8 +53,14 @@ class RunFiles:
             return f"there is no step {artifact.step!r:.100}"
         if place.is_absolute() or not place.parts or ".." in place.parts or "\0" in artifact.path:
             return f"{artifact.path!r:.200} is no path below the step's folder"
-        path = self._artifacts / artifact.step / place
-        partial = path.with_name(f"{path.name}-{artifact.session[:32].replace('/', '')}{_PARTIAL}")
+        try:
+            return self._keep(artifact, self._artifacts / artifact.step / place, data)
+        except OSError as error:
+            return f"'{artifact.path:.200}' cannot be written: {error.strerror}"
+
+    def _keep(self, artifact: Artifact, path: Path, data: bytes) -> str | None:
+        sender = hashlib.blake2b(artifact.session.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+        partial = path.with_name(f"{path.name}-{sender}{_PARTIAL}")
         partial.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("ab") as file:
             if artifact.offset == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,7 +135,7 @@ def _lines(path: Path, offset: int) -> bytes:
     """Whole lines from a byte on; a line that is longer than a part comes in pieces."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, offset))
+            file.seek(min(max(0, offset), os.fstat(file.fileno()).st_size))
             part = file.read(_LOG_PART)
     except FileNotFoundError:
         return b""

@@ -243,9 +243,11 @@ def test_the_log_of_a_run_is_read_in_parts(program: Program) -> None:
         until(lambda: b"plan_accepted" in _log(client, RUN)[1], "the coordinator has said so")
         part, lines = _log(client, RUN)
         rest, nothing = _log(client, RUN, part.offset)
+        _, beyond = _log(client, RUN, 2**63)
         denied = client.ask(runs.ReadLog(session=client.session, run="run-2"))
 
     assert part.offset == len(lines)
+    assert beyond == b""
     assert (nothing, rest.offset) == (b"", part.offset) or nothing.endswith(b"\n")
     assert denied == runs.Denied(
         reason="there is no run 'run-2'", fix="`distilmq runs list` shows those that there are"
