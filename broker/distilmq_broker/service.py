@@ -15,6 +15,7 @@ from distilmq.protocol import messages
 from distilmq.protocol.plan import Plan
 from distilmq.transport.ports import Front
 from distilmq_broker.clients import ClientDesk
+from distilmq_broker.core.beats import beat_interval
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.lifeline import Call, Calls
@@ -269,7 +270,7 @@ class Service:
         return messages.Welcome(
             run=self._run_id,
             epoch=self._journal.epoch,
-            heartbeat=heartbeat,
+            heartbeat=beat_interval(len(self.sessions.members), liveness, heartbeat),
             liveness=liveness,
             max_message=MAX_MESSAGE,
         )

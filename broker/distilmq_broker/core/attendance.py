@@ -42,11 +42,11 @@ class Attendance:
 
     def supervisor_joined(self, event: SupervisorJoined, now: float) -> None:
         """A host is there, for the first time or again."""
-        self._run.workers.touch(event.worker, now).session = event.session
+        self._run.workers.supervise(self._run.workers.touch(event.worker, now), event.session)
 
     def supervisor_beat(self, event: SupervisorBeat, now: float) -> None:
         """A host lives; a process that it does not list any more is gone."""
-        host = next((host for host in self._run.workers.hosts.values() if host.session == event.session), None)
+        host = self._run.workers.supervised(event.session)
         if host is None:
             self._run.send(event.session, Who())
             return
@@ -63,7 +63,7 @@ class Attendance:
 
     def supervisor_exited(self, event: SupervisorExited) -> bool:
         """A supervisor ended and its processes with it; tells whether any slot was lost."""
-        known = self._run.workers.hosts.pop(event.worker, None)
+        known = self._run.workers.forget(event.worker)
         for session in self._run.workers.of_host(event.worker):
             self._losses.gone(session, counted=False, why=f"supervisor {event.worker} ended with code {event.code}")
         return known is not None
@@ -71,9 +71,9 @@ class Attendance:
     def silence(self, now: float) -> bool:
         """Gives up on hosts that were silent for too long; tells whether there was one."""
         liveness = self._run.plan.settings.liveness
-        silent = [host for host in self._run.workers.hosts.values() if now >= host.seen + liveness]
+        silent = self._run.workers.silent(liveness, now)
         for host in silent:
-            del self._run.workers.hosts[host.worker]
+            self._run.workers.forget(host.worker)
             for session in self._run.workers.of_host(host.worker):
                 why = f"host {host.worker} was silent for {liveness} s"
                 self._losses.gone(session, counted=False, why=why, fate=Fate.LOST)

@@ -44,7 +44,7 @@ class Dispatch:
 
     def enlist(self, session: Session, state: StepState) -> None:
         """Makes a process a replica of a step."""
-        used = [other.replica for other in state.sessions]
+        used = {other.replica for other in state.sessions}
         session.step = state.place.index
         session.replica = next(replica for replica in range(len(used) + 1) if replica not in used)
         session.credit = policy.credit(state.place.spec)

@@ -83,37 +83,76 @@ class Workers:
     sessions: dict[str, Session] = field(default_factory=lambda: dict[str, Session]())
     gone: dict[str, Fate] = field(default_factory=lambda: dict[str, Fate]())
     """Sessions of the past."""
+    _by_host: dict[str, dict[str, Session]] = field(default_factory=lambda: dict[str, dict[str, Session]]())
+    _unassigned: dict[str, Session] = field(default_factory=lambda: dict[str, Session]())
+    """Those without a step, and some that have got one meanwhile."""
+    _supervisors: dict[str, str] = field(default_factory=lambda: dict[str, str]())
+    """Session of a supervisor to its host."""
+    _longest_silent: float | None = None
+    """When the host that was silent longest was heard, at the last look: no host was heard before."""
 
     def touch(self, worker: str, now: float) -> Host:
         """Something was heard from a host."""
         host = self.hosts.get(worker)
         if host is None:
             host = self.hosts[worker] = Host(worker, now)
+            if self._longest_silent is None:
+                self._longest_silent = now
         host.seen = now
         return host
+
+    def supervise(self, host: Host, session: str) -> None:
+        """A host's supervisor is there, for the first time or again."""
+        self._supervisors.pop(host.session, None)
+        host.session = session
+        self._supervisors[session] = host.worker
+
+    def supervised(self, session: str) -> Host | None:
+        """The host of a supervisor."""
+        worker = self._supervisors.get(session)
+        return None if worker is None else self.hosts.get(worker)
+
+    def forget(self, worker: str) -> Host | None:
+        """A host is gone; tells whether it was known."""
+        host = self.hosts.pop(worker, None)
+        if host is not None:
+            self._supervisors.pop(host.session, None)
+        return host
+
+    def silent(self, liveness: float, now: float) -> list[Host]:
+        """The hosts that were silent for too long."""
+        self._longest_silent = min((host.seen for host in self.hosts.values()), default=None)
+        if self._longest_silent is None or now < self._longest_silent + liveness:
+            return []
+        return [host for host in self.hosts.values() if now >= host.seen + liveness]
 
     def add(self, session: str, worker: str, takes: tuple[str, ...]) -> Session:
         """A step process is there."""
         self.gone.pop(session, None)
-        added = self.sessions[session] = Session(session, worker, takes)
+        added = self.sessions[session] = self._unassigned[session] = Session(session, worker, takes)
+        self._by_host.setdefault(worker, {})[session] = added
         return added
 
     def remove(self, session: Session, fate: Fate) -> None:
         """A step process is gone, or is to go."""
         del self.sessions[session.id]
+        self._unassigned.pop(session.id, None)
+        del self._by_host[session.worker][session.id]
         self.gone[session.id] = fate
 
     def of_host(self, worker: str) -> list[Session]:
         """The processes of a host."""
-        return [session for session in self.sessions.values() if session.worker == worker]
+        return list(self._by_host.get(worker, {}).values())
 
     def idle(self) -> list[Session]:
         """Slots without a step."""
-        return [session for session in self.sessions.values() if session.step is None and not session.stopping]
+        for session in [session for session in self._unassigned.values() if session.step is not None]:
+            del self._unassigned[session.id]
+        return [session for session in self._unassigned.values() if not session.stopping]
 
     def silent_until(self, liveness: float) -> float | None:
-        """When the host that was silent longest will count as lost."""
-        return min((host.seen + liveness for host in self.hosts.values()), default=None)
+        """When a host may count as lost: never too late, and too early where it was heard since the last look."""
+        return None if self._longest_silent is None or not self.hosts else self._longest_silent + liveness
 
 
 def at_work(session: Session) -> list[Work]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distilmq.protocol.messages.broker import Grant, Need
+from distilmq.protocol.messages.broker import Grant
 from distilmq_broker.front.core.board import Board
+from distilmq_broker.front.core.choice import Choice
 from distilmq_broker.front.core.claims import Claim
 from distilmq_broker.front.core.commands import AskWho, Command
 from distilmq_broker.front.core.events import (
@@ -25,7 +26,6 @@ from distilmq_broker.front.core.events import (
     NeedsTold,
     RunGone,
 )
-from distilmq_broker.front.core.hosts import Host
 from distilmq_broker.front.core.roll import Roll
 from distilmq_broker.front.core.turns import Turns
 
@@ -143,25 +143,14 @@ class Allocation:
     def _place(self, now: float) -> None:
         """Grants free slots one by one: each to the run that would have the least for its weight."""
         waiting = {claim.run: claim for claim in self._board.claims.values()}
-        nowhere: dict[tuple[str, str], None] = {}
+        choices: dict[tuple[str, str], Choice] = {}
         while waiting:
             claim = min(waiting.values(), key=lambda claim: claim.turn(1))
-            need = next((need for need in claim.lacking if (claim.run, need.id) not in nowhere), None)
-            if need is None:
-                del waiting[claim.run]
-            elif (host := self._best_host(claim, need)) is None:
-                nowhere[claim.run, need.id] = None
+            for need in claim.lacking:
+                if (choice := choices.get((claim.run, need.id))) is None:
+                    choice = choices[claim.run, need.id] = Choice(self._board, self._turns, claim, need)
+                if (host := choice.best()) is not None:
+                    self._board.grant(claim, need, host, now)
+                    break
             else:
-                self._board.grant(claim, need, host, now)
-
-    def _best_host(self, claim: Claim, need: Need) -> Host | None:
-        """The one with the fewest gpus and resources to spare, so that they are left for who needs them."""
-        able = [host for host in self._board.hosts.values() if self._has_room(host, claim, need)]
-        return min(
-            able, key=lambda host: (len(host.room.gpus), len(host.offer.resources), -host.room.slots), default=None
-        )
-
-    def _has_room(self, host: Host, claim: Claim, need: Need) -> bool:
-        if host.leaving or not host.room.fits(need, self._turns.kept_beside(host, claim, need)):
-            return False
-        return claim.may_have(host, need)
+                del waiting[claim.run]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from distilmq.protocol.messages.broker import Need
 from distilmq.protocol.messages.runs import Unmet
@@ -11,8 +11,10 @@ from distilmq_broker.front.core.hosts import Host
 
 
 def unmet(claim: Claim, need: Need, hosts: Iterable[Host]) -> Unmet:
-    """The first demand that leaves no host over; without one, it waits for its turn."""
+    """It waits for its turn where there is a host for it; else it is said which demand leaves none over."""
     left = [host for host in hosts if not host.leaving]
+    if any(claim.may_have(host, need) for host in left):
+        return Unmet(need=need.id, reason="waits for a free slot")
     if not left:
         return Unmet(need=need.id, reason="no worker is there: start one with `distilmq worker --connect …`")
     for reason, meets in _demands(need):
@@ -23,10 +25,7 @@ def unmet(claim: Claim, need: Need, hosts: Iterable[Host]) -> Unmet:
     left = [host for host in left if host.suits(need)]
     if not left:
         return Unmet(need=need.id, reason="no one worker has all that it needs")
-    refusals = [claim.refused_by(host.worker, need.id) for host in left]
-    if all(refusal is not None for refusal in refusals):
-        return Unmet(need=need.id, reason=_refused(left, refusals), refused=True)
-    return Unmet(need=need.id, reason="waits for a free slot")
+    return Unmet(need=need.id, reason=_refused(claim, need, left), refused=True)
 
 
 def _demands(need: Need) -> Iterator[tuple[str, Callable[[Host], bool]]]:
@@ -48,8 +47,8 @@ def _demands(need: Need) -> Iterator[tuple[str, Callable[[Host], bool]]]:
         yield words, lambda host, name=name, amount=amount: host.offer.resources.get(name, 0) >= amount
 
 
-def _refused(hosts: Sequence[Host], refusals: Sequence[str | None]) -> str:
-    named = "; ".join(f"{host.worker}: {refusal}" for host, refusal in zip(hosts, refusals, strict=True))
+def _refused(claim: Claim, need: Need, hosts: Iterable[Host]) -> str:
+    named = "; ".join(f"{host.worker}: {claim.refused_by(host.worker, need.id)}" for host in hosts)
     return f"every worker that it would fit on has refused it ({named})"
 
 
