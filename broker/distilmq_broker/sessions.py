@@ -25,17 +25,22 @@ class Sessions:
     """Every session that is known, with the connection it was last heard on."""
 
     members: dict[str, Member] = field(default_factory=dict[str, Member])
+    _by_role: dict[str, dict[str, Member]] = field(default_factory=dict[str, dict[str, Member]])
 
     def join(self, hello: Hello, peer: PeerId) -> Member:
         """A peer said Hello, for the first time or again, maybe on another connection."""
         known = self.members.get(hello.session)
         member = Member(hello, peer, watching=known.watching if known else False)
+        self.leave(hello.session)
         self.members[hello.session] = member
+        self._by_role.setdefault(hello.role, {})[hello.session] = member
         return member
 
     def leave(self, session: str) -> None:
         """A peer is gone."""
-        self.members.pop(session, None)
+        member = self.members.pop(session, None)
+        if member is not None:
+            del self._by_role[member.hello.role][session]
 
     def find(self, session: str) -> Member | None:
         """The member of that session, or None for one that is not known."""
@@ -48,7 +53,7 @@ class Sessions:
 
     def supervisors(self) -> list[Member]:
         """The supervisors, in the order in which they came."""
-        return [member for member in self.members.values() if member.hello.role == "supervisor"]
+        return list(self._by_role.get("supervisor", {}).values())
 
     def supervisor_of(self, session: str) -> Member | None:
         """The supervisor of a step process: the one on its host, by name."""
@@ -63,8 +68,8 @@ class Sessions:
 
     def watchers(self) -> list[Member]:
         """The clients that want `Progress`."""
-        return [member for member in self.members.values() if member.watching]
+        return [member for member in self.clients() if member.watching]
 
     def clients(self) -> list[Member]:
         """Everyone who can be told how the run ends."""
-        return [member for member in self.members.values() if member.hello.role == "client"]
+        return list(self._by_role.get("client", {}).values())
