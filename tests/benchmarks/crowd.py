@@ -41,7 +41,7 @@ _NEVER = (float("inf"), float("inf"))
 class SimulatedWorker:
     """A host with one slot, its supervisor and its step process, on one connection."""
 
-    def __init__(self, number: int, socket: zmq.Socket[bytes], hold: Callable[[str], bool], slow: float) -> None:
+    def __init__(self, number: int, socket: zmq.Socket[bytes], hold: bool, slow: float) -> None:
         self.socket = socket
         self.name = f"w{number}"
         self.welcomed = False
@@ -98,11 +98,13 @@ class SimulatedWorker:
                 self.ready = True
                 self._say(run, m.Ready(session=self._process, step=message.step))
             case m.Batch() if run == self._run:
-                wait = float("inf") if self._hold(message.lease.step) else self._slow if "slow" in run else 0.0
-                if message.lease.step == "load" or wait == 0.0:
-                    self._answer(message.lease)
-                else:
+                wait = self._slow if "slow" in run and message.lease.step != "load" else 0.0
+                if self._hold:
+                    self._held.append((float("inf"), message.lease))
+                elif wait:
                     self._held.append((now + wait, message.lease))
+                else:
+                    self._answer(message.lease)
             case _:
                 return
 
@@ -126,7 +128,7 @@ class SimulatedWorker:
     def _answer(self, lease: m.Lease) -> None:
         rows = encode_rows([{"n": number} for number in range(ROWS_PER_BATCH)])
         batches = int(self._run.rpartition("-")[2])
-        last = lease.step == "load" and not self._hold("load") and place_of(lease.seq_no) + 1 >= batches
+        last = lease.step == "load" and place_of(lease.seq_no) + 1 >= batches
         self._say(self._run, m.Result(session=self._process, lease=lease, rows=ROWS_PER_BATCH, last=last), [rows])
 
     def _say(self, run: str, message: m.Message, payload: Sequence[bytes] = ()) -> None:
@@ -136,7 +138,7 @@ class SimulatedWorker:
 class Crowd:
     """Workers that are served by turns, as the poller says."""
 
-    def __init__(self, program: Program, count: int, *, hold: Callable[[str], bool], slow: float = 0.5) -> None:
+    def __init__(self, program: Program, count: int, *, hold: bool, slow: float = 0.5) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, count + 100)
         self._poller = zmq.Poller()
@@ -152,14 +154,18 @@ class Crowd:
         """All of them."""
         return list(self._places.values())
 
-    def until(self, condition: Callable[[], object]) -> float:
-        """Serves them until something holds; how many seconds that took."""
-        began = time.monotonic()
+    def until(self, condition: Callable[[], object], *, apart: float = 0.0) -> float:
+        """Serves them until something holds, looked at so many seconds apart; how many seconds that took."""
+        began = looked = time.monotonic()
         while not condition():
-            now = time.monotonic()
+            while True:
+                now = time.monotonic()
+                self._turn(now)
+                if now >= looked + apart:
+                    break
+            looked = now
             if now - began > _PATIENCE:
                 raise TimeoutError("it never came to that")
-            self._turn(now)
         return time.monotonic() - began
 
     def close(self) -> None:
@@ -191,7 +197,7 @@ def joining(program: Program, count: int, seconds: float) -> dict[str, float]:
         client.start("run-1", _plan(count - 1))
         while not client.ask(ShowRun(session=client.session, run="run-1")).unmet:  # type: ignore[attr-defined]
             time.sleep(0.01)
-    crowd = Crowd(program, count, hold=lambda step: True)
+    crowd = Crowd(program, count, hold=True)
     broker = psutil.Process(program.process.pid)
     try:
         (coordinator,) = program.coordinators()
@@ -220,22 +226,21 @@ def joining(program: Program, count: int, seconds: float) -> dict[str, float]:
     }
 
 
-def sharing(program: Program, count: int) -> dict[str, float]:
-    """A run of 10,000 fast batches beside one of 10 slow ones: how long each takes."""
+def sharing(program: Program, count: int, *, batches: int = 10_000, slow: float = 0.5) -> dict[str, float]:
+    """A run of many fast batches beside one of 10 slow ones: how long each takes."""
+    fast = f"fast-{batches}"
     with BrokerClient(program) as client:
-        client.start("fast-10000", _plan(count))
+        client.start(fast, _plan(count))
         client.start("slow-10", _plan(10))
-        crowd = Crowd(program, count, hold=lambda step: False)
+        crowd = Crowd(program, count, hold=False, slow=slow)
         try:
             for worker in crowd.workers:
                 worker.join()
-            took: dict[str, float] = {}
-            for run in ("slow-10", "fast-10000"):
-                crowd.until(lambda run=run: client.runs()[run].state == "done")
-                took[run] = client.runs()[run].ended - client.runs()[run].submitted  # type: ignore[operator]
+            crowd.until(lambda: all(info.state == "done" for info in client.runs().values()), apart=0.5)
+            ended = {run: info.ended - info.submitted for run, info in client.runs().items() if info.ended is not None}
         finally:
             crowd.close()
-    return {"slow_run": took["slow-10"], "fast_run": took["fast-10000"]}
+    return {"slow_run": ended["slow-10"], "fast_run": ended[fast]}
 
 
 def _plan(replicas: int) -> Plan:

@@ -122,7 +122,7 @@ def test_a_worker_leaves_when_its_broker_stays_away(tmp_path: Path) -> None:
     with broker_in(tmp_path / "broker", options=["--liveness", "1"]) as program, hosts_of(program, tmp_path) as hosts:
         waiting = hosts.start("waiting", "--on-broker-lost", "wait:1")
         leaving = hosts.start("leaving", "--on-broker-lost", "exit")
-        until(lambda: program.log.count("host_joined") == 2)
+        until(lambda: all("the broker knows this worker" in host.said for host in hosts.started))
 
         program.kill()
 

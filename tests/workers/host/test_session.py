@@ -87,12 +87,14 @@ def test_it_says_hello_until_the_broker_is_there() -> None:
 
     first = scene.handle(events.TimePassed(), 0.0)
     waiting = scene.pass_time(1000.0)
-    scene.hear(WELCOME, 1000.0)
+    welcomed = scene.hear(WELCOME, 1000.0)
     beats = scene.pass_time(1001.0)
 
     assert [type(message) for message in said(first)] == [HostHello]
     assert len(said(waiting)) == 1000 / HELLO_AGAIN
     assert of_kind(waiting, Leave, Tell) == []
+    assert welcomed == [Tell("the broker knows this worker, and gives it steps from here on")]
+    assert scene.hear(WELCOME, 1001.0) == []
     assert said(beats) == [HostBeat(session="me")]
 
 

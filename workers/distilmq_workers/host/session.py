@@ -58,6 +58,8 @@ class HostSession:
         self._places = Places()
         self._runs = ServedRuns(self._me, self._places)
         self._broker = Introduction(due=now)
+        self._known = False
+        """Whether it was ever welcomed."""
         self._heard = ""
         """The last list of grants that came."""
         self._loss_at = math.inf
@@ -113,7 +115,9 @@ class HostSession:
     def _received_from_broker(self, message: Message, now: float) -> Iterable[Command]:
         match message:
             case Welcome():
+                known, self._known = self._known, True
                 self._broker.welcomed(message, now)
+                return [] if known else [Tell("the broker knows this worker, and gives it steps from here on")]
             case Who():
                 self._broker.ask_again(now)
             case Grants():
