@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_type
 
 from distilmq.distiset import Distiset
+from distilmq.models import LLM, Embeddings, MixtureOfAgentsLLM, OpenAIEmbeddings, OpenAILLM
 from distilmq.pipeline import Estimate, ModelUsage, Pipeline, RunUsage, routing_batch_function, sample_n_steps
-from distilmq.steps import GroupColumns, LoadDataFromDicts, Step, StepResources
+from distilmq.steps import EmbeddingGeneration, GroupColumns, LoadDataFromDicts, Step, StepResources
+from distilmq.typing import GenerateOutput
 
 
 def building_a_pipeline() -> None:
@@ -52,3 +55,13 @@ def counting(pipeline: Pipeline) -> None:
 def computing_failed_rows_again(pipeline: Pipeline) -> None:
     if pipeline.last_run is not None:
         assert_type(pipeline.last_run.retry_failures(step="ask", error="TransientError").distiset(), Distiset)
+
+
+def asking_embeddings(embeddings: OpenAIEmbeddings) -> None:
+    assert_type(embeddings.embed(["one"]), list[list[float] | list[int]])
+    assert_type(EmbeddingGeneration(embeddings=embeddings).embeddings, Embeddings)
+
+
+def asking_together(aggregator: OpenAILLM, proposers: list[LLM]) -> None:
+    llm = MixtureOfAgentsLLM(aggregator_llm=aggregator, proposers_llms=proposers, rounds=2)
+    assert_type(llm.generate_outputs([[{"role": "user", "content": "Hi"}]]), Sequence[GenerateOutput])

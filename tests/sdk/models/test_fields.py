@@ -10,6 +10,7 @@ from distilmq.models import AsyncLLM
 from distilmq.models.llms.abilities import PROVIDERS
 
 OPENAIS = {"api_key", "base_url", "default_headers", "timeout"}
+OF_REQUESTS = {"input_tokens_per_minute", "max_concurrency", "max_retries", "requests_per_minute"}
 OPERATIONAL = {
     "AnthropicLLM": {"api_key", "base_url", "http_client", "timeout"},
     "AnyscaleLLM": OPENAIS,
@@ -61,3 +62,42 @@ def test_what_operators_wait_for_by_default() -> None:
 
     assert waits.pop("AnthropicLLM") == 600
     assert set(waits.values()) == {120}
+
+
+HERE_OPERATIONAL = {
+    "LlamaCppEmbeddings": {"model_path", "n_batch", "n_gpu_layers", "seed", "verbose"},
+    "OpenAIEmbeddings": OPENAIS | {"texts_per_request"} | OF_REQUESTS,
+    "SentenceTransformerEmbeddings": {"device", "token"},
+    "TransformersLLM": {"device", "device_map", "token", "use_fast"},
+    "vLLM": set[str](),
+    "vLLMEmbeddings": {"enforce_eager"},
+}
+GPUS = {"cuda_devices", "disable_cuda_device_placement"}
+HERE_SUBSTANCE = {
+    "LlamaCppEmbeddings": {"extra_kwargs", "model", "n_ctx", "normalize_embeddings", "repo_id"},
+    "OpenAIEmbeddings": {"dimensions", "extra_body", "model"},
+    "SentenceTransformerEmbeddings": {
+        *("config_kwargs", "default_prompt_name", "model", "model_kwargs", "normalize_embeddings", "precision"),
+        *("prompts", "revision", "tokenizer_kwargs", "truncate_dim", "trust_remote_code"),
+    },
+    "TransformersLLM": {
+        *("chat_template", "model", "model_kwargs", "revision", "structured_output", "tokenizer", "torch_dtype"),
+        *("trust_remote_code", *MAGPIE),
+    },
+    "vLLM": {
+        *("chat_template", "dtype", "extra_kwargs", "model", "quantization", "revision", "seed", "skip_tokenizer_init"),
+        *("structured_output", "tokenizer", "tokenizer_mode", "tokenizer_revision", "trust_remote_code", *MAGPIE),
+    },
+    "vLLMEmbeddings": {"dtype", "extra_kwargs", "model", "quantization", "revision", "seed", "trust_remote_code"},
+}
+
+
+@pytest.mark.parametrize("name", HERE_SUBSTANCE)
+def test_every_field_of_engines_and_embeddings_is_operational_or_of_substance(name: str) -> None:
+    cls = getattr(models, name)
+    base = models.LLM if issubclass(cls, models.LLM) else models.Embeddings
+    own = set(cls.model_fields) - set(base.model_fields) - GPUS
+
+    assert own & operational(cls) == HERE_OPERATIONAL[name]
+    assert own - operational(cls) == HERE_SUBSTANCE[name]
+    assert set(cls.model_fields) & GPUS <= operational(cls)
