@@ -91,6 +91,7 @@ class MixtureOfAgentsLLM(LLM):
     def load(self) -> None:
         """Loads all models."""
         self.check_generation_kwargs()
+        self.check_offline_batches()
         for llm in self._llms:
             llm.load()
 

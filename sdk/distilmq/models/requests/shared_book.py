@@ -28,6 +28,6 @@ class SharedBook:
             return self._book.find(row, key)
 
     def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
-        """Records the next answer to this request of this row."""
+        """Records an answer to this request of this row: the next one, or the one of that occurrence."""
         with self._lock:
             self._book.keep(row, key, answer, occurrence)
