@@ -93,6 +93,7 @@ def test_a_revoked_key_is_not_added_again(store: KeyStore) -> None:
         ("laptop", "short", "no public key"),
         ("laptop", "x" * 39 + '"', "no public key"),
     ],
+    ids=["no name", "a path", "too short", "no Z85"],
 )
 def test_what_is_no_name_or_no_key_is_refused(store: KeyStore, name: str, key: str, message: str) -> None:
     with pytest.raises(DistilmqUserError, match=message):
