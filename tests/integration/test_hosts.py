@@ -88,10 +88,9 @@ def test_processes_end_with_their_run_and_the_host_stays(program: Program, hosts
     submit(program, "r", doubling())
     outcome(program, "r")
 
-    until(lambda: not host.children())
+    until(lambda: not host.children() and state_of(program, "r").processes == 0)
 
     assert host.process.poll() is None
-    assert state_of(program, "r").processes == 0
 
 
 def test_a_killed_host_loses_no_row(program: Program, hosts: Hosts, tmp_path: Path) -> None:
