@@ -53,6 +53,7 @@ def test_a_killed_run_uses_the_vectors_that_had_come(tmp_path: Path, provider: P
     kill_tree(process.pid)
     process.wait()
     until(lambda: all_gone(processes), "no process outlives the run", 10)
+    until(lambda: provider.waiting == 0, "the server notices who has gone")
     in_flight = {text for asked in provider.asked[3:] for text in asked.body["input"]}
     provider.release()
 

@@ -39,6 +39,7 @@ def test_a_killed_run_uses_what_its_models_had_said(tmp_path: Path) -> None:
         kill_tree(process.pid)
         process.wait()
         until(lambda: all_gone(processes), "no process outlives the run", 10)
+        until(lambda: provider.waiting == 0, "the server notices who has gone")
         had = Counter((asked.model, asked.prompt) for asked in provider.answered)
         provider.release()
 
