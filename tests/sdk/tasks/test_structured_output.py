@@ -11,9 +11,10 @@ import pytest
 from pydantic import BaseModel
 
 from distilmq.errors import DistilmqUserError, InvalidAnswerError, RowsFailedError
-from distilmq.models import OpenAILLM
+from distilmq.models import OpenAILLM, TransformersLLM
 from distilmq.protocol.rows import decode_row, encode_row
 from distilmq.steps.tasks import Task
+from distilmq.testing import ScriptedLLM
 from distilmq.typing import StepColumns
 from tests.servers.providers import ProviderServer
 
@@ -134,3 +135,19 @@ def test_a_row_whose_shape_cannot_be_read_fails_alone(server: ProviderServer) ->
         2: DistilmqUserError,
     }
     assert server.prompts == ["one"]
+
+
+def test_a_model_that_shapes_no_answers_is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    class Unshaped(ScriptedLLM):
+        structured_output: dict[str, Any] | None = None
+
+        @property
+        def shapes_answers(self) -> bool:
+            return False
+
+    task = WhoIs(name="who", llm=Unshaped(), use_default_structured_output=True)
+    task.load()
+    task.unload()
+
+    assert "`Unshaped` does not support: it is not used" in caplog.text
+    assert not TransformersLLM(model="m").shapes_answers

@@ -224,6 +224,11 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         )
 
     @property
+    def shapes_answers(self) -> bool:
+        """Whether its answers can be given a shape, by its field `structured_output`."""
+        return "structured_output" in type(self).model_fields
+
+    @property
     def requests_at_once(self) -> int:
         """How many requests are out at once: what estimates of time reckon with."""
         return 1

@@ -197,7 +197,7 @@ class _Task(_Step, ABC):
         shape = self.get_structured_output()
         if shape is None:
             return
-        if "structured_output" not in type(self.llm).model_fields:
+        if not self.llm.shapes_answers:
             self._logger.warning(
                 "Task '%s' has a structured output, which `%s` does not support: it is not used.",
                 self.name,

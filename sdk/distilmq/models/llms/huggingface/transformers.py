@@ -118,6 +118,11 @@ class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
         LLM.unload(self)
 
     @property
+    def shapes_answers(self) -> bool:
+        """No: transformers shapes no answers."""
+        return False
+
+    @property
     def model_name(self) -> str:
         """The model's name."""
         return self.model
