@@ -11,8 +11,15 @@ from statistics import median
 
 import pytest
 
+from distilmq.models import OpenAILLM
+from distilmq.pipeline import Pipeline
+from distilmq.pipeline.submitted_run import SubmittedRun
+from distilmq.steps import GroupColumns, make_generator_step
+from distilmq.steps.tasks import TextGeneration
+from tests.broker.front.brokers import broker_in
+from tests.integration.hosts import hosts_of
 from tests.integration.runs import Script, all_gone, family, kill_tree, of_kind, until
-from tests.servers.providers import ProviderServer
+from tests.servers.providers import KEY, ProviderServer
 
 ROWS = 300
 REQUESTS = 900
@@ -169,3 +176,51 @@ def test_a_limit_that_headers_tell_one_process_holds_for_all(tmp_path: Path, ser
     assert len(later) > 60, "there is something left to send when all know of it"
     assert rate_between(later[0], later[-1], later) <= 600
     assert most_in(5, later) <= 60
+
+
+def submitted(name: str, target: Path, server: ProviderServer, folder: Path) -> SubmittedRun:
+    """A run of two tasks on the account, at a broker."""
+    with Pipeline(name, cache_dir=folder) as pipeline:
+        load = make_generator_step(
+            [{"instruction": f"please tell of number {n:04d}"} for n in range(150)], batch_size=10
+        )
+        tasks = [
+            TextGeneration(
+                name=task,
+                llm=OpenAILLM(model="m", base_url=f"{server.url}/openai/v1", requests_per_minute=REQUESTS),
+                input_batch_size=10,
+                use_system_prompt=False,
+            )
+            for task in ("one", "two")
+        ]
+        load >> tasks >> GroupColumns(columns=["generation"], output_columns=["generations"])
+    return pipeline.submit(target)
+
+
+@pytest.mark.timeout(300)  # seconds of requests, a death, and another broker
+def test_two_runs_of_a_broker_share_an_account_also_when_a_worker_and_the_broker_die(
+    tmp_path: Path, server: ProviderServer
+) -> None:
+    with broker_in(tmp_path / "broker", tcp=True) as program, hosts_of(program, tmp_path) as hosts:
+        workers = [hosts.start(name, "--slots", "4", OPENAI_API_KEY=KEY) for name in ("first", "second")]
+        target = program.folder / "keys" / "client.json"
+        runs = [submitted(name, target, server, tmp_path / name) for name in ("a", "b")]
+        until(lambda: len(server.asked) >= 100, "the account is busy", 60)
+        died = time.monotonic()
+        max((child for host in workers for child in host.children()), key=lambda one: one.num_threads()).kill()
+        until(lambda: len(server.asked) >= 250, "the others go on", 60)
+        restarted = time.monotonic()
+        program.kill()
+        program.start_again()
+        distisets = [(run.wait(150), run.distiset()) for run in runs]
+
+    for outcome, distiset in distisets:
+        assert outcome == "done"
+        assert [row["generations"] for row in distiset["default"]["train"]] == expected(150)
+    times = server.times
+    assert times[-1] - times[0] > 30
+    assert most_in(60, times) <= REQUESTS
+    for seconds in (5, 10, 30):
+        assert most_in(seconds, times) <= REQUESTS * (seconds + 2) / 60
+    assert rate_between(times[0] + EDGE, died, times) > 0.75 * REQUESTS, "the first seconds: shares are found"
+    assert rate_between(restarted + RECOVERY, times[-1] - EDGE, times) > 0.9 * REQUESTS
