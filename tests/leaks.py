@@ -103,5 +103,5 @@ def _processes() -> frozenset[str]:
         with contextlib.suppress(psutil.Error):
             command = " ".join(process.cmdline()) or process.name()
             if not any(kept in command for kept in _KEPT_PROCESSES):
-                found.add(f"{process.pid} {process.status()} {command[:200]}")
+                found.add(f"{process.pid} {command[:200]}")
     return frozenset(found)

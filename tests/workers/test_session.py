@@ -417,9 +417,14 @@ def test_it_holds_no_more_rows_than_a_few_for_each_request_that_may_be_out() -> 
     for number in range(21):
         session.handle(batch(number), 0.0)
 
-    commands = session.handle(events.DemandChanged(limit=64, unsent=0), 0.0)
+    first = session.handle(events.DemandChanged(limit=64, unsent=0), 0.0)
+    for _ in range(16 * 64):
+        session.handle(events.AnswerCame(lease(1), 0, b"key", 0, b"answer"), 0.0)
+    later = session.handle(events.DemandChanged(limit=64, unsent=1), 0.0)
 
-    assert wanted(commands) == [16 * 64 // 50]
+    assert wanted(first) == [4 * 64 // 50], "before the model has answered anything"
+    assert session.wanted == 16 * 64 // 50
+    assert wanted(later) == []
 
 
 def test_a_step_that_is_at_one_batch_at_a_time_never_asks_for_more() -> None:

@@ -61,9 +61,10 @@ OFFER_AGAIN = 2.0
 OFFER_RARELY = 60.0
 ACK_PATIENCE = 3.0
 """Seconds that a process which leaves waits for its last Acks."""
-MOST_ROWS = 16
+FIRST_ROWS, MOST_ROWS = 4, 16
 """Rows in hand for each request that may be out at once: most of them wait, answered, for the slowest of their batch.
-Where that takes so many times as long as the usual answer, fewer would leave the model idle until it comes."""
+Where that takes so many times as long as the usual answer, fewer would leave the model idle until it comes. The first
+number is what it begins with, and each answer adds a row: where only failures come, the run can be paused in time."""
 MAX_STALL_REPORTS_APART = 3600.0
 LAST_LOOK = 0.9
 """Share of `batch_timeout` after which it is told where the user's code is: when the time is over, the process is
@@ -122,6 +123,8 @@ class Session:
     lanes: int = 1
     demand: tuple[int, int] | None = None
     """Requests that its models may have out at once, and those that wait; None while none was made."""
+    answers: int = 0
+    """What models have answered so far: a model that answers nothing gets no more rows than it began with."""
     wanted: int = 0
     """Batches that it last said it wants to hold; 0 while it said nothing."""
     queue: dict[Key, tuple[Batch, Sequence[bytes]]] = field(default_factory=dict[Key, tuple[Batch, Sequence[bytes]]])
@@ -305,6 +308,7 @@ class Session:
         running = self.running.get(_key(event.lease))
         lease = event.lease if running is None else running.lease
         self.usage = event.usage or self.usage
+        self.answers += 1
         said = Answered(
             session=self._id,
             lease=lease,
@@ -397,7 +401,8 @@ class Session:
     def _wanted(self, size: int, limit: int, unsent: int) -> int:
         """Those in hand, and as many more as bring the requests that wait up to those that may be out at once."""
         more = max(0, limit - unsent + size - 1) // size
-        most = max(2, MOST_ROWS * limit // size)
+        rows = min(FIRST_ROWS * limit + self.answers, MOST_ROWS * limit)
+        most = max(2, rows // size)
         return max(1, min(len(self.running) + more, most, self.lanes))
 
     @property
