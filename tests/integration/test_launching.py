@@ -1,7 +1,7 @@
 """What `distilmq launch` prints is run as those run it who get it, and the workers compute a run of a real broker.
 
-There is no Slurm and no Kubernetes here: the script of an array job is run by bash with the variables that Slurm sets,
-and the arguments of a container by themselves, with its files where Kubernetes would have put them.
+The script of an array job is run by bash with the variables that Slurm sets, and by Slurm where it is installed. The
+arguments of a container are run by themselves, with its files where Kubernetes would have put them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typer.testing import CliRunner, Result
 from distilmq.transport.connection_file import read_connection, write_private
 from distilmq_broker.launchers.cli import app
 from tests.broker.front.brokers import Program, broker_in
-from tests.integration.hosts import until
-from tests.integration.launched import ENVIRONMENT, computed, launch, leave, started, worker_key
+from tests.integration.hosts import ROOT, until
+from tests.integration.launched import BIN, ENVIRONMENT, computed, launch, leave, started, worker_key
+from tests.servers.slurm import INSTALLED, slurm_cluster
 from tests.servers.ssh import SshServer
 
 DOUBLED = [2 * number for number in range(20)]
@@ -49,6 +50,24 @@ def test_the_tasks_of_an_array_job_of_slurm_join_and_compute(program: Program, t
     assert rows == DOUBLED
     assert codes == [0, 0], "the signal reached the worker, and it left in order"
     assert set(re.findall(r"slurm-7-\d-\d", program.log)) == {"slurm-7-1-0", "slurm-7-2-0"}
+
+
+@pytest.mark.skipif(not INSTALLED, reason="slurm-wlm is not installed on this machine")
+def test_slurm_runs_the_script(program: Program, tmp_path: Path) -> None:
+    script = tmp_path / "job.sh"
+    options = ["--memory", "100M", "--program", str(BIN / "distilmq"), "--print"]
+    script.write_text(launch("slurm", "--connect", worker_key(program), *options, "--", "--idle-timeout", "1h"))
+
+    with slurm_cluster() as slurm:
+        slurm.run("sbatch", f"--export=ALL,PYTHONPATH={ROOT}", str(script), cwd=tmp_path)
+        until(lambda: '"host_joined"' in program.log)
+        rows = computed(program)
+        slurm.run("scancel", "--batch", "--signal=TERM", "1")
+        until(lambda: not slurm.queue())
+        ends = slurm.ends()
+
+    assert rows == DOUBLED
+    assert ends == ["COMPLETED 0:0"]
 
 
 def test_the_container_of_a_job_of_kubernetes_joins_and_computes(program: Program, tmp_path: Path) -> None:
