@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from pathlib import Path
 
@@ -57,3 +58,21 @@ class Showing(Double):
     def process(self, inputs: StepInput) -> StepOutput:
         shown = os.environ["CUDA_VISIBLE_DEVICES"]
         yield [{**row, "doubled": 2 * row["n"], "gpus": shown} for row in inputs]
+
+
+class Lengthy(Double):
+    """Doubles, and adds a long text that does not become short in a packet."""
+
+    length: int
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["doubled", "text"]
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        yield [{**row, "doubled": 2 * row["n"], "text": lengthy(row["n"], self.length)} for row in inputs]
+
+
+def lengthy(number: int, length: int) -> str:
+    """The text of a number."""
+    return random.Random(number).randbytes(length // 2).hex()

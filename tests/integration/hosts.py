@@ -21,6 +21,7 @@ from distilmq.protocol import messages
 from distilmq.protocol.messages import runs
 from distilmq.protocol.plan import Plan, RunSettings
 from tests.broker.front.brokers import BrokerClient, Program, client_of
+from tests.network.machines import Machine
 from tests.servers.link import Link
 
 ROOT = Path(__file__).parents[2]
@@ -35,14 +36,15 @@ class Host:
         target: where the broker is, or the connection file that says so.
         output: file for what it says.
         options: of the command line.
+        on: the machine, where it is not this one.
     """
 
-    def __init__(self, target: str, output: Path, *options: str, **environment: str) -> None:
+    def __init__(self, target: str, output: Path, *options: str, on: Machine | None = None, **environment: str) -> None:
         self.output = output
         command = "import typer; from distilmq_workers.host.cli import worker; typer.run(worker)"
         with output.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", command, "--connect", target, *options],
+                [*(on.within if on else []), sys.executable, "-P", "-c", command, "--connect", target, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -84,15 +86,17 @@ class Hosts:
         self._folder = folder
         self.started: list[Host] = []
 
-    def start(self, name: str = "h", *options: str, over: Link | None = None, **environment: str) -> Host:
-        """Another one; it reaches the broker over a link where one is given."""
+    def start(
+        self, name: str = "h", *options: str, over: Link | None = None, on: Machine | None = None, **environment: str
+    ) -> Host:
+        """Another one; it reaches the broker over a link, or is on another machine, where one is given."""
         output = self._folder / f"{name}.out"
         program = self._program
         local = program.endpoint.startswith("ipc://")
         target = program.endpoint if local else str(program.folder / "keys" / "worker.json")
         if over is not None:
             environment["DISTILMQ_CONNECTION"], target = target, f"tcp://127.0.0.1:{over.port}"
-        host = Host(target, output, "--name", name, *options, **environment)
+        host = Host(target, output, "--name", name, *options, on=on, **environment)
         self.started.append(host)
         return host
 

@@ -18,6 +18,7 @@ from distilmq_broker.adapters.repair import repair
 from tests.broker.recorded import journal_in
 from tests.integration.accounts import Chain, Work, done, living, recorded
 from tests.integration.runs import Script, kill_tree, until
+from tests.skipping import cannot
 
 HALF = 40
 CHAIN = Chain(batches=40, gate_at=HALF)
@@ -202,7 +203,7 @@ def _small_disk(path: Path, *, megabytes: int) -> Iterator[None]:
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"size={megabytes}m".encode()
     if libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, options):
-        pytest.skip(f"mounting a small disk: {os.strerror(ctypes.get_errno())}")
+        cannot("mounting a small disk", os.strerror(ctypes.get_errno()))
     try:
         yield
     finally:

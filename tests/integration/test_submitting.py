@@ -18,6 +18,7 @@ from distilmq.errors import DistilmqUserError
 from distilmq.pipeline import Pipeline
 from tests.broker.front.brokers import Program, broker_in
 from tests.integration.hosts import Hosts, hosts_of, state_of, until
+from tests.network.machines import Machine
 
 SCRIPT = """
 import json, sys
@@ -94,11 +95,11 @@ class Away:
         (folder / "helpers" / "more.py").write_text("TWO = 2\n")
         (folder / "script.py").write_text(textwrap.dedent(SCRIPT.replace("DATASET", dataset).replace("HOW", how)))
 
-    def start(self, program: Program, *arguments: str) -> subprocess.Popen[str]:
-        """Starts it."""
+    def start(self, program: Program, *arguments: str, on: Machine | None = None) -> subprocess.Popen[str]:
+        """Starts it, here or on another machine."""
         target = str(program.folder / "keys" / "client.json")
         return subprocess.Popen(
-            [sys.executable, "script.py", target, *arguments],
+            [*(on.within if on else []), sys.executable, "script.py", target, *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,9 +107,9 @@ class Away:
             env={**os.environ, "DISTILMQ_CACHE_DIR": str(self.folder / "cache")},
         )
 
-    def run(self, program: Program, *arguments: str) -> str:
+    def run(self, program: Program, *arguments: str, on: Machine | None = None) -> str:
         """Runs it to its end; what it printed."""
-        process = self.start(program, *arguments)
+        process = self.start(program, *arguments, on=on)
         out, err = process.communicate(timeout=90)
         assert process.returncode == 0, err
         return out

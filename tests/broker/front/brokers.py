@@ -26,21 +26,31 @@ from distilmq.transport.keys import KeyRole
 from distilmq.transport.ports import Connection
 from distilmq.transport.zeromq import connect
 from tests.broker.serving import Client, Worker
+from tests.network.machines import Machine
 
 M = TypeVar("M", bound=messages.Message)
 PATIENCE = 20.0
 
 
 class Program:
-    """`distilmq broker start` in a folder, on a socket of this user's own, or with keys on a port."""
+    """`distilmq broker start` in a folder, on a socket of this user's own, or with keys on a port, here or not."""
 
-    def __init__(self, folder: Path, *, tcp: bool = False, options: Sequence[str] = (), **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tcp: bool = False,
+        options: Sequence[str] = (),
+        on: Machine | None = None,
+        **environment: str,
+    ) -> None:
         self.folder = folder
         self._options = options
         self._environment = environment
+        self._within = on.within if on else []
         self.endpoint = f"ipc:///tmp/distilmq-test-{uuid.uuid4().hex[:8]}/front"
-        if tcp:
-            self.endpoint = "tcp://127.0.0.1:0"
+        if tcp or on:
+            self.endpoint = f"tcp://{on.address if on else '127.0.0.1'}:0"
         self.process = self._start()
 
     def start_again(self) -> None:
@@ -80,7 +90,7 @@ class Program:
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*start_command(), "--bind", self.endpoint, "--dir", str(self.folder), *self._options],
+            [*self._within, *start_command(), "--bind", self.endpoint, "--dir", str(self.folder), *self._options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -102,9 +112,11 @@ def start_command() -> list[str]:
 
 
 @contextmanager
-def broker_in(folder: Path, *, tcp: bool = False, options: Sequence[str] = (), **environment: str) -> Iterator[Program]:
+def broker_in(
+    folder: Path, *, tcp: bool = False, options: Sequence[str] = (), on: Machine | None = None, **environment: str
+) -> Iterator[Program]:
     """A broker until the block ends; it ends as on SIGTERM."""
-    program = Program(folder, tcp=tcp, options=options, **environment)
+    program = Program(folder, tcp=tcp, options=options, on=on, **environment)
     try:
         yield program
     finally:
