@@ -1,4 +1,4 @@
-"""Tests that need what only root may do: elsewhere they are skipped and say why, in CI they fail."""
+"""Tests that need what only root may do: elsewhere they are skipped and say why, or fail where none may be skipped."""
 
 from __future__ import annotations
 
