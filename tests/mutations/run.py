@@ -59,7 +59,7 @@ def copied_tree() -> Iterator[Path]:
     """A copy of packages and tests that can be spoilt."""
     with tempfile.TemporaryDirectory(prefix="distilmq-mutation-") as folder:
         tree = Path(folder)
-        ignored = shutil.ignore_patterns("__pycache__", "results", "benchmarks", "integration", "docs")
+        ignored = shutil.ignore_patterns("__pycache__", "results", "benchmarks", "docs")
         for part in (*PACKAGES, "tests"):
             shutil.copytree(ROOT / part, tree / part, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", tree)
