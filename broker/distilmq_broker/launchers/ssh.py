@@ -14,8 +14,8 @@ KEY_FILE = "worker.json"
 """In `~/.distilmq` of the machine, with `worker.log` and `worker.pid`."""
 
 _IN_FOLDER = ["set -eu", "umask 077", 'mkdir -p "$HOME/.distilmq"', 'cd "$HOME/.distilmq"']
-_RUNNING = 'ps -o args= -p "$(cat worker.pid 2> /dev/null || echo 0)" 2> /dev/null | grep -q "worker --connect"'
-"""Whether it is a worker still: the number may be another process's by now."""
+_RUNNING = 'ps -ww -o args= -p "$(cat worker.pid 2> /dev/null || echo 0)" 2> /dev/null | grep -q "worker --connect"'
+"""Whether it is a worker still: the number may be another process's by now. `-ww`: whole, whatever COLUMNS says."""
 
 
 def _fail(message: str) -> str:
