@@ -18,7 +18,7 @@ from distilmq.pipeline.budget import budget_error
 from distilmq.pipeline.client import Client, Follower
 from distilmq.pipeline.compile import Compiled
 from distilmq.pipeline.failure import run_error
-from distilmq.pipeline.followers import Quiet
+from distilmq.pipeline.followers import OnceAtWork, Quiet
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.local import LocalCoordinator
 from distilmq.pipeline.progress import View, failures, open_view
@@ -85,7 +85,7 @@ class LocalRun(Generic[T]):
         self._read = read
         self.outcome: Outcome = "lost"
         self.failures: list[dict[str, Any]] | None = None
-        """Of a dry run: its dead letters, which cannot be read later."""
+        """The dead letters, where there are none, or of a dry run, whose dead letters cannot be read later."""
         self.usage: RunUsage | None = None
         """What models took, where it was asked for before the coordinator left."""
         self.last_progress: Progress | None = None
@@ -105,15 +105,16 @@ class LocalRun(Generic[T]):
         with interrupts.held():
             view = open_view(self._compiled.plan.pipeline, str(self._place.directory))
             try:
-                with _warm_up(interrupts), _coordinator(self._place, interrupts) as coordinator:
-                    return self._follow(coordinator, view, interrupts)
+                with _warm_up(interrupts) as warm_up, _coordinator(self._place, interrupts) as coordinator:
+                    return self._follow(coordinator, view, interrupts, warm_up)
             finally:
                 view.close()
                 if interrupts.count > 1:
                     _spare_the_last_collection()
 
-    def _follow(self, coordinator: LocalCoordinator, view: View, interrupts: Interrupts) -> T:
-        conversation = _Conversation(coordinator, view, interrupts, self._compiled.plan.settings.stop_timeout)
+    def _follow(self, coordinator: LocalCoordinator, view: View, interrupts: Interrupts, warm_up: WarmUp) -> T:
+        follower = self._warming_up(view, warm_up)
+        conversation = _Conversation(coordinator, follower, interrupts, self._compiled.plan.settings.stop_timeout)
         try:
             finished = conversation.run(self._compiled, self._meanwhile)
             view.close()
@@ -130,6 +131,17 @@ class LocalRun(Generic[T]):
             return self._result(conversation.client, None, interrupts)
         finally:
             conversation.client.close()
+
+    def _warming_up(self, view: View, warm_up: WarmUp) -> Follower:
+        """Begins to import what the end needs: at once, or once the steps are loaded where some call models.
+
+        Their workers import a provider's library in these seconds and send no request before: they need the cores,
+        and such a run takes long enough.
+        """
+        if any(step.models for step in self._compiled.plan.steps):
+            return OnceAtWork(view, warm_up.start)
+        warm_up.start()
+        return view
 
     def _tell_usage(self, client: Client, epoch: int) -> None:
         progress = self.last_progress
@@ -149,6 +161,8 @@ class LocalRun(Generic[T]):
             raise run_error(finished, trusted=True)
         if self._place.temporary:
             self.failures = client.failures()
+        elif self.last_progress is not None and not any(step.failed_rows for step in self.last_progress.steps):
+            self.failures = []
         try:
             with interrupts.raised():
                 return self._read(client)
@@ -280,11 +294,10 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def _warm_up(interrupts: Interrupts) -> Generator[None]:
+def _warm_up(interrupts: Interrupts) -> Generator[WarmUp]:
     warm_up = WarmUp()
-    warm_up.start()
     try:
-        yield
+        yield warm_up
     finally:
         warm_up.stop()
         if not interrupts.wait(warm_up.ended, _WARMED_UP):

@@ -1,4 +1,4 @@
-"""Imports what the end of a run needs while its workers start, and stops doing so when the run is stopped.
+"""Imports what the end of a run needs while the run is at work, and stops doing so when it is stopped.
 
 `datasets` takes seconds to import. A thread that is still importing when the script ends by `KeyboardInterrupt` runs
 class bodies through `exec`, and that makes Python (3.11: `run_eval_code_obj`) forget that it ends by the interrupt:
@@ -48,8 +48,9 @@ class WarmUp:
         self._stopped.set()
 
     def ended(self, seconds: float) -> bool:
-        """Waits for at most so long for the module at hand; says whether it is imported."""
-        self._thread.join(seconds)
+        """Waits for at most so long for the module at hand; says whether there is none left."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def leave_behind(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,14 @@ def test_a_pipeline_that_cannot_be_saved_runs_and_says_so(caplog: pytest.LogCapt
 
     assert column(distiset, "n") == [5, 6, 7]
     assert "pipeline.yaml is not kept with the dataset: Shifts.by holds a 'ndarray'" in caplog.text
+
+
+def test_that_no_row_failed_is_known_without_asking_the_journal() -> None:
+    with Pipeline("flawless") as pipeline:
+        rows(3) >> Double(name="double")
+    pipeline.run()
+    assert pipeline.last_run is not None
+
+    shutil.rmtree(pipeline.last_run.directory)
+
+    assert pipeline.last_run.failures == []

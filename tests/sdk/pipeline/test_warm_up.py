@@ -52,3 +52,12 @@ def test_one_that_is_stopped_ends_with_the_module_at_hand(modules: list[str]) ->
     sys.first_may_go_on = True  # type: ignore[attr-defined]  # read by the module
     assert warm_up.ended(10)
     assert [name for name in modules if name in sys.modules] == ["warm_first"]
+
+
+def test_one_that_has_not_begun_is_over(modules: list[str]) -> None:
+    warm_up = WarmUp(modules)
+
+    warm_up.stop()
+
+    assert warm_up.ended(10)
+    assert not [name for name in modules if name in sys.modules]
