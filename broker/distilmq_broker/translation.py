@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 from distilmq.protocol import messages
@@ -10,6 +11,9 @@ from distilmq_broker.core import events
 from distilmq_broker.core.events import Event
 from distilmq_broker.payloads import array_length
 from distilmq_broker.sessions import Member, Sessions
+
+_BY_ORDER = (0, -signal.SIGTERM, -signal.SIGKILL)
+"""Codes with which a process ends that was told to: by itself, or before it could listen."""
 
 
 def joined(hello: messages.Hello) -> Event:
@@ -88,9 +92,10 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             return events.JobStarted(step, job, name)
         case messages.JobEnded(step=step, job=job):
             return events.JobEnded(step, job)
-        case messages.Exited(child=child, code=code, output=output):
+        case messages.Exited(child=child, code=code, output=output, told=told):
             ended = sessions.find(child)
-            return events.WorkerExited(child, code, output, expected=ended is not None and ended.leaving)
+            leaving = ended is not None and ended.leaving
+            return events.WorkerExited(child, code, output, expected=leaving or (told and code in _BY_ORDER))
         case messages.Bye(session=session) if sender.hello.role == "worker":
             return events.WorkerExited(session, 0, expected=True)
         case _:

@@ -322,6 +322,19 @@ def test_well_formed_messages_about_nothing_end_nothing_either(tmp_path: Path) -
     assert finished.outcome == "done"
 
 
+def test_processes_that_were_told_to_end_before_they_could_say_hello_are_no_sign_of_a_fault(tmp_path: Path) -> None:
+    with serving(tmp_path / "run") as server, Client(server.endpoint) as client, Worker(server.endpoint) as worker:
+        client.submit(chain("load"))
+        worker.join()
+        batch, _ = worker.batch()
+        for number in range(20):
+            worker.send(messages.Exited(session=worker.session, child=f"x{number}", code=-15, told=True))
+        worker.give(batch.lease, rows_of("load", 0), last=True)
+        finished, _ = client.expect(messages.Finished)
+
+    assert finished.outcome == "done"
+
+
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path / "run") as server, Client(server.endpoint) as client:
         client.send(messages.Submit(session=client.session), b"\xc1 no plan")

@@ -137,6 +137,16 @@ def test_a_grant_that_is_not_listed_any_more_is_drained() -> None:
     assert of_kind(ended, StartProcess) == []
 
 
+def test_a_process_that_it_has_ended_is_told_of_as_such() -> None:
+    scene = Scene().welcomed()
+    scene.hear(grants(grant("1")), 0.1)
+    scene.hear(grants(name="1.2"), 0.2)
+
+    commands = scene.handle(events.ProcessEnded("c1", -15, "", 0.1), 0.3)
+
+    assert said(commands, "r")[0] == m.Exited(session="me", child="c1", code=-15, told=True)
+
+
 def test_a_process_that_dies_is_told_of_and_replaced() -> None:
     scene = Scene().welcomed()
     scene.hear(grants(grant("1")), 0.1)

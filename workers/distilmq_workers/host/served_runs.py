@@ -65,7 +65,9 @@ class ServedRuns:
 
     def process_ended(self, place: Place, event: ProcessEnded) -> Say:
         """A process that served one of them is no more."""
-        said = Exited(session=self._hello.session, child=event.child, code=event.code, output=event.output)
+        said = Exited(
+            session=self._hello.session, child=event.child, code=event.code, output=event.output, told=place.ending
+        )
         return Say(place.grant.run, said)
 
     def process_stalled(self, place: Place, event: ProcessStalled) -> Say:

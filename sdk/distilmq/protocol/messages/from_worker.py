@@ -217,6 +217,8 @@ class Exited(Message):
     """As `subprocess` gives it: negative is a signal."""
     output: str = ""
     """The last lines it wrote to its standard error."""
+    told: bool = False
+    """It had been told to end."""
 
 
 class Note(Message):
