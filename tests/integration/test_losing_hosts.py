@@ -79,6 +79,28 @@ def test_a_result_that_comes_late_is_used(program: Program, hosts: Hosts, tmp_pa
     assert times_begun(tmp_path) == [*range(0, ROWS, 5)]
 
 
+def test_two_hosts_under_one_name_share_the_work_and_one_that_is_killed_is_followed_by_another(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    first = hosts.start("twin", "--slots", "1")
+    until(lambda: "the broker knows this worker" in first.said)
+    second = hosts.start("twin", "--slots", "1")
+    submit(program, "r", gated(tmp_path))
+    until((tmp_path / "begun").exists)
+    pair = [*first.children(), *second.children()]
+
+    first.end()
+    hosts.start("twin", "--slots", "1")
+    until(lambda: lost(program, "twin"))
+    (tmp_path / "gate").touch()
+
+    assert len(pair) == 2
+    assert "another worker is called twin: this one goes by twin-" in second.said
+    assert outcome(program, "r").outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+    assert second.process.poll() is None
+
+
 @pytest.mark.parametrize("tcp", [False, True], ids=["local", "with keys"])
 def test_workers_outlive_their_broker_and_hand_in_what_they_did_meanwhile(tmp_path: Path, *, tcp: bool) -> None:
     with broker_in(tmp_path / "broker", tcp=tcp) as program, hosts_of(program, tmp_path) as hosts:

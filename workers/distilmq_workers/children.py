@@ -58,7 +58,8 @@ class Children:
     """All step processes of a supervisor, by session."""
 
     def __init__(self, *, endpoint: str, worker: str) -> None:
-        self._options = ("--endpoint", endpoint, "--worker", worker)
+        self._endpoint = endpoint
+        self._worker = worker
         self._living: dict[str, Child] = {}
 
     def __len__(self) -> int:
@@ -68,6 +69,10 @@ class Children:
     def sessions(self) -> tuple[str, ...]:
         """The sessions of those that live."""
         return tuple(self._living)
+
+    def go_by(self, worker: str) -> None:
+        """Those that are started from here on go by this name of their host."""
+        self._worker = worker
 
     def files(self) -> list[int]:
         """Descriptors that are readable when a child wrote something, stalls or ended."""
@@ -95,7 +100,7 @@ class Children:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", "distilmq_workers.process"),
-                    *self._options,
+                    *("--endpoint", self._endpoint, "--worker", self._worker),
                     *("--session", session, "--parent", str(os.getpid()), "--stalls", str(told)),
                     *options,
                 ],

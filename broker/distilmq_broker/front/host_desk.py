@@ -37,12 +37,15 @@ class HostDesk:
 
     def joined(self, hello: HostHello, peer: PeerId, now: float) -> None:
         """A host said Hello; it has been welcomed."""
+        gone = self._gone(hello)
         self._peers[hello.session] = peer
         self._hellos[hello.session] = hello
         self._log.info(
             "host_joined", worker=hello.worker, slots=hello.offer.slots, host=hello.host, grants=len(hello.grants)
         )
-        self.handle(HostJoined(hello.session, hello.worker, hello.offer, hello.steps, hello.grants, hello.heard), now)
+        self.handle(
+            HostJoined(hello.session, hello.worker, hello.offer, hello.steps, hello.grants, hello.heard, gone), now
+        )
 
     def beaten(self, beat: HostBeat, peer: PeerId, now: float) -> None:
         """A host is alive; one that is not known on this connection is to say Hello."""
@@ -72,6 +75,21 @@ class HostDesk:
         if deadline is not None and now >= deadline:
             self.handle(DeadlineReached(), now)
 
+    def _gone(self, hello: HostHello) -> tuple[str, ...]:
+        """The hosts under its name that are not connected any more: they were killed, and it follows one of them."""
+        namesakes = [other for other in self._hellos.values() if other.worker == hello.worker]
+        return tuple(
+            other.session
+            for other in namesakes
+            if other.session != hello.session and not self._way.say(self._peers[other.session], Who())
+        )
+
+    def _named(self, hello: HostHello, worker: str) -> HostHello:
+        if hello.worker == worker:
+            return hello
+        self._log.warning("host_renamed", worker=worker, instead_of=hello.worker)
+        return hello.model_copy(update={"worker": worker})
+
     def _forget(self, session: str) -> bool:
         self._hellos.pop(session, None)
         return self._peers.pop(session, None) is not None
@@ -79,9 +97,10 @@ class HostDesk:
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
             match command:
-                case TellHost(session, name, grants):
+                case TellHost(session, name, grants, worker):
                     if (peer := self._peers.get(session)) is not None:
-                        self._way.say(peer, Grants(id=name, grants=grants))
+                        self._way.say(peer, Grants(id=name, grants=grants, worker=worker))
+                        self._hellos[session] = self._named(self._hellos[session], worker)
                 case TellRun(run, counts, unmet):
                     self._tell_run(run, Granted(counts=counts, unmet=unmet))
                 case AskWho(session):

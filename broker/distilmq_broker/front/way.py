@@ -18,15 +18,21 @@ class Way:
         self._front = front
         self._log = log
 
-    def hand_on(self, run: str, peer: PeerId, frames: Sequence[bytes]) -> None:
-        """What a run says to a peer. One that is gone is nobody's fault: only ledgers are believed."""
+    def hand_on(self, run: str, peer: PeerId, frames: Sequence[bytes]) -> bool:
+        """What a run says to a peer. One that is gone is nobody's fault: only ledgers are believed.
+
+        Returns:
+            Whether the peer is still connected, which does not say that it hears it.
+        """
         try:
             self._front.send(peer, with_address(run, frames))
         except PeerUnreachableError:
             self._log.debug("peer_unreachable", run=run)
+            return False
         except MessageTooLargeError as error:
             self._log.error("message_too_large", run=run, reason=str(error))
+        return True
 
-    def say(self, peer: PeerId, message: Message, payload: Sequence[bytes] = (), *, run: str = BROKER) -> None:
-        """What the broker says, in its own name or in that of a run without a coordinator."""
-        self.hand_on(run, peer, encode(message, payload))
+    def say(self, peer: PeerId, message: Message, payload: Sequence[bytes] = (), *, run: str = BROKER) -> bool:
+        """What the broker says, in its own name or in that of a run without a coordinator; as `hand_on`."""
+        return self.hand_on(run, peer, encode(message, payload))

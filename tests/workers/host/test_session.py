@@ -13,6 +13,7 @@ from distilmq.protocol.messages.broker import Grant, Grants, HostBeat, HostHello
 from distilmq_workers.host import events
 from distilmq_workers.host.commands import (
     Command,
+    GoBy,
     KillProcess,
     Leave,
     Say,
@@ -187,6 +188,21 @@ def test_a_grant_whose_process_left_by_its_own_will_is_over() -> None:
     assert [type(message) for message in said(commands, "r")] == [m.Exited, m.Bye]
     assert of_kind(listed_again, StartProcess) == []
     assert of_kind(another, StartProcess) == [StartProcess("c2", grant("2"))]
+
+
+def test_a_host_whose_name_another_one_has_goes_by_the_one_it_is_told() -> None:
+    scene = Scene().welcomed()
+
+    commands = scene.hear(Grants(id="1.1", grants=(grant("1"),), worker="h-me"), 0.1)
+    again = scene.hear(Grants(id="1.1", grants=(grant("1"),), worker="h-me"), 0.2)
+    (hello,) = said(scene.hear(m.Who(), 0.3))
+
+    assert commands.index(GoBy("h-me")) < commands.index(StartProcess("c1", grant("1")))
+    assert "another worker is called h" in of_kind(commands, Tell)[0].text
+    assert [message.worker for message in said(commands, "r") if isinstance(message, m.Hello)] == ["h-me"]
+    assert of_kind(again, GoBy) == []
+    assert isinstance(hello, HostHello)
+    assert hello.worker == "h-me"
 
 
 def test_a_broker_that_does_not_know_it_is_told_what_it_has() -> None:

@@ -55,7 +55,7 @@ def worker(
     ] = None,
     name: Annotated[
         Optional[str],  # noqa: UP045  # ditto
-        typer.Option(help="A name for this worker, its own among all; else made of host and process."),
+        typer.Option(help="A name for this worker, best its own among all; else made of host and process."),
     ] = None,
     time_limit: Annotated[
         Optional[str],  # noqa: UP045  # ditto

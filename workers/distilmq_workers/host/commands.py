@@ -25,6 +25,13 @@ class StartProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class GoBy:
+    """Step processes that are started from here on go by this name of their host."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateProcess:
     """Have it finish what it has in hand, and end."""
 
@@ -52,4 +59,4 @@ class Leave:
     code: int
 
 
-Command = Say | StartProcess | TerminateProcess | KillProcess | Tell | Leave
+Command = Say | StartProcess | GoBy | TerminateProcess | KillProcess | Tell | Leave

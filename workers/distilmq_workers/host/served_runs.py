@@ -36,6 +36,12 @@ class ServedRuns:
         self._places = places
         self._runs: dict[str, Introduction] = {}
 
+    def go_by(self, hello: Hello) -> None:
+        """The host has another name from here on; to runs that know it, it is introduced anew."""
+        self._hello = hello
+        for known in self._runs.values():
+            known.welcome, known.due = None, 0.0
+
     def serve(self, run: str) -> None:
         """There is a place for it."""
         self._runs.setdefault(run, Introduction())

@@ -23,6 +23,7 @@ from distilmq_workers.children import Children
 from distilmq_workers.host import events
 from distilmq_workers.host.commands import (
     Command,
+    GoBy,
     KillProcess,
     Leave,
     Say,
@@ -118,6 +119,8 @@ class HostService:
                     self._connection.send(with_address(run, encode(message)))
                 case StartProcess(child, grant):
                     self._start(child, grant)
+                case GoBy(worker):
+                    self._children.go_by(worker)
                 case TerminateProcess(child):
                     self._children.terminate(child)
                 case KillProcess(child):

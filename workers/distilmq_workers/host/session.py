@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from distilmq.protocol.messages import Bye, Hello, Message, Refused, Stop, Versions, Welcome, Who
 from distilmq.protocol.messages.broker import Grants, HostBeat, HostHello
-from distilmq_workers.host.commands import Command, Leave, Say, StartProcess, Tell
+from distilmq_workers.host.commands import Command, GoBy, Leave, Say, StartProcess, Tell
 from distilmq_workers.host.events import Event, ProcessEnded, ProcessStalled, Received, TerminateAsked, TimePassed
 from distilmq_workers.host.introductions import Introduction
 from distilmq_workers.host.places import Places
@@ -138,6 +138,8 @@ class HostSession:
 
     def _granted(self, message: Grants) -> Iterable[Command]:
         self._heard = message.id
+        if message.worker and message.worker != self._me.worker:
+            yield from self._go_by(message.worker)
         named = [grant.id for grant in message.grants]
         self._places.forget_over(named)
         if self._leaving is None:
@@ -146,6 +148,12 @@ class HostSession:
             self._runs.serve(place.grant.run)
             if place.grant.id not in named:
                 yield from self._places.end(place)
+
+    def _go_by(self, worker: str) -> Iterable[Command]:
+        text = f"another worker is called {self._me.worker}: this one goes by {worker}. Give each a --name of its own"
+        self._me = self._me.model_copy(update={"worker": worker})
+        self._runs.go_by(self._me)
+        return [Tell(text), GoBy(worker)]
 
     def _ended(self, event: ProcessEnded, now: float) -> Iterable[Command]:
         place = self._places.with_child(event.child)

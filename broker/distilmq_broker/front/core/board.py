@@ -108,7 +108,7 @@ class Board:
             for holding in host.holdings.values():
                 if holding.told is None:
                     holding.told = host.last_list
-            yield TellHost(session, f"{self._name}{host.last_list}", host.grants())
+            yield TellHost(session, f"{self._name}{host.last_list}", host.grants(), host.worker)
         self._untold.clear()
 
     def tell_runs(self) -> Iterator[TellRun]:

@@ -16,6 +16,8 @@ class TellHost:
     id: str
     """Of this list; it comes back in the host's beats."""
     grants: tuple[Grant, ...]
+    worker: str
+    """The name that it goes by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from distilmq_broker.front.core.hosts import Host
 
 SPOKEN_TO = 0.3
 """Share of the liveness after which a host is told again what it has: so it knows that the broker is there."""
+_ENOUGH = 6
+"""Characters of its session that tell a host from others of its name."""
 
 
 class Roll:
@@ -30,13 +32,12 @@ class Roll:
     def joined(self, event: HostJoined, now: float, *, settled: bool) -> list[LoseHost]:
         """A host said Hello; before the broker has settled, what it has is believed whatever the run."""
         # A host that was started again under its name has none of its former processes.
-        former = [host for host in self._board.hosts.values() if host.worker == event.worker]
-        lost = [host for host in former if host.session != event.session]
+        lost = [host for session in event.gone if (host := self._board.hosts.get(session)) is not None]
         for other in lost:
             self._board.forget_host(other)
         host = self._board.hosts.get(event.session)
         if host is None:
-            host = Host(event.worker, event.session, event.offer, event.steps, now)
+            host = Host(self._name_for(event), event.session, event.offer, event.steps, now)
             self._board.hosts[event.session] = host
         host.seen = now
         if self.look_at is None:
@@ -47,6 +48,11 @@ class Roll:
                 self._board.adopt(host, grant, now, settled=settled)
         self._board.repeat(host)
         return _lost(lost)
+
+    def _name_for(self, event: HostJoined) -> str:
+        """The name it gave; one of its own where another host goes by that, and both are here."""
+        taken = any(host.worker == event.worker for host in self._board.hosts.values())
+        return f"{event.worker}-{event.session[:_ENOUGH]}" if taken else event.worker
 
     def beaten(self, event: HostBeaten, now: float) -> bool | None:
         """A host is alive; tells whether that changed anything, and None of one that has to say Hello."""

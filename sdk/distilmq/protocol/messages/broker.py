@@ -108,6 +108,8 @@ class Grants(Message):
     id: str = ""
     """Of this list; the host names it in its beats."""
     grants: tuple[Grant, ...] = ()
+    worker: str = ""
+    """The name that the host goes by from here on; empty for the one it has given."""
 
 
 # ---------------------------------------------------------------- coordinators

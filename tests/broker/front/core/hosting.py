@@ -30,9 +30,9 @@ class SomeHost:
     leaving: bool = False
     inbox: deque[Command] = field(default_factory=deque)
 
-    def hello(self) -> HostJoined:
+    def hello(self, gone: tuple[str, ...] = ()) -> HostJoined:
         return HostJoined(
-            self.session, self.worker, self.offer, self.steps, tuple(self.processes.values()), heard=self.heard
+            self.session, self.worker, self.offer, self.steps, tuple(self.processes.values()), self.heard, gone
         )
 
     def beat(self) -> HostBeaten:
@@ -42,7 +42,7 @@ class SomeHost:
         if isinstance(command, AskWho):
             return self.hello()
         assert isinstance(command, TellHost)
-        self.heard, self.wanted = command.id, command.grants
+        self.heard, self.wanted, self.worker = command.id, command.grants, command.worker
         named = [grant.id for grant in command.grants]
         self.over = [grant for grant in self.over if grant in named]
         for grant in command.grants if not self.leaving else ():
@@ -93,9 +93,18 @@ class World:
         self.told.clear()
 
     def join(self, worker: str, offer: Offer, steps: tuple[str, ...] = ()) -> SomeHost:
-        """Another host, or a new life of one."""
+        """Another host, or a new life of one, whose former connection is closed."""
         self.sessions += 1
+        former = self.hosts.get(worker)
         self.hosts[worker] = host = SomeHost(worker, offer, f"s{self.sessions}", steps)
+        self.handle(host.hello(() if former is None else (former.session,)))
+        return host
+
+    def join_beside(self, former: SomeHost, offer: Offer) -> SomeHost:
+        """A host under the name of another one, which is still there."""
+        self.sessions += 1
+        host = SomeHost(former.worker, offer, f"s{self.sessions}")
+        self.hosts[f"beside {former.worker}"] = host
         self.handle(host.hello())
         return host
 

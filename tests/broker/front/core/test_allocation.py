@@ -182,7 +182,7 @@ def test_a_host_that_has_all_it_shall_have_is_told_so_now_and_then() -> None:
     later = world.handle(host.beat())
 
     assert at_once == []
-    assert later == [TellHost(host.session, host.heard, tuple(host.processes.values()))]
+    assert later == [TellHost(host.session, host.heard, tuple(host.processes.values()), "h")]
 
 
 def test_a_beat_that_crosses_a_list_takes_nothing_away() -> None:
@@ -355,6 +355,21 @@ def test_a_host_started_again_under_its_name_has_nothing_of_before() -> None:
 
     assert world.lost == ["h"]
     assert [grant.need for grant in again.processes.values()] == ["a"]
+
+
+def test_two_hosts_of_one_name_both_stay_and_the_second_goes_by_another() -> None:
+    world = World()
+    first = world.join("h", offer(1))
+    world.handle(NeedsTold("r", (need("a"), need("b"))))
+    world.settle()
+
+    second = world.join_beside(first, offer(1))
+    for _ in range(5):
+        world.settle()
+
+    assert world.lost == []
+    assert (first.worker, second.worker) == ("h", f"h-{second.session}")
+    assert [grant.need for host in (first, second) for grant in host.processes.values()] == ["a", "b"]
 
 
 def test_a_list_names_itself_in_beats() -> None:
