@@ -63,8 +63,9 @@ class Sessions:
         return self.supervisor(member.hello.worker)
 
     def supervisor(self, worker: str) -> Member | None:
-        """The supervisor of that name."""
-        return next((member for member in self.supervisors() if member.hello.worker == worker), None)
+        """The supervisor of that name; where one was killed and another follows it, the other."""
+        found = [member for member in self.supervisors() if member.hello.worker == worker]
+        return found[-1] if found else None
 
     def watchers(self) -> list[Member]:
         """The clients that want `Progress`."""
