@@ -1,7 +1,14 @@
-"""The files that a step saves with `save_artifact`, on their way to a coordinator that cannot read this disk."""
+"""The files that a step saves with `save_artifact`, on their way to a coordinator that cannot read this disk.
+
+A process that is killed cannot remove its folder. So it holds a lock on the folder while it lives, and whoever started
+it removes the folders that nobody has locked.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import shutil
 import tempfile
 import threading
@@ -12,13 +19,20 @@ from distilmq.protocol.messages import Artifact
 
 FILE_PART = 4 * 1024 * 1024
 """Bytes of a file in one message."""
+_PREFIX = f"distilmq-artifacts-{os.getuid()}-"
 
 
 class ArtifactCarrier:
-    """A folder of this process's own, whose files are sent when they are new or have changed."""
+    """A folder of this process's own, whose files are sent when they are new or have changed.
 
-    def __init__(self, session: str, step: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="distilmq-artifacts-"))
+    Args:
+        session: of this process.
+        step: that saves them.
+        parent: where the folder is made; the usual place for temporary files when it is not given.
+    """
+
+    def __init__(self, session: str, step: str, parent: Path | None = None) -> None:
+        self.folder, self._lock_on_folder = _own_folder(parent)
         self._session = session
         self._step = step
         self._sent: dict[Path, tuple[int, int]] = {}
@@ -43,6 +57,7 @@ class ArtifactCarrier:
     def remove(self) -> None:
         """Gives the disk space back."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock_on_folder)
 
     def _parts_of(self, path: Path) -> Iterator[tuple[Artifact, bytes]]:
         name = path.relative_to(self.folder).as_posix()
@@ -57,3 +72,38 @@ class ArtifactCarrier:
                     return
                 offset += len(data)
                 data = following
+
+
+def sweep(parent: Path | None = None) -> None:
+    """Removes the folders of processes that were killed."""
+    for folder in _place(parent).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody has it, or has just removed it
+            lock = _locked(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _own_folder(parent: Path | None) -> tuple[Path, int]:
+    """A new folder, and the lock on it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place(parent)))
+        # Another process may sweep it away before it is locked.
+        with contextlib.suppress(OSError):
+            lock = _locked(folder)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _place(parent: Path | None) -> Path:
+    return Path(tempfile.gettempdir()) if parent is None else parent

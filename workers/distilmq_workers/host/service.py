@@ -19,6 +19,7 @@ from distilmq.protocol.messages import Message, Refused
 from distilmq.protocol.messages.broker import Grant
 from distilmq.transport.addressed import BROKER, split_address, with_address
 from distilmq.transport.ports import Connection
+from distilmq_workers.artifacts import sweep
 from distilmq_workers.children import Children
 from distilmq_workers.host import events
 from distilmq_workers.host.commands import (
@@ -53,12 +54,15 @@ class HostService:
     def run(self) -> int:
         """The exit code of the program."""
         self._listen_to_signals()
+        # A host that was killed has left the folders of its processes.
+        sweep()
         while self._code is None:
             self._handle(events.TimePassed())
             self._wait()
             self._receive()
             self._look_after_children()
         self._children.kill_all()
+        sweep()
         self._connection.close()
         return self._code
 
@@ -105,6 +109,8 @@ class HostService:
         for child, stacks in self._children.stalled(now):
             self._handle(events.ProcessStalled(child, stacks))
         for ended in self._children.reap(now):
+            if ended.code:
+                sweep()
             self._handle(events.ProcessEnded(ended.session, ended.code, ended.output, ended.lived))
 
     # ------------------------------------------------------------ what is done
