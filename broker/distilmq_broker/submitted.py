@@ -8,6 +8,7 @@ from distilmq.protocol.messages.runs import RunState
 from distilmq.protocol.plan import Plan
 from distilmq_broker.clients import ClientDesk
 from distilmq_broker.core.events import HostsExhausted, PauseRequested, ResumeRequested
+from distilmq_broker.core.wanted import Wanted
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.ports import BrokerLine, FromBroker
 from distilmq_broker.run import Run
@@ -123,7 +124,7 @@ class Submitted:
     def _needs(self, run: Run, now: float) -> Needs:
         progress = run.progress()
         return Needs(
-            needs=tuple(_need(run.plan, wanted.step, wanted.processes, wanted.work) for wanted in run.wanted()),
+            needs=tuple(_need(run.plan, wanted) for wanted in run.wanted()),
             state=_state(run, paused=progress.state == "paused"),
             reason=_reason(run, progress.reason),
             idle=self._idle(run, now),
@@ -140,18 +141,19 @@ def _lend(lent: Lent) -> Lend:
     return Lend(account=lent.account, loan=lent.loan, seconds=lent.seconds, asked=lent.asked)
 
 
-def _need(plan: Plan, step: str, processes: int, work: int) -> Need:
-    wanted = plan.step(step).resources
+def _need(plan: Plan, wanted: Wanted) -> Need:
+    each = plan.step(wanted.step).resources
     return Need(
-        id=step,
-        steps=(step,),
-        count=processes,
-        work=work,
-        cpus=wanted.cpus or 0,
-        gpus=wanted.gpus or 0,
-        memory=wanted.memory or 0,
-        resources=wanted.resources,
-        labels=wanted.labels,
+        id=wanted.step,
+        steps=(wanted.step,),
+        count=wanted.processes,
+        work=wanted.work,
+        cpus=each.cpus or 0,
+        gpus=each.gpus or 0,
+        memory=each.memory or 0,
+        resources=each.resources,
+        labels=each.labels,
+        waits=wanted.waits,
     )
 
 

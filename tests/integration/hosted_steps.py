@@ -7,6 +7,8 @@ import random
 import time
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from distilmq.steps import Step, StepColumns, StepInput, StepOutput
 
 
@@ -36,6 +38,17 @@ class Gated(Double):
             begun.write(f"{inputs[0]['n']}\n")
         while not Path(self.gate).exists():
             time.sleep(0.005)
+        yield from super().process(inputs)
+
+
+class Keyed(Gated):
+    """Doubles where it was told a key."""
+
+    key: SecretStr | None = None
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        if self.key is None or self.key.get_secret_value() != "sesame":
+            raise ValueError("it has no key")
         yield from super().process(inputs)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.front.brokers import Program, broker_in
+from distilmq.protocol import messages as m
+from tests.broker.front.brokers import Program, broker_in, client_of
+from tests.integration import hosted_steps as samples
 from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, shown, state_of, submit, until
 from tests.integration.test_hosts import EXPECTED, ROWS, gated
 from tests.servers.link import Link
@@ -120,6 +122,28 @@ def test_workers_outlive_their_broker_and_hand_in_what_they_did_meanwhile(tmp_pa
         assert times_begun(tmp_path) == [*range(0, ROWS, 5)]
         assert set(after) <= set(before)
         assert host.process.poll() is None
+
+
+def test_a_process_with_a_secret_that_only_its_client_knew_goes_on_when_the_broker_has_forgotten_it(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    hosts.start("h", "--slots", "2")
+    plan = gated(tmp_path, kind=samples.Keyed)
+    load, double = plan.steps
+    keyed = double.model_copy(update={"secrets": {"key": ""}})
+    submit(program, "r", plan.model_copy(update={"steps": (load, keyed)}))
+    with client_of(program, "r") as client:
+        client.send(m.Secrets(session=client.session, values={"double": {"key": "sesame"}}))
+    until((tmp_path / "begun").exists)
+
+    program.kill()
+    program.start_again()
+    until(lambda: len(shown(program, "r").workers) == 1)
+    (tmp_path / "gate").touch()
+
+    assert outcome(program, "r").outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+    assert times_begun(tmp_path) == [*range(0, ROWS, 5)]
 
 
 def test_processes_stay_at_work_when_only_the_supervisor_of_their_host_is_frozen(

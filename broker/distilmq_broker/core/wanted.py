@@ -16,6 +16,8 @@ class Wanted:
     processes: int
     work: int
     """Batches that wait or are in hand; 0: a process would have nothing to do at the moment."""
+    waits: bool = False
+    """A new process could not begin, as a secret is missing; those that outlived a restart of ours have it."""
 
 
 def wanted(run: Run, dispatch: Dispatch) -> list[Wanted]:
@@ -25,5 +27,7 @@ def wanted(run: Run, dispatch: Dispatch) -> list[Wanted]:
     if run.mode is Mode.DRAINING:
         holding = [(state.name, sum(bool(session.held) for session in state.sessions)) for state in run.flow.steps]
         return [Wanted(step, processes, processes) for step, processes in holding if processes]
-    loadable = [state for state in run.stages.unfinished() if state.name not in run.secrets_missing]
-    return [Wanted(state.name, state.place.replicas, dispatch.work(state)) for state in loadable]
+    return [
+        Wanted(state.name, state.place.replicas, dispatch.work(state), waits=state.name in run.secrets_missing)
+        for state in run.stages.unfinished()
+    ]

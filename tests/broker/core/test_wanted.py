@@ -65,7 +65,8 @@ def test_a_step_whose_secret_nobody_has_told_waits_for_it_and_says_so() -> None:
     assigned = scene.tell(SecretsMissing(()))
 
     assert nothing == []
-    assert [wanted.step for wanted in waiting] == ["load"]
+    assert [(wanted.step, wanted.waits) for wanted in waiting] == [("load", False), ("a", True)]
     assert note == "waits for a secret: llm.api_key. Run its script again, or keep it at the broker"
     assert [command.step for command in assigned if isinstance(command, SendAssign)] == ["a"]
+    assert not any(wanted.waits for wanted in scene.core.wanted())
     assert scene.core.progress(scene.now).steps[1].note == ""

@@ -54,7 +54,7 @@ class Claim:
     @property
     def lacking(self) -> list[Need]:
         """The needs that are not met, those first that nothing serves but could, then those served least."""
-        lacking = [need for need in (self.needs or {}).values() if self.has(need.id) < need.count]
+        lacking = [need for need in (self.needs or {}).values() if self.has(need.id) < need.count and not need.waits]
         return sorted(lacking, key=lambda need: (self.has(need.id) > 0, need.work == 0, self.has(need.id)))
 
     @property

@@ -129,6 +129,8 @@ class Need(Value):
     memory: int = 0
     resources: dict[str, int] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
+    waits: bool = False
+    """None can be started for now: those that there are go on."""
 
 
 class CoordinatorHello(Message):

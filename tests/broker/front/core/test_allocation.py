@@ -302,6 +302,20 @@ def test_a_host_that_cannot_load_a_step_gets_no_more_of_it() -> None:
     assert world.allocation.refusals("r") == [("bad", "a", "no module named x")]
 
 
+def test_a_need_that_waits_keeps_what_it_has_and_gets_no_more() -> None:
+    world = World()
+    world.join("h", offer(4))
+    world.handle(NeedsTold("r", (need("a"), need("b"))))
+    world.settle()
+
+    world.restart(settling=5.0)
+    world.handle(NeedsTold("r", (need("a", 3, waits=True), need("b"), need("c", waits=True))))
+    world.settle(8)
+
+    assert world.needs_of("r") == ["a", "b"]
+    assert world.unmet("r") == ()
+
+
 def test_a_run_without_a_slot_gets_one_of_a_run_with_several() -> None:
     world = World()
     world.join("h", offer(3))
