@@ -138,7 +138,16 @@ class Submitted:
 
 
 def _lend(lent: Lent) -> Lend:
-    return Lend(account=lent.account, loan=lent.loan, seconds=lent.seconds, asked=lent.asked)
+    return Lend(
+        account=lent.account,
+        borrower=lent.borrower,
+        loan=lent.loan,
+        seconds=lent.seconds,
+        asked=lent.asked,
+        learnt=lent.learnt,
+        settled=lent.settled,
+        full=lent.full,
+    )
 
 
 def _need(plan: Plan, wanted: Wanted) -> Need:

@@ -22,6 +22,7 @@ class BrokerFolder:
         self.runs = path / "runs"
         self.log_file = path / "broker.log"
         self.secrets_file = path / "secrets.json"
+        self.limits_file = path / "limits.json"
         self.epoch_file = path / "epoch"
 
     def make(self) -> None:

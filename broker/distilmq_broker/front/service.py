@@ -28,6 +28,7 @@ from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.host_desk import HostDesk
 from distilmq_broker.front.keeper import RunKeeper
 from distilmq_broker.front.lending import Lender
+from distilmq_broker.front.limit_store import LimitStore
 from distilmq_broker.front.mailbox import Mailbox
 from distilmq_broker.front.run_desk import RunDesk
 from distilmq_broker.front.run_store import RunStore
@@ -80,7 +81,7 @@ class BrokerService:
         secrets = SecretStore(folder.secrets_file)
         self._runs = Runs(store.load())
         self._way = Way(front, log)
-        self._lender = Lender(cautious=epoch > 1)
+        self._lender = Lender(LimitStore(folder.limits_file, log), cautious=epoch > 1, log=log)
         self._mailbox = Mailbox()
         self._hosts = HostDesk(allocation, way=self._way, tell_run=self._tell_run, log=log)
         self._view = RunView(store, self._hosts)

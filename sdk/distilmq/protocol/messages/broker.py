@@ -176,14 +176,18 @@ class Granted(Message):
 
 
 class Lent(Message):
-    """To a coordinator: the answer to a `Borrow` that it handed on."""
+    """To a coordinator: the answer to a `Borrow` that it handed on, to be said as `Lend` to who asked."""
 
     kind: Literal["lent"] = "lent"
     session: str
     account: bytes
+    borrower: int = 0
     loan: Loan
     seconds: float
     asked: float
+    learnt: Loan = Loan()
+    settled: bool = False
+    full: bool = False
 
 
 class Stored(Message):
