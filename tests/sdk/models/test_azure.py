@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from distilmq.errors import DistilmqUserError
 from distilmq.models import AzureOpenAILLM
 from tests.servers.providers import ProviderServer
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+
+
+class Open(BaseModel):
+    name: str
 
 
 @pytest.mark.parametrize(("version", "name"), [("2024-06-01", "max_tokens"), ("2024-10-21", "max_completion_tokens")])
@@ -21,6 +31,22 @@ def test_the_bound_has_the_name_that_the_version_knows(
     llm.unload()
     [asked] = provider_server.asked
     assert (asked.model, asked.body[name]) == ("my-deployment", 7)
+
+
+def test_a_schema_that_openai_can_hold_a_model_to_is_strict(provider_server: ProviderServer) -> None:
+    bodies = []
+    for schema in (Closed, Open):
+        llm = AzureOpenAILLM(model="m", structured_output={"schema": schema, "max_retries": 0})
+        llm.load()
+        provider_server.says = lambda prompt: '{"name": "Lima"}'
+        llm.generate_outputs([[{"role": "user", "content": "Hi"}]])
+        llm.unload()
+        bodies.append(provider_server.asked[-1].body["response_format"]["json_schema"])
+
+    assert bodies == [
+        {"name": "Closed", "schema": Closed.model_json_schema(), "strict": True},
+        {"name": "Open", "schema": Open.model_json_schema()},
+    ]
 
 
 @pytest.mark.parametrize(

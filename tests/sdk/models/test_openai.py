@@ -68,6 +68,16 @@ def test_openai_itself_is_sent_the_new_name_of_the_bound() -> None:
     assert OpenAILLM(model="o3", base_url="https://api.openai.com/v1")._max_tokens_name() == "max_completion_tokens"
 
 
+@pytest.mark.parametrize(("url", "strict"), [("https://api.openai.com/v1", True), ("http://localhost:8000/v1", False)])
+def test_only_openai_itself_is_asked_to_be_strict(url: str, strict: bool) -> None:
+    schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+    shape = OpenAILLM(model="m", base_url=url)._response_format({"schema": schema})
+
+    assert shape is not None
+    assert shape["json_schema"].get("strict", False) is strict
+
+
 def test_several_generations_are_one_request(llm: OpenAILLM, server: ProviderServer) -> None:
     [output] = llm.generate_outputs([chat("one")], num_generations=3)
 

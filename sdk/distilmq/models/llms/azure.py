@@ -65,3 +65,6 @@ class AzureOpenAILLM(OpenAILLM):
 
     def _max_tokens_name(self) -> Literal["max_completion_tokens", "max_tokens"]:
         return "max_completion_tokens" if (self.api_version or "") >= _NEW_NAME_SINCE else "max_tokens"
+
+    def _at_openai(self) -> bool:
+        return True  # whatever the resource's address is

@@ -18,6 +18,7 @@ from distilmq.models.llms import stainless
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.strict_schemas import is_strict
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import error_for_status
@@ -142,7 +143,7 @@ class OpenAILLM(NamedApiLLM):
             **given(
                 logprobs=logprobs or None,
                 top_logprobs=top_logprobs,
-                response_format=response_format or json_response_format(shape or self.structured_output),
+                response_format=response_format or self._response_format(shape or self.structured_output),
             ),
         }
         return self._chat(await self._sent("chat", options))
@@ -170,9 +171,15 @@ class OpenAILLM(NamedApiLLM):
 
     def _max_tokens_name(self) -> Literal["max_completion_tokens", "max_tokens"]:
         """OpenAI's reasoning models take only the new name, other servers often only the old one."""
+        return "max_completion_tokens" if self._at_openai() else "max_tokens"
+
+    def _at_openai(self) -> bool:
+        """Whether OpenAI's own models answer: servers that speak the same API know less, or refuse what they do not."""
         host = urlsplit(self.base_url or OPENAI_URL).hostname or ""
-        ours = host == "api.openai.com" or host.endswith(".openai.azure.com")
-        return "max_completion_tokens" if ours else "max_tokens"
+        return host == "api.openai.com" or host.endswith(".openai.azure.com")
+
+    def _response_format(self, shape: Any) -> dict[str, Any] | None:
+        return json_response_format(shape, may_be_strict=self._at_openai())
 
     def _batch_provider(self) -> BatchProvider | None:
         from distilmq.models.batches.openai import OpenAIBatches
@@ -267,8 +274,12 @@ def _refused(choice: Any) -> bool:
     return bool(refused) and not choice.message.content
 
 
-def json_response_format(shape: Any) -> dict[str, Any] | None:
+def json_response_format(shape: Any, *, may_be_strict: bool = False) -> dict[str, Any] | None:
     """`response_format` as OpenAI's API takes it, for the shape that an answer shall have.
+
+    Args:
+        shape: of the answer.
+        may_be_strict: whether the server holds to schemas strictly where that is possible.
 
     Raises:
         DistilmqUserError: the shape is something else than JSON of a schema.
@@ -277,4 +288,5 @@ def json_response_format(shape: Any) -> dict[str, Any] | None:
     if schema is None:
         return None
     name = "".join(letter if letter.isalnum() else "_" for letter in str(schema.get("title", "answer")))[:64]
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+    strict = {"strict": True} if may_be_strict and is_strict(schema) else {}
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, **strict}}
