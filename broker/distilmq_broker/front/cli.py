@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated, Optional
 
 import typer
 
-from distilmq.errors import DistilmqUserError
+from distilmq.utils.mistakes import fail, told
+from distilmq.utils.option_values import seconds
 from distilmq_broker.front.secrets_cli import app as secrets
 from distilmq_broker.front.settings import DEFAULT_ENDPOINT, FrontSettings, broker_folder
 
@@ -33,8 +33,8 @@ def start(
         typer.Option("--dir", help="Where runs are kept; else DISTILMQ_BROKER_DIR, else the user's data folder."),
     ] = None,
     liveness: Annotated[
-        float, typer.Option(min=1.0, help="Seconds in which nothing is heard of a worker before it counts as lost.")
-    ] = 15.0,
+        str, typer.Option(help="How long nothing is heard of a worker before it counts as lost, such as 15 or 1m.")
+    ] = "15",
 ) -> None:
     """Start the broker: it serves until it is ended, and runs that are not over go on when it is started again.
 
@@ -44,8 +44,7 @@ def start(
     # Here, not above: other commands need none of it.
     from distilmq_broker.front.process import run_broker
 
-    try:
-        run_broker(FrontSettings(broker_folder(folder, os.environ), bind, host, liveness))
-    except DistilmqUserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
+    with told():
+        if (silence := seconds(liveness, "--liveness")) < 1.0:
+            fail(f"--liveness is a second at least, not {liveness}.")
+        run_broker(FrontSettings(broker_folder(folder, os.environ), bind, host, silence))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from distilmq.errors import DistilmqUserError
 from distilmq.transport.connection_file import write_connection
+from distilmq.utils.mistakes import fail, told
 from distilmq_broker.front.settings import broker_folder
 from distilmq_broker.keys.handing_out import draft_connection, hand_out, known_endpoint
 from distilmq_broker.keys.store import KeyStore
@@ -60,11 +57,11 @@ def new(
     """
     path = out or Path(f"{name}.json")
     if path.exists():
-        _fail(f"{path} is there already: remove it, or give another file with --out.")
-    with _user_errors():
+        fail(f"{path} is there already: remove it, or give another file with --out.")
+    with told():
         if server_key:
             if not endpoint:
-                _fail("Say with --endpoint where the broker listens.")
+                fail("Say with --endpoint where the broker listens.")
             connection = draft_connection(server_key, role.value, name, endpoint)
             write_connection(path, connection)
             print(f"Wrote {path}. Let its key in where the broker is:")
@@ -73,7 +70,7 @@ def new(
         store = KeyStore(broker_folder(directory, os.environ))
         reached = endpoint or known_endpoint(store)
         if not reached:
-            _fail("Say with --endpoint where the broker listens: it was never started, or its own files are gone.")
+            fail("Say with --endpoint where the broker listens: it was never started, or its own files are gone.")
         hand_out(store, role.value, name, reached, path)
     print(f"Wrote {path}. Its key may come in from now on.")
 
@@ -86,7 +83,7 @@ def add(
     directory: Dir = None,
 ) -> None:
     """Let a key in that was made elsewhere, so that its secret half never travels."""
-    with _user_errors():
+    with told():
         KeyStore(broker_folder(directory, os.environ)).add(role.value, name, public_key)
     print(f"The key of {name} may come in from now on.")
 
@@ -96,7 +93,7 @@ def revoke(
     name: Annotated[str, typer.Argument(help="The name of the key, or the public key itself.")], directory: Dir = None
 ) -> None:
     """Let a key in no more; a broker that is at work cuts its holders off within a second or two."""
-    with _user_errors():
+    with told():
         revoked = KeyStore(broker_folder(directory, os.environ)).revoke(name)
     print(f"The key of {revoked.name} is not let in any more.")
 
@@ -107,10 +104,10 @@ def list_keys(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List the keys: the broker's public one, and those that were ever let in."""
-    with _user_errors():
+    with told():
         store = KeyStore(broker_folder(directory, os.environ))
         if not store.folder.exists():
-            _fail(f"There are no keys in {store.folder}: start the broker, or say with --dir where it keeps them.")
+            fail(f"There are no keys in {store.folder}: start the broker, or say with --dir where it keeps them.")
         server, entries = store.server().public, store.entries()
     if as_json:
         print(json.dumps({"role": "broker", "name": "", "public_key": server, "added": "", "revoked": ""}))
@@ -121,16 +118,3 @@ def list_keys(
     for entry in entries:
         state = f"  revoked {entry.revoked}" if entry.revoked else ""
         print(f"{entry.role:8}{entry.name:24}{entry.public_key}{state}")
-
-
-@contextmanager
-def _user_errors() -> Generator[None]:
-    try:
-        yield
-    except DistilmqUserError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(1)

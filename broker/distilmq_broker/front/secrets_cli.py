@@ -7,11 +7,11 @@ import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from distilmq.errors import DistilmqUserError
+from distilmq.utils.mistakes import fail, told
 from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.secret_store import SecretStore
 from distilmq_broker.front.settings import broker_folder
@@ -33,10 +33,10 @@ Dir = Annotated[
 def keep(name: Name, folder: Dir = None) -> None:
     """Keep a value, which is read from the standard input, so that no shell remembers it."""
     if not _NAME.fullmatch(name):
-        _fail(f"{name!r} is no name of an environment variable.")
+        fail(f"{name!r} is no name of an environment variable.")
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
     if not value:
-        _fail("There is no value on the standard input.")
+        fail("There is no value on the standard input.")
     with _store(folder) as store:
         store.keep(name, value)
     print(f"{name} is kept: workers whose own environment lacks it get it with the steps that need it.")
@@ -55,20 +55,13 @@ def rm(name: Name, folder: Dir = None) -> None:
     """Keep a value no longer; processes that have it keep it until they end."""
     with _store(folder) as store:
         if name not in store.all():
-            _fail(f"{name} is not kept.")
+            fail(f"{name} is not kept.")
         store.keep(name, None)
 
 
 @contextmanager
 def _store(folder: str | None) -> Generator[SecretStore]:
-    try:
+    with told():
         place = BrokerFolder(broker_folder(folder, os.environ))
         place.make()
         yield SecretStore(place.secrets_file)
-    except DistilmqUserError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(1)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from distilmq.errors import DistilmqUserError
 from distilmq.transport.connection_file import find_connection
+from distilmq.utils.mistakes import told
+from distilmq.utils.option_values import check_form
 from distilmq_broker.launchers.kubernetes import (
     CONNECTION,
     BrokerSet,
@@ -61,10 +59,10 @@ def slurm(
 
     The connection file has to be at the same path on the nodes.
     """
-    with _user_errors():
+    with told():
         _only_printed(print_it, "sbatch")
         path = _key(connect)
-        _check_form("--time", time, r"\d+(-\d+)?(:\d+){0,2}", "what sbatch takes, such as 4:00:00")
+        check_form(time, "--time", r"\d+(-\d+)?(:\d+){0,2}", "what sbatch takes, such as 4:00:00")
         size = _size(cpus, gpus, memory)
         command = WorkerCommand(program, str(path), tuple(options or ()), size)
         print(slurm_script(SlurmJob(command, size, count, time)), end="")
@@ -89,11 +87,11 @@ def kubernetes(
 
     What is printed for workers holds their key.
     """
-    with _user_errors():
+    with told():
         _only_printed(print_it, "kubectl apply -f -")
-        _check_form("--namespace", namespace, r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name, such as distilmq")
+        check_form(namespace, "--namespace", r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name, such as distilmq")
         if broker:
-            _check_form("--storage", storage, r"\d+[KMGTPE]i?", "a size, such as 10Gi")
+            check_form(storage, "--storage", r"\d+[KMGTPE]i?", "a size, such as 10Gi")
             print(as_yaml(broker_manifests(BrokerSet(image, namespace, storage))), end="")
             return
         size = _size(cpus, gpus, memory)
@@ -118,7 +116,7 @@ def ssh(
 
     The connection file goes to `~/.distilmq` there, over the standard input; the worker's log is beside it.
     """
-    with _user_errors():
+    with told():
         machines, options = _split(hosts)
         path = None if stop else _key(connect)
         script = stop_script() if stop else start_script(WorkerCommand(program, KEY_FILE, options))
@@ -153,28 +151,10 @@ def _key(connect: str | None) -> Path:
 
 
 def _size(cpus: int, gpus: int, memory: str) -> Size:
-    _check_form("--memory", memory, r"\d+[KMGT]", "a size, such as 64G")
+    check_form(memory, "--memory", r"\d+[KMGT]", "a size, such as 64G")
     return Size(cpus, gpus, memory)
-
-
-def _check_form(option: str, value: str, pattern: str, example: str) -> None:
-    if value and not re.fullmatch(pattern, value):
-        raise DistilmqUserError(f"{option} takes {example}, not {value!r}")
 
 
 def _only_printed(print_it: bool, reader: str) -> None:
     if not print_it:
         raise DistilmqUserError(f"Nothing is started by itself: add --print, look at it, and pipe it to `{reader}`")
-
-
-@contextmanager
-def _user_errors() -> Generator[None]:
-    try:
-        yield
-    except DistilmqUserError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(1)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from distilmq.errors import DistilmqUserError, JournalError, RunError
+from distilmq.errors import JournalError, RunError
 from distilmq.pipeline.attached import ask
 from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.finding import find_run
 from distilmq.pipeline.prepare import cache_dir_of
 from distilmq.pipeline.revising import revise
 from distilmq.protocol.failure_filter import FailureFilter
+from distilmq.utils.mistakes import fail, told
 
 app = typer.Typer(no_args_is_help=True, help="Look at the rows of a run that failed, and compute them again.")
 
@@ -66,7 +66,7 @@ def show(
     letters = dict(_letters(run, cache_dir))
     for number in rows:
         if number not in letters:
-            _fail(f"There is no failed row {number}: the run has {len(letters)}.")
+            fail(f"There is no failed row {number}: the run has {len(letters)}.")
     for number in rows:
         print(_json(number, letters[number]) if as_json else _whole(number, letters[number]))
 
@@ -78,12 +78,11 @@ def retry(run: Run, step: Steps = None, error: Errors = None, cache_dir: Cache =
     Nothing else is computed or asked again. Keys of providers have to be in the environment.
     """
     directory = _found(run, cache_dir)
-    try:
-        revised = revise(directory, _only(step, error))
-    except (DistilmqUserError, RunError, JournalError) as problem:
-        _fail(str(problem))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None  # how to go on has been said
+    with told(RunError, JournalError):
+        try:
+            revised = revise(directory, _only(step, error))
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None  # how to go on has been said
     again = f"{revised.again} failed row(s) were computed again" if revised.again else "The revision is finished"
     left = f"{len(revised.failures)} failed row(s) are left" if revised.failures else "no failed row is left"
     print(f"{again}, {left}: {revised.place.directory}")
@@ -91,18 +90,14 @@ def retry(run: Run, step: Steps = None, error: Errors = None, cache_dir: Cache =
 
 
 def _found(run: str, cache_dir: str | None) -> Path:
-    try:
+    with told():
         return find_run(run, cache_dir_of(cache_dir))
-    except DistilmqUserError as error:
-        _fail(str(error))
 
 
 def _letters(run: str, cache_dir: str | None) -> list[tuple[int, dict[str, Any]]]:
     directory = _found(run, cache_dir)
-    try:
+    with told(RunError, JournalError):
         return list(enumerate(readable(ask(directory, lambda client: client.failures())), start=1))
-    except (RunError, JournalError) as error:
-        _fail(str(error))
 
 
 def _only(steps: Sequence[str] | None, errors: Sequence[str] | None) -> FailureFilter:
@@ -149,8 +144,3 @@ def _json(number: int, letter: dict[str, Any]) -> str:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(1)

@@ -9,6 +9,9 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from distilmq.errors import DistilmqUserError
+from distilmq.utils.option_values import pair
+
+_FORM = "step.key=value or step.llm.key=value"
 
 
 def parse_parameters(texts: Iterable[str], steps: Mapping[str, BaseModel]) -> dict[str, dict[str, Any]]:
@@ -23,13 +26,10 @@ def parse_parameters(texts: Iterable[str], steps: Mapping[str, BaseModel]) -> di
     """
     parameters: dict[str, dict[str, Any]] = {}
     for text in texts:
-        path, found, value = text.partition("=")
+        path, value = pair(text, "--param", _FORM)
         step, keys = _split(path, steps)
-        if not found or not step or not keys or not all(keys):
-            raise DistilmqUserError(
-                "Runtime parameters must be in the format `key.subkey=value` or `key.subkey.subsubkey=value`, where"
-                f" `key` is a step's name. This is not: '{text}'"
-            )
+        if not step or not keys or not all(keys):
+            raise DistilmqUserError(f"--param takes {_FORM}, not {text!r}")
         target = parameters.setdefault(step, {})
         for key in keys[:-1]:
             inner = target.setdefault(key, {})

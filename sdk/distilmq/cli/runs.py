@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -21,6 +21,8 @@ from distilmq.pipeline.run_sample import sample_of
 from distilmq.pipeline.submitted_run import SubmittedRun
 from distilmq.protocol.messages import Message
 from distilmq.protocol.messages.runs import RunInfo
+from distilmq.utils.mistakes import fail, told
+from distilmq.utils.option_values import seconds
 
 app = typer.Typer(no_args_is_help=True, help="Look at the runs of a broker, and control them.")
 
@@ -95,14 +97,16 @@ def logs(
 def stop(
     run: Run,
     timeout: Annotated[
-        Optional[float],  # noqa: UP045  # ditto
-        typer.Option(help="Seconds that what is in work may take; as the run was told if it is not said."),
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="How long what is in work may take, such as 90 or 5m; as the run was told if not said."),
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for what is in work.")] = False,
     broker: Broker = None,
 ) -> None:
     """Stop a run: nothing new is begun, and what is in work is finished. `resume` goes on with it."""
-    _control(broker, run, "kill" if now else "stop", "is being stopped", timeout)
+    with told():
+        patience = None if timeout is None else seconds(timeout, "--timeout")
+    _control(broker, run, "kill" if now else "stop", "is being stopped", patience)
 
 
 @app.command()
@@ -127,13 +131,10 @@ def fetch(
     with _line(broker) as line:
         known = _found(line, run).run
     if folder.exists():
-        _fail(f"{folder} is there already: choose another folder.")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".distilmq-", dir=_parent(folder)) as beside:
-            distiset = SubmittedRun(broker, known, folder=Path(beside)).distiset()
-            distiset.save_to_disk(folder)
-    except (DistilmqUserError, RunError) as error:
-        _fail(str(error))
+        fail(f"{folder} is there already: choose another folder.")
+    with told(RunError), tempfile.TemporaryDirectory(prefix=".distilmq-", dir=_parent(folder)) as beside:
+        distiset = SubmittedRun(broker, known, folder=Path(beside)).distiset()
+        distiset.save_to_disk(folder)
     print(f"The dataset of run {known} is in {folder}.")
 
 
@@ -167,11 +168,8 @@ def _found(line: BrokerLine, run: str) -> RunInfo:
 
 @contextmanager
 def _line(broker: str | None) -> Generator[BrokerLine]:
-    try:
-        with BrokerLine(lambda: connect_to(broker)) as line:
-            yield line
-    except (DistilmqUserError, RunError) as error:
-        _fail(str(error))
+    with told(RunError), BrokerLine(lambda: connect_to(broker)) as line:
+        yield line
 
 
 def _parent(folder: Path) -> Path:
@@ -180,7 +178,7 @@ def _parent(folder: Path) -> Path:
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _fail(f"{parent} cannot be made: {error.strerror}")
+        fail(f"{parent} cannot be made: {error.strerror}")
     return parent
 
 
@@ -190,8 +188,3 @@ def _fields(message: Message | RunInfo) -> dict[str, Any]:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(1)

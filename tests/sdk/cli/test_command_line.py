@@ -71,6 +71,8 @@ def script(tmp_path: Path) -> Path:
         (["pipeline", "run", "--script", "absent.py"], "File 'absent.py' does not exist."),
         (["pipeline", "info", "--config", "absent.yaml"], "File 'absent.yaml' does not exist."),
         (["pipeline", "info"], "`--config` must be informed."),
+        (["runs", "stop", "a", "--timeout", "soon"], "--timeout takes a time, such as 90, 58m or 4h, not 'soon'"),
+        (["broker", "start", "--liveness", "0.5"], "--liveness is a second at least, not 0.5."),
     ],
 )
 def test_a_mistake_is_named_and_ends_with_1(arguments: list[str], words: str) -> None:
@@ -84,7 +86,7 @@ def test_a_mistake_is_named_and_ends_with_1(arguments: list[str], words: str) ->
 def test_a_parameter_of_another_form_is_refused(config: Path) -> None:
     done = distilmq("pipeline", "run", "--config", str(config), "--param", "load")
 
-    assert "Runtime parameters must be in the format `key.subkey=value`" in done.stderr
+    assert done.stderr == "--param takes step.key=value or step.llm.key=value, not 'load'\n"
     assert done.returncode == 1
 
 
@@ -202,7 +204,7 @@ def test_values_within_a_plain_dict_are_what_they_say() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "a=1", "a.=1", ".b=1", "a.b"])
 def test_other_forms_are_refused(text: str) -> None:
-    with pytest.raises(DistilmqUserError, match=r"format `key\.subkey=value`"):
+    with pytest.raises(DistilmqUserError, match=r"--param takes step\.key=value"):
         parse_parameters([text], {})
 
 

@@ -8,19 +8,8 @@ import pytest
 
 from distilmq.errors import DistilmqUserError
 from distilmq_workers.host import offer
-from distilmq_workers.host.cli import make_offer, on_loss, pairs, seconds
+from distilmq_workers.host.cli import make_offer, on_loss
 from distilmq_workers.host.settings import OnLoss
-
-
-@pytest.mark.parametrize(("text", "meant"), [("90", 90.0), ("58m", 3480.0), ("1.5h", 5400.0), ("2d", 172800.0)])
-def test_times_have_units(text: str, meant: float) -> None:
-    assert seconds(text, "--time-limit") == meant
-
-
-@pytest.mark.parametrize("text", ["", "soon", "5 minutes", "-3", "4w"])
-def test_what_is_no_time_is_named_with_its_option(text: str) -> None:
-    with pytest.raises(DistilmqUserError, match="--time-limit takes a time, such as 90, 58m or 4h"):
-        seconds(text, "--time-limit")
 
 
 @pytest.mark.parametrize(
@@ -40,16 +29,6 @@ def test_what_to_do_without_a_broker_is_said_in_a_word(text: str, meant: OnLoss)
 def test_another_word_is_refused() -> None:
     with pytest.raises(DistilmqUserError, match="wait:SECONDS, finish or exit, not 'panic'"):
         on_loss("panic")
-
-
-def test_pairs_may_be_given_together_or_one_by_one() -> None:
-    assert pairs(["a=b,c=d", "e=f"], "--labels") == {"a": "b", "c": "d", "e": "f"}
-
-
-@pytest.mark.parametrize("text", ["zone", "=eu", "zone="])
-def test_what_is_no_pair_is_refused(text: str) -> None:
-    with pytest.raises(DistilmqUserError, match="--labels takes name=value"):
-        pairs([text], "--labels")
 
 
 def test_an_offer_is_what_was_said_and_else_what_the_machine_has() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-import sys
 from collections.abc import Mapping
 from typing import Annotated, Optional
 
@@ -13,11 +11,10 @@ import typer
 
 from distilmq.errors import DistilmqUserError
 from distilmq.protocol.messages.broker import Offer
+from distilmq.utils.mistakes import told
+from distilmq.utils.option_values import counts, pairs, seconds, several, size
 from distilmq_workers.host import offer
 from distilmq_workers.host.settings import HostSettings, OnLoss
-
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def worker(
@@ -79,29 +76,17 @@ def worker(
     # Here, not above: other commands need none of it.
     from distilmq_workers.host.program import run_host
 
-    try:
+    with told():
         settings = HostSettings(
             worker=name or f"{socket.gethostname()}-{os.getpid()}",
             offer=make_offer(os.environ, slots=slots, gpus=gpus, memory=memory, labels=labels, resources=resources),
-            steps=tuple(_split(steps or [])),
+            steps=tuple(several(steps or [])),
             time_limit=None if time_limit is None else seconds(time_limit, "--time-limit"),
             idle_timeout=None if idle_timeout is None else seconds(idle_timeout, "--idle-timeout"),
             on_loss=on_loss(on_broker_lost),
         )
         code = run_host(connect, settings)
-    except DistilmqUserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
     raise typer.Exit(code)
-
-
-def seconds(text: str, option: str) -> float:
-    """A time such as `90`, `58m` or `4h`.
-
-    Raises:
-        DistilmqUserError: it is none.
-    """
-    return _quantity(text, _SECONDS, option, "a time, such as 90, 58m or 4h")
 
 
 def on_loss(text: str) -> OnLoss:
@@ -118,21 +103,6 @@ def on_loss(text: str) -> OnLoss:
     if text == "exit":
         return OnLoss("exit")
     raise DistilmqUserError(f"--on-broker-lost is wait:SECONDS, finish or exit, not {text!r}")
-
-
-def pairs(texts: list[str], option: str) -> dict[str, str]:
-    """Names and values of `a=b,c=d`, given once or several times.
-
-    Raises:
-        DistilmqUserError: one of them is no pair.
-    """
-    found: dict[str, str] = {}
-    for text in _split(texts):
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise DistilmqUserError(f"{option} takes name=value, not {text!r}")
-        found[name] = value
-    return found
 
 
 def make_offer(
@@ -153,26 +123,8 @@ def make_offer(
     return Offer(
         slots=offer.cpus() if slots is None else slots,
         cpus=offer.cpus(),
-        gpus=shown if gpus is None else tuple(gpu for gpu in _split([gpus]) if gpu != "none"),
-        memory=offer.memory() if memory is None else int(_quantity(memory, _BYTES, "--memory", "a size, such as 64G")),
-        resources=_counts(pairs(resources or [], "--resources")),
+        gpus=shown if gpus is None else tuple(gpu for gpu in several([gpus]) if gpu != "none"),
+        memory=offer.memory() if memory is None else size(memory, "--memory"),
+        resources=counts(resources or [], "--resources"),
         labels=pairs(labels or [], "--labels"),
     )
-
-
-def _counts(resources: dict[str, str]) -> dict[str, int]:
-    for name, count in resources.items():
-        if not count.isdecimal():
-            raise DistilmqUserError(f"--resources takes a count, not {name}={count}")
-    return {name: int(count) for name, count in resources.items()}
-
-
-def _quantity(text: str, units: dict[str, float] | dict[str, int], option: str, example: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]?)", text)
-    if found is None or found[2] not in units:
-        raise DistilmqUserError(f"{option} takes {example}, not {text!r}")
-    return float(found[1]) * units[found[2]]
-
-
-def _split(texts: list[str]) -> list[str]:
-    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
