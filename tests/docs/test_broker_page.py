@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +17,15 @@ from typer.testing import CliRunner, Result
 
 from distilmq.cli.app import make_app
 from distilmq.distiset import Distiset
+from distilmq.pipeline import Pipeline
 from distilmq.protocol.plan import Plan
+from distilmq.steps import KeepColumns, LoadDataFromDicts
 from distilmq_broker.front.cli import app as broker_app
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, start_command, worker_of
 from tests.broker.recorded import rows_of
 from tests.broker.serving import chain
 from tests.docs.pages import ROOT, read_page
+from tests.integration.hosts import hosts_of
 from tests.integration.runs import until
 
 PAGE = "docs/how-to/broker.md"
@@ -54,6 +59,31 @@ def test_a_broker_starts_as_the_page_says(tmp_path: Path) -> None:
 
     assert process.returncode == 0
     assert "tcp://broker.example.org:" in (tmp_path / "srv" / "keys" / "worker.json").read_text()
+
+
+def test_a_pipeline_is_handed_over_by_a_command_as_the_page_says(program: Program, tmp_path: Path) -> None:
+    shutil.copy(program.folder / "keys" / "client.json", tmp_path)
+    with Pipeline(PIPELINE) as pipeline:
+        load = LoadDataFromDicts(name="load", data=[{"a": n, "b": "x"} for n in range(5)])
+        load >> KeepColumns(name="keep", columns=["a"])
+    pipeline.save(tmp_path / "my-pipeline.yaml")
+    (tmp_path / "my_script.py").write_text(
+        f"from distilmq.pipeline import Pipeline\n\npipeline = Pipeline.from_dict({pipeline.dump()!r})\n"
+    )
+    with hosts_of(program, tmp_path) as hosts:
+        hosts.start("h", "--slots", "2")
+        done = [
+            subprocess.run(
+                [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+            )
+            for words in commands("submitting")
+        ]
+    with BrokerClient(program) as client:
+        runs = client.runs()
+
+    assert [process.returncode for process in done] == [0, 0], done
+    assert all("num_rows: 5" in process.stdout for process in done)
+    assert [info.pipeline for info in runs.values()] == [PIPELINE, PIPELINE]
 
 
 def test_a_run_is_looked_at_and_fetched_as_the_page_says(program: Program, tmp_path: Path) -> None:

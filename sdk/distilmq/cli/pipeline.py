@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, NoReturn, Optional
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Optional
 
 import typer
 from pydantic import ValidationError
@@ -11,12 +12,13 @@ from pydantic import ValidationError
 from distilmq.cli.info import show
 from distilmq.cli.parameters import parse_parameters
 from distilmq.cli.sources import is_url, pipeline_from_config, pipeline_from_script
-from distilmq.errors import DistilmqUserError, RunError
+from distilmq.errors import RunError
 from distilmq.pipeline import Pipeline
 from distilmq.pipeline.attached import attached
 from distilmq.pipeline.finding import find_run
 from distilmq.pipeline.prepare import cache_dir_of
 from distilmq.utils.huggingface import get_hf_token
+from distilmq.utils.mistakes import fail, told
 
 app = typer.Typer(no_args_is_help=True, help="Run and look at pipelines that were saved.")
 
@@ -48,6 +50,16 @@ def run(
         Optional[int],  # noqa: UP045  # ditto
         typer.Option(help="Stop the run when its models have taken as many tokens, in and out."),
     ] = None,
+    broker: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(
+            help="Run it there and follow it, whoever began it: a broker's connection file for clients; or its"
+            " tcp://HOST:PORT, with DISTILMQ_CONNECTION naming the file. Else it runs on this machine."
+        ),
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin another run even if one of this pipeline is unfinished at the broker.")
+    ] = False,
     repo_id: Annotated[
         Optional[str],  # noqa: UP045  # ditto
         typer.Option(help="Dataset repository on the Hub to push the result to."),
@@ -57,19 +69,22 @@ def run(
     token: Annotated[Optional[str], typer.Option(help="Hub token for the push.")] = None,  # noqa: UP045  # ditto
     trust_remote_code: Trust = False,
 ) -> None:
-    """Run a pipeline that was saved, or that a script makes."""
-    try:
+    """Run a pipeline that was saved, or that a script makes: here, or at a broker."""
+    if new and broker is None:
+        fail("`--new` is about runs of a broker: say with `--broker` which.")
+    with told(RunError, ModuleNotFoundError, ValidationError), _interruptible():
         pipeline = _pipeline(config, script, pipeline_variable_name, trust_remote_code)
         parameters = parse_parameters(param or [], pipeline.dag.steps)
         if repo_id is not None:  # before the run, whose hours would not bring a token
             token = token or get_hf_token("--repo-id", "--token")
         distiset = pipeline.run(
-            parameters=parameters, use_cache=not ignore_cache, max_cost=max_cost, max_tokens=max_tokens
+            parameters=parameters,
+            use_cache=not ignore_cache,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
+            broker=broker,
+            new=new,
         )
-    except (DistilmqUserError, RunError, ModuleNotFoundError, ValidationError) as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None  # how to resume has been said
     if repo_id is not None:
         distiset.push_to_hub(repo_id, private=private, token=token, commit_message=commit_message)
         return
@@ -85,11 +100,9 @@ def resume(
     ] = None,
 ) -> None:
     """Go on with a run that has paused, since too many rows of a step failed."""
-    try:
+    with told(RunError):
         directory = find_run(run, cache_dir_of(cache_dir))
         attached(directory, lambda client: client.resume())
-    except (DistilmqUserError, RunError) as error:
-        _fail(str(error))
     print(f"The run in {directory} goes on.")
 
 
@@ -97,19 +110,17 @@ def resume(
 def info(config: Config = None, trust_remote_code: Trust = False) -> None:
     """Show what a saved pipeline does and which parameters it takes."""
     if config is None:
-        _fail("`--config` must be informed.")
-    try:
+        fail("`--config` must be informed.")
+    with told(ValidationError):
         pipeline = pipeline_from_config(config, trust_remote_code=trust_remote_code)
-    except (DistilmqUserError, ValidationError) as error:
-        _fail(str(error))
     show(pipeline)
 
 
 def _pipeline(config: str | None, script: str | None, variable: str, trust_remote_code: bool) -> Pipeline:
     if config is None and script is None:
-        _fail("`--config` or `--script` must be informed.")
+        fail("`--config` or `--script` must be informed.")
     if config is not None and script is not None:
-        _fail("Only one of `--config` or `--script` can be informed.")
+        fail("Only one of `--config` or `--script` can be informed.")
     if config is not None:
         return pipeline_from_config(config, trust_remote_code=trust_remote_code)
     assert script is not None  # for the type checker: one of the two is given
@@ -118,6 +129,9 @@ def _pipeline(config: str | None, script: str | None, variable: str, trust_remot
     return pipeline_from_script(script, variable)
 
 
-def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(1)
+@contextmanager
+def _interruptible() -> Generator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # how to go on has been said

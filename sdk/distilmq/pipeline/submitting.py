@@ -94,7 +94,7 @@ def submit_and_wait(pipeline: Launchable, broker: Broker, options: RunOptions, *
 def _leave(run: SubmittedRun, interrupts: Interrupts) -> None:
     if interrupts.count:
         say(
-            f"Run '{run.id}' goes on at the broker. Run the script again to follow it, or stop it with"
+            f"Run '{run.id}' goes on at the broker. Run it again to follow it, or stop it with"
             f" `distilmq runs stop {run.id}`."
         )
         raise KeyboardInterrupt

@@ -71,6 +71,7 @@ def script(tmp_path: Path) -> Path:
         (["pipeline", "run", "--script", "absent.py"], "File 'absent.py' does not exist."),
         (["pipeline", "info", "--config", "absent.yaml"], "File 'absent.yaml' does not exist."),
         (["pipeline", "info"], "`--config` must be informed."),
+        (["pipeline", "run", "--config", "a.yaml", "--new"], "`--new` is about runs of a broker: say with `--broker`"),
         (["runs", "stop", "a", "--timeout", "soon"], "--timeout takes a time, such as 90, 58m or 4h, not 'soon'"),
         (["broker", "start", "--liveness", "0.5"], "--liveness is a second at least, not 0.5."),
     ],
