@@ -7,7 +7,7 @@ socket; supervisors, step processes and clients each own a DEALER. `worker` name
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -72,62 +72,7 @@ from distilmq.protocol.messages.to_worker import (
 )
 from distilmq.protocol.messages.values import ErrorInfo, Lease, Message, RowFailure, Value, Versions
 
-FromWorker = Annotated[
-    Hello
-    | Ready
-    | Want
-    | Borrow
-    | LoadFailed
-    | Result
-    | Failed
-    | Returned
-    | Answered
-    | Job
-    | JobStarted
-    | JobEnded
-    | Heartbeat
-    | Exited
-    | Note
-    | Artifact
-    | Bye,
-    Field(discriminator="kind"),
-]
-ToWorker = Annotated[
-    Welcome | Refused | Assign | Batch | Ack | JobKept | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
-    Field(discriminator="kind"),
-]
-FromClient = Annotated[
-    Hello
-    | Submit
-    | Secrets
-    | Watch
-    | Control
-    | Fetch
-    | FetchFailures
-    | FetchUsage
-    | Describe
-    | ListFiles
-    | FetchFile
-    | Bye,
-    Field(discriminator="kind"),
-]
-ToClient = Annotated[
-    Welcome
-    | Refused
-    | Who
-    | Accepted
-    | Progress
-    | Rows
-    | Failures
-    | UsageReport
-    | Described
-    | FileList
-    | FilePart
-    | Note
-    | Finished,
-    Field(discriminator="kind"),
-]
-FromPeer = Annotated[
+_SaidByWorkers: TypeAlias = (
     Hello
     | Ready
     | Want
@@ -145,6 +90,14 @@ FromPeer = Annotated[
     | Note
     | Artifact
     | Bye
+)
+FromWorker = Annotated[_SaidByWorkers, Field(discriminator="kind")]
+ToWorker = Annotated[
+    Welcome | Refused | Assign | Batch | Ack | JobKept | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
+    Field(discriminator="kind"),
+]
+_SaidByClients: TypeAlias = (
+    Hello
     | Submit
     | Secrets
     | Watch
@@ -154,9 +107,27 @@ FromPeer = Annotated[
     | FetchUsage
     | Describe
     | ListFiles
-    | FetchFile,
+    | FetchFile
+    | Bye
+)
+FromClient = Annotated[_SaidByClients, Field(discriminator="kind")]
+ToClient = Annotated[
+    Welcome
+    | Refused
+    | Who
+    | Accepted
+    | Progress
+    | Rows
+    | Failures
+    | UsageReport
+    | Described
+    | FileList
+    | FilePart
+    | Note
+    | Finished,
     Field(discriminator="kind"),
 ]
+FromPeer = Annotated[_SaidByWorkers | _SaidByClients, Field(discriminator="kind")]
 
 __all__ = [
     "Accepted",
