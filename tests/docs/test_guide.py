@@ -99,7 +99,7 @@ def test_the_full_example_runs_over_a_coordinator_workers_and_a_journal(world: W
 
     with running_script(GUIDE.script(GUIDE.named("example", "full")), desk, world.environment) as script:
         try:
-            until(lambda: len(world.providers.asked) == 9, "all three providers are asked for all rows", 90)
+            until(lambda: len(world.providers.asked) == 9, "all three providers are asked for all rows")
             # The loader is done and gone; the three tasks and the join are there, once each.
             until(lambda: len(of_kind(script.pid, "worker")) == 4, "one process for each replica that has work left")
             [coordinator] = of_kind(script.pid, "coordinator")

@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
@@ -23,10 +22,10 @@ from distilmq.protocol.plan import Plan, RunSettings
 from tests.broker.front.brokers import BrokerClient, Program, client_of
 from tests.network.machines import Machine
 from tests.servers.link import Link
+from tests.waiting import until as until
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
-T = TypeVar("T")
 
 
 class Host:
@@ -165,15 +164,6 @@ def alive(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def until(condition: Callable[[], T]) -> T:
-    """Waits until something holds; what it was that came true."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
-    return found
 
 
 def shown(program: Program, run: str) -> runs.RunShown:

@@ -137,15 +137,15 @@ def test_no_minute_sees_more_than_the_limit_and_nearly_as_much_while_nothing_die
     script = script_of(tmp_path, server, ROWS, limits)
     first = script.start()
     try:
-        until(lambda: len(server.asked) >= 120, "the account is busy", 60)
+        until(lambda: len(server.asked) >= 120, "the account is busy")
         worker = max(of_kind(first.pid, "worker"), key=lambda one: one.num_threads())
         died = time.monotonic()
         worker.kill()
-        until(lambda: len(server.asked) >= 300, "the others go on", 60)
+        until(lambda: len(server.asked) >= 300, "the others go on")
         processes = family(first.pid)
         restarted = time.monotonic()
         of_kind(first.pid, "coordinator")[0].kill()
-        until(lambda: first.poll() is not None and all_gone(processes), "its run is over with it", 30)
+        until(lambda: first.poll() is not None and all_gone(processes), "its run is over with it")
     finally:
         first.kill()
         first.wait()
@@ -174,7 +174,7 @@ def test_a_run_that_goes_on_begins_with_the_limit_that_was_learnt(tmp_path: Path
     script = script_of(tmp_path, server, 250)
     first = script.start()
     try:
-        until(lambda: (learnt(log_of(script)) or 32) < 32, "the limit is learnt", 120)
+        until(lambda: (learnt(log_of(script)) or 32) < 32, "the limit is learnt")
         first.send_signal(signal.SIGINT)
         first.wait(90)
     finally:
@@ -185,7 +185,7 @@ def test_a_run_that_goes_on_begins_with_the_limit_that_was_learnt(tmp_path: Path
 
     second = script.start()
     try:
-        until(lambda: beginning.at_once is not None, "the first answer comes", 120)
+        until(lambda: beginning.at_once is not None, "the first answer comes")
         server.latency = 0.1
         assert second.wait(120) == 0, script.output
     finally:
@@ -238,10 +238,10 @@ def test_two_runs_of_a_broker_share_an_account_also_when_a_worker_and_the_broker
         workers = [hosts.start(name, "--slots", "4", OPENAI_API_KEY=KEY) for name in ("first", "second")]
         target = program.folder / "keys" / "client.json"
         runs = [submitted(name, target, server, tmp_path / name, requests_per_minute=REQUESTS) for name in ("a", "b")]
-        until(lambda: len(server.asked) >= 100, "the account is busy", 60)
+        until(lambda: len(server.asked) >= 100, "the account is busy")
         died = time.monotonic()
         max((child for host in workers for child in host.children()), key=lambda one: one.num_threads()).kill()
-        until(lambda: len(server.asked) >= 250, "the others go on", 60)
+        until(lambda: len(server.asked) >= 250, "the others go on")
         restarted = time.monotonic()
         program.kill()
         program.start_again()
@@ -268,7 +268,7 @@ def test_a_run_of_a_broker_begins_with_what_another_has_learnt_also_after_a_kill
         hosts.start("host", "--slots", "4", OPENAI_API_KEY=KEY)
         target = program.folder / "keys" / "client.json"
         first = submitted("first", target, server, tmp_path / "first")
-        until(lambda: (learnt(program.log) or 32) < 32, "the limit is learnt", 120)
+        until(lambda: (learnt(program.log) or 32) < 32, "the limit is learnt")
         outcomes = [first.wait(150)]
         for name in ("second", "after a kill"):
             places = learnt(program.log) or 32
@@ -277,7 +277,7 @@ def test_a_run_of_a_broker_begins_with_what_another_has_learnt_also_after_a_kill
                 program.kill()
                 program.start_again()
             run = submitted(name.replace(" ", "-"), target, server, tmp_path / name)
-            until(lambda of=beginning: of.at_once is not None, "the first answer comes", 120)
+            until(lambda of=beginning: of.at_once is not None, "the first answer comes")
             server.latency = 0.1
             outcomes.append(run.wait(150))
             assert beginning.at_once is not None

@@ -45,14 +45,14 @@ def test_a_drained_batch_awaits_what_is_in_flight_and_sends_nothing_twice(
     script = Script(tmp_path / "run", CODE, provider.env(tmp_path))
     provider.hold(after=5)
     with Terminal(script) as terminal:
-        until(lambda: len(provider.asked) == 13, "five answers and eight requests in flight", 60)
+        until(lambda: len(provider.asked) == 13, "five answers and eight requests in flight")
         processes = family(terminal.process.pid)
 
         terminal.press_ctrl_c()
         until(lambda: "Ctrl+C again" in terminal.shown, "the countdown")
         provider.release()
         terminal.process.wait(30)
-    until(lambda: all_gone(processes), "no process outlives the run", 10)
+    until(lambda: all_gone(processes), "no process outlives the run")
     assert len(provider.asked) == 13, "a draining run sends no new request"
 
     assert script.run() == 0
@@ -65,12 +65,12 @@ def test_a_killed_run_uses_the_answers_that_had_come(tmp_path: Path, provider: P
     script = Script(tmp_path / "run", CODE, provider.env(tmp_path))
     provider.hold(after=5)
     process = script.start()
-    until(lambda: len(provider.asked) == 13, "five answers and eight requests in flight", 60)
+    until(lambda: len(provider.asked) == 13, "five answers and eight requests in flight")
     until(lambda: script.answers() == 5, "five recorded answers")
     processes = family(process.pid)
     kill_tree(process.pid)
     process.wait()
-    until(lambda: all_gone(processes), "no process outlives the run", 10)
+    until(lambda: all_gone(processes), "no process outlives the run")
     in_flight = set(provider.prompts[5:13])
     provider.release()
 

@@ -122,7 +122,7 @@ def test_a_slow_row_of_each_batch_leaves_no_place_idle_that_the_others_could_tak
     server.hold(only="slow")
     process = script.start()
     try:
-        until(lambda: len(server.answered) == 392, "all quick rows of the eight batches are answered", 60)
+        until(lambda: len(server.answered) == 392, "all quick rows of the eight batches are answered")
         server.release()
         assert process.wait(60) == 0, script.output
     finally:
@@ -159,7 +159,7 @@ def test_a_worker_that_dies_with_many_batches_in_hand_loses_none(tmp_path: Path,
     server.hold(after=30)
     process = script.start()
     try:
-        until(lambda: len(server.asked) >= 130, "a hundred requests are out", 60)
+        until(lambda: len(server.asked) >= 130, "a hundred requests are out")
         # The one that asks has a thread for each batch; the generator's has left, or is about to.
         max(of_kind(process.pid, "worker"), key=lambda one: one.num_threads()).kill()
         server.release()
@@ -189,7 +189,7 @@ def test_the_accounts_rate_holds_also_when_a_worker_dies(tmp_path: Path, server:
     script = script_of(code, tmp_path, server)
     process = script.start()
     try:
-        until(lambda: len(server.asked) >= 20, "some requests were sent", 60)
+        until(lambda: len(server.asked) >= 20, "some requests were sent")
         max(of_kind(process.pid, "worker"), key=lambda one: one.num_threads()).kill()
         assert process.wait(90) == 0, script.output
     finally:

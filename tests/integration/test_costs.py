@@ -125,7 +125,7 @@ def test_totals_are_those_of_the_servers_log(script: Script, server: ProviderSer
 def test_totals_go_on_over_a_kill_and_a_resume_and_count_nothing_twice(script: Script, server: ProviderServer) -> None:
     server.hold(after=20)
     process = script.start()
-    until(lambda: len(server.asked) == 28, "twenty answers and eight requests that are out", 60)
+    until(lambda: len(server.asked) == 28, "twenty answers and eight requests that are out")
     until(lambda: script.answers() == 20, "twenty recorded answers")
     processes = family(process.pid)
     kill_tree(process.pid)

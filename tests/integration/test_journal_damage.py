@@ -116,10 +116,10 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(tmp_path: Path) -> None:
     script = Chain(batches=40, gate_at=0).script(tmp_path / "run")
     with _small_disk(script.cache, megabytes=4):
         process = script.start()
-        until(lambda: any(entry["step"] == "double" for entry in script.worked), "the first batch", 60)
+        until(lambda: any(entry["step"] == "double" for entry in script.worked), "the first batch")
         _fill(script.cache / "filler")
         (script.folder / "gate").touch()
-        until(lambda: "paused" in script.output, "the run says that it cannot go on", 30)
+        until(lambda: "paused" in script.output, "the run says that it cannot go on")
         paused = recorded(script, CHAIN)
         (script.cache / "filler").unlink()
 
@@ -138,8 +138,8 @@ def _killed(folder: Path) -> Script:
     script = CHAIN.script(folder / "run")
     process = script.start()
     half = {work for work in CHAIN.work.values() if work[1][0] < HALF}
-    until(lambda: any(work[1][0] >= HALF for work in done(script) if work[0] == "double"), "the gated batch", 60)
-    until(lambda: half <= recorded(script, CHAIN), "half of the batches are recorded", 60)
+    until(lambda: any(work[1][0] >= HALF for work in done(script) if work[0] == "double"), "the gated batch")
+    until(lambda: half <= recorded(script, CHAIN), "half of the batches are recorded")
     kill_tree(process.pid)
     process.wait()
     until(lambda: not living(script), "no process outlives the run")

@@ -45,7 +45,7 @@ class _Story:
     def wait_for_some_progress(self) -> None:
         """Until a few more batches were worked on, and a moment longer."""
         enough = len(self.script.worked) + self.random.randint(3, 6)
-        until(lambda: len(self.script.worked) >= enough or self.process.poll() is not None, "some batches", 60)
+        until(lambda: len(self.script.worked) >= enough or self.process.poll() is not None, "some batches")
         assert self.process.poll() is None, f"the script ended by itself:\n{self.script.output}"
         threading.Event().wait(self.random.random() * 0.02)
 
@@ -60,7 +60,7 @@ class _Story:
             self._look()
             return
         assert self.process.wait(60) in (1, -signal.SIGKILL), self.script.output
-        until(lambda: all_gone(living(self.script)), f"nothing is left behind a killed {victim}", 60)
+        until(lambda: all_gone(living(self.script)), f"nothing is left behind a killed {victim}")
         self._look()
         self.process = self.script.start()
 

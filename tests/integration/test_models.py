@@ -65,7 +65,7 @@ def second_texts(script: Script) -> list[object]:
 def test_a_killed_run_does_not_ask_again_what_was_answered(script: Script, server: ProviderServer) -> None:
     server.hold(after=20)
     process = script.start()
-    until(lambda: answers_kept(script) == 20, "twenty recorded answers", 60)
+    until(lambda: answers_kept(script) == 20, "twenty recorded answers")
     until(lambda: len(server.asked) == 28, "eight requests that are out")
     processes = family(process.pid)
 
@@ -86,7 +86,7 @@ def test_a_killed_run_does_not_ask_again_what_was_answered(script: Script, serve
 def test_the_first_ctrl_c_awaits_what_is_out_and_sends_nothing_new(script: Script, server: ProviderServer) -> None:
     server.hold(after=20)
     process = script.start()
-    until(lambda: len(server.asked) == 28, "eight requests that are out", 60)
+    until(lambda: len(server.asked) == 28, "eight requests that are out")
 
     process.send_signal(signal.SIGINT)
     until(lambda: "stop" in script.output.lower(), "word that it stops")

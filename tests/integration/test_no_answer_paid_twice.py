@@ -125,7 +125,7 @@ class _Story:
     def wait_for_some_answers(self) -> None:
         """Until some more answers have left (or all but those that are kept back), and a moment longer."""
         enough = len(self.server.answered) + self.random.randint(10, 60)
-        until(lambda: len(self.server.answered) >= enough or self.server.waiting == KEPT_BACK, "some answers", 60)
+        until(lambda: len(self.server.answered) >= enough or self.server.waiting == KEPT_BACK, "some answers")
         threading.Event().wait(self.random.random() * 0.7)
 
     def kill(self, victim: str) -> None:
@@ -144,7 +144,7 @@ class _Story:
             self.kills.append(_Kill(victim, at, time.monotonic()))
             return
         assert self.process.wait(60) in (1, -signal.SIGKILL), self.script.output
-        until(lambda: all_gone(living(self.script)), f"nothing is left behind a killed {victim}", 60)
+        until(lambda: all_gone(living(self.script)), f"nothing is left behind a killed {victim}")
         self.kills.append(_Kill(victim, at, time.monotonic()))
         self.process = self.script.start()
 

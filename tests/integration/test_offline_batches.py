@@ -97,7 +97,7 @@ def test_whoever_dies_wherever_no_request_is_paid_for_twice(
 ) -> None:
     provider.jobs.stall(point)
     process = script.start()
-    until(provider.jobs.stalled.is_set, "the request", 60)
+    until(provider.jobs.stalled.is_set, "the request")
     kill(process.pid, victim)
     provider.jobs.go_on()
 
@@ -121,7 +121,7 @@ def test_a_job_that_was_begun_unheard_is_found_and_no_answer_is_used_twice(
     env = {"PROVIDER": name, "GENERATIONS": "2"}
     provider.jobs.stall("created")
     process = script.start(env=env)
-    until(provider.jobs.stalled.is_set, "the request", 60)
+    until(provider.jobs.stalled.is_set, "the request")
     kill(process.pid, "all")
     process.wait(60)
     provider.jobs.go_on()
@@ -137,7 +137,7 @@ def kill(pid: int, victim: str) -> None:
     processes = family(pid)
     if victim == "all":
         kill_tree(pid)
-        until(lambda: all_gone(processes), "the end of the run", 20)
+        until(lambda: all_gone(processes), "the end of the run")
         return
     for process in of_kind(pid, victim):
         os.kill(process.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def kill(pid: int, victim: str) -> None:
 def test_answers_that_were_read_are_not_read_again(script: Script, provider: ProviderServer) -> None:
     env = {"LLM": '{"offline_batch_generation_requests": 20}'}
     process = script.start(env=env)
-    until(lambda: sum(job.over for job in provider.jobs.begun) == 1, "the first job is over", 60)
+    until(lambda: sum(job.over for job in provider.jobs.begun) == 1, "the first job is over")
     provider.jobs.hold()
     until(lambda: len(script.recorded()) >= 3, "its batches are recorded")
     kill(process.pid, "all")
@@ -163,7 +163,7 @@ def test_answers_that_were_read_are_not_read_again(script: Script, provider: Pro
 def test_replicas_find_a_job_that_expired_while_nobody_looked(script: Script, provider: ProviderServer) -> None:
     provider.jobs.hold()
     process = script.start()
-    until(lambda: provider.jobs.begun and jobs_in_ledger(script)[0][0], "the job is recorded", 60)
+    until(lambda: provider.jobs.begun and jobs_in_ledger(script)[0][0], "the job is recorded")
     kill(process.pid, "all")
     process.wait()
     provider.jobs.end(provider.jobs.begun[0], "expired", after=25)
@@ -179,7 +179,7 @@ def test_replicas_find_a_job_that_expired_while_nobody_looked(script: Script, pr
 def test_a_stopped_run_leaves_its_jobs_and_the_next_one_finds_them(script: Script, provider: ProviderServer) -> None:
     provider.jobs.hold()
     with Terminal(script) as terminal:
-        until(lambda: "batch job(s) at the provider" in terminal.shown, "the job", 60)
+        until(lambda: "batch job(s) at the provider" in terminal.shown, "the job")
         terminal.press_ctrl_c()
         assert terminal.process.wait(20) in (130, -signal.SIGINT)
     assert "1batchjobgoesonatitsprovider" in "".join(terminal.shown.split())
@@ -197,7 +197,7 @@ def test_a_stopped_run_cancels_its_jobs_if_it_shall(script: Script, provider: Pr
     provider.jobs.hold()
     env = {"LLM": '{"offline_batch_generation_cancel_on_stop": true}'}
     with Terminal(script, **env) as terminal:
-        until(lambda: "batch job(s) at the provider" in terminal.shown, "the job", 60)
+        until(lambda: "batch job(s) at the provider" in terminal.shown, "the job")
         provider.jobs.do_some(provider.jobs.begun[0], 25)
         terminal.press_ctrl_c()
         assert terminal.process.wait(20) in (130, -signal.SIGINT)

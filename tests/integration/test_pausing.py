@@ -61,7 +61,7 @@ def test_a_run_that_paused_is_looked_at_and_resumed_from_another_terminal(
     server.fail("", status=400, message="out of service")
     process = script.start()
     try:
-        until(lambda: "paused" in script.output, "word that it paused", 60)
+        until(lambda: "paused" in script.output, "word that it paused")
         asked = len(server.asked)
         listed = distilmq(script, "failures", "list", "pausing")
         retried = distilmq(script, "failures", "retry", "pausing")
@@ -86,7 +86,7 @@ def test_a_run_that_paused_is_looked_at_and_resumed_from_another_terminal(
 def test_a_run_that_paused_is_stopped_by_ctrl_c_and_goes_on_later(script: Script, server: ProviderServer) -> None:
     server.fail("", status=400, message="out of service")
     process = script.start()
-    until(lambda: "paused" in script.output, "word that it paused", 60)
+    until(lambda: "paused" in script.output, "word that it paused")
 
     process.send_signal(signal.SIGINT)
     code = process.wait(60)

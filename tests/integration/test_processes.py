@@ -39,7 +39,7 @@ def halfway(tmp_path: Path) -> Iterator[tuple[Script, int]]:
     """A run whose second step waits at the gate, in both replicas."""
     script = CHAIN.script(tmp_path / "run")
     process = script.start()
-    until(lambda: sum(_waits(entry) for entry in script.worked) == CHAIN.replicas, "both replicas wait", 60)
+    until(lambda: sum(_waits(entry) for entry in script.worked) == CHAIN.replicas, "both replicas wait")
     yield script, process.pid
     kill_tree(process.pid)
     process.wait()

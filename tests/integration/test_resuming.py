@@ -46,7 +46,7 @@ def doubled(script: Script) -> Counter[tuple[int, ...]]:
 def halfway(script: Script) -> int:
     """Starts the script and waits until its first sixty rows are through and the next batch hangs."""
     process = script.start()
-    until(lambda: any(60 in entry["rows"] for entry in script.worked), "the gated batch", 60)  # type: ignore[operator]
+    until(lambda: any(60 in entry["rows"] for entry in script.worked), "the gated batch")  # type: ignore[operator]
     until(lambda: sum(step == "double_0" for step, _, _ in script.recorded()) >= 12, "twelve recorded batches")
     return process.pid
 
@@ -65,7 +65,7 @@ def test_a_killed_run_goes_on_when_the_script_runs_again(tmp_path: Path, victim:
     else:
         kill_tree(pid)
     (script.folder / "gate").touch()
-    until(lambda: all_gone(processes), "no process outlives the run", 40)
+    until(lambda: all_gone(processes), "no process outlives the run")
     before = doubled(script)
     assert script.run() == 0
 
@@ -108,7 +108,7 @@ def test_a_killed_run_of_a_dataset_that_was_given_goes_on(tmp_path: Path, given:
     recorded = {entry for entry in doubled(script) if entry[0] < 60}
 
     kill_tree(pid)
-    until(lambda: all_gone(processes), "no process outlives the run", 40)
+    until(lambda: all_gone(processes), "no process outlives the run")
     (script.folder / "gate").touch()
     before = doubled(script)
     assert script.run() == 0
@@ -124,12 +124,12 @@ def test_a_killed_worker_is_replaced_and_its_batch_goes_on(tmp_path: Path) -> No
     gated = next(entry for entry in script.worked if 60 in entry["rows"])  # type: ignore[operator]
 
     os.kill(int(gated["pid"]), signal.SIGKILL)  # type: ignore[call-overload]
-    until(lambda: doubled(script)[tuple(range(60, 65))] == 2, "the batch is handed out again", 10)
+    until(lambda: doubled(script)[tuple(range(60, 65))] == 2, "the batch is handed out again")
     (script.folder / "gate").touch()
-    until(lambda: (script.folder / "rows.json").exists(), "the end of the run", 60)
+    until(lambda: (script.folder / "rows.json").exists(), "the end of the run")
     import psutil
 
-    until(lambda: not psutil.pid_exists(pid) or all_gone([psutil.Process(pid)]), "the script ends", 20)
+    until(lambda: not psutil.pid_exists(pid) or all_gone([psutil.Process(pid)]), "the script ends")
 
     assert rows_of(script) == EXPECTED
     assert all(count == 1 for entry, count in doubled(script).items() if entry[0] != 60 and entry[0] != 65)
@@ -199,7 +199,7 @@ def test_a_script_run_again_at_once_waits_for_the_coordinator_of_the_killed_one(
     os.kill(pid, signal.SIGKILL)
 
     again = script.start()
-    until(lambda: any("leaving" in path.read_text() for path in script.cache.glob("*/*/lock")), "it waits", 20)
+    until(lambda: any("leaving" in path.read_text() for path in script.cache.glob("*/*/lock")), "it waits")
     (script.folder / "gate").touch()
 
     assert again.wait(60) == 0

@@ -314,7 +314,7 @@ def test_a_retry_that_is_killed_goes_on_with_the_script_and_asks_nothing_twice(
     command = [sys.executable, "-m", "distilmq", "failures", "retry", "chain"]
     env = {**os.environ, **script.env, "DISTILMQ_CACHE_DIR": str(script.cache), "SCRIPT_DIR": str(script.folder)}
     retry = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: len(server.asked) >= 4, "requests that are out", 60)
+    until(lambda: len(server.asked) >= 4, "requests that are out")
     until(lambda: script.answers() > 0 or len(server.asked) > 4, "an answer that is recorded")
     processes = family(retry.pid)
     kill_tree(retry.pid)

@@ -66,9 +66,9 @@ INTERRUPTED = (130, -signal.SIGINT)
 
 def reach(script: Script, phase: str) -> None:
     if phase in ("loading", "building", "importing"):
-        until(lambda: (script.folder / phase).exists(), f"it is {phase}", 60)
+        until(lambda: (script.folder / phase).exists(), f"it is {phase}")
     else:
-        until(lambda: any(20 in entry["rows"] for entry in script.worked), "the gated batch", 60)  # type: ignore[operator]
+        until(lambda: any(20 in entry["rows"] for entry in script.worked), "the gated batch")  # type: ignore[operator]
 
 
 def interrupt_pending(pid: int) -> bool:
@@ -99,7 +99,7 @@ def test_a_first_ctrl_c_finishes_what_is_in_hand_and_ends_with_130(tmp_path: Pat
     assert "runthescriptagain" in "".join(terminal.shown.split()), "wherever the terminal broke its lines"
     assert "KeyboardInterrupt" in terminal.shown
     assert not (script.folder / "after").exists(), "the next line must not run"
-    until(lambda: all_gone(processes), "no process outlives the run", 10)
+    until(lambda: all_gone(processes), "no process outlives the run")
 
     before = len(script.worked)
     assert script.run() == 0
@@ -118,7 +118,7 @@ def test_a_first_ctrl_c_while_loading_ends_the_run_without_waiting_for_load(tmp_
 
         assert terminal.process.wait(15) in INTERRUPTED
     assert "runthescriptagain" in "".join(terminal.shown.split()), "wherever the terminal broke its lines"
-    until(lambda: all_gone(processes), "no process outlives the run", 10)
+    until(lambda: all_gone(processes), "no process outlives the run")
 
 
 def test_a_ctrl_c_while_the_dataset_is_built_keeps_every_row(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_ctrl_c_while_the_dataset_is_built_keeps_every_row(tmp_path: Path) -> 
         assert terminal.process.wait(15) in INTERRUPTED
     assert "run the script again to get the dataset" in terminal.shown.replace("\r\n", " ")
     assert not (script.folder / "after").exists(), "the next line must not run"
-    until(lambda: all_gone(processes), "no process outlives the run", 10)
+    until(lambda: all_gone(processes), "no process outlives the run")
 
     before = script.worked
     assert script.run() == 0
@@ -192,7 +192,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path: Path, phase: str) -> Non
         terminal.press_ctrl_c()
         pressed = time.monotonic()
         assert terminal.process.wait(30) in INTERRUPTED
-        until(lambda: all_gone(processes), "no process outlives the run", 10)
+        until(lambda: all_gone(processes), "no process outlives the run")
         took = time.monotonic() - pressed
     assert took < PROMISED, f"it took {took:.1f} s"
 
@@ -209,6 +209,6 @@ def test_two_presses_in_quick_succession_are_two(tmp_path: Path, phase: str) -> 
         terminal.press_ctrl_c()
         pressed = time.monotonic()
         assert terminal.process.wait(30) in INTERRUPTED
-        until(lambda: all_gone(processes), "no process outlives the run", 10)
+        until(lambda: all_gone(processes), "no process outlives the run")
         took = time.monotonic() - pressed
     assert took < PROMISED, f"it took {took:.1f} s"
