@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import io
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,9 @@ _msgpack: Any = msgpack
 
 ExtensionHook = Callable[[int, bytes], Any]
 """Gives the value of an extension type by its number and its data."""
+
+_EMPTY_PLACES = 1 << 20
+"""Of an array that has no bytes at all, since one of its sides, or its type, has no length."""
 
 
 def restore(code: int, data: bytes) -> Any:
@@ -108,15 +112,26 @@ def _numpy_array(data: bytes) -> Any:
 
 
 def _from_bytes(numpy: Any, dtype: Any, shape: list[int], content: bytes) -> Any:
-    if not content:
-        return numpy.zeros(shape, dtype=dtype)
+    """An array of the bytes that came: whatever shape is claimed, not one byte more is allocated."""
+    _check_shape(shape, len(content))
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed != len(content) or dtype.hasobject:
+        raise ValueError(f"{len(content)} bytes where an array of shape {shape} and type {dtype} has {claimed}")
     # A bytearray makes the array writable: steps may change the rows that they are given.
-    return numpy.frombuffer(bytearray(content), dtype=dtype).reshape(shape)
+    return numpy.ndarray(shape, dtype=dtype, buffer=bytearray(content))
+
+
+def _check_shape(shape: list[int], least: int) -> None:
+    """Raises where an array without content is a list of very many empty ones: made one, it would fill the memory."""
+    places = math.prod(size for size in shape if size)
+    if places > max(least, _EMPTY_PLACES):
+        raise ValueError(f"an array of shape {shape} that holds nothing")
 
 
 def _object_array(data: bytes, hook: ExtensionHook = restore) -> Any:
     numpy: Any = importlib.import_module("numpy")
     shape, items = _unpack(data, hook)
+    _check_shape(shape, len(items))
     flat = numpy.empty(len(items), dtype=object)
     for place, item in enumerate(items):
         flat[place] = item
@@ -132,12 +147,20 @@ def _image(data: bytes) -> Any:
             image = file.copy()
     else:
         mode, size, palette = raw
+        _check_pixels(mode, size, content)
         image = pil.frombytes(mode, tuple(size), content)
         if palette is not None:
             image.putpalette(palette[1], palette[0])
     image.format = image_format
     image.info = info
     return image
+
+
+def _check_pixels(mode: str, size: list[int], content: bytes) -> None:
+    """Raises unless there is at least a bit for each pixel: the library allocates the image before it looks."""
+    width, height = size
+    if width < 0 or height < 0 or (width + 7) // 8 * height > len(content):
+        raise ValueError(f"{len(content)} bytes where an image of {width} x {height} pixels ({mode}) was expected")
 
 
 def _pandas_timestamp(data: bytes) -> Any:

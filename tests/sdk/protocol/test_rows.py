@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
+import resource
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgpack
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +25,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from distilmq.errors import RemoteProtocolError, RowTypeError
-from distilmq.protocol import rows
+from distilmq.protocol import row_types, rows
 
 ZONES = st.sampled_from([None, dt.UTC, dt.timezone(dt.timedelta(hours=5, minutes=30)), ZoneInfo("Europe/Berlin")])
 TEXT = st.text(alphabet=st.characters())
@@ -229,6 +233,46 @@ def test_a_row_that_holds_itself_is_refused() -> None:
 def test_a_row_that_is_no_dict_is_refused(row: object) -> None:
     with pytest.raises(RowTypeError, match="return a dict"):
         rows.encode_rows([row])  # type: ignore[list-item]
+
+
+def extension(code: int, value: object) -> bytes:
+    """A row with one value of an extension type, whatever is in it."""
+    library: Any = msgpack
+    return library.packb({"column": library.ExtType(code, library.packb(value))})
+
+
+@pytest.mark.parametrize(
+    ("code", "claim"),
+    [
+        (row_types.NUMPY_ARRAY, ["<f8", [10**6, 10**6], b""]),
+        (row_types.NUMPY_ARRAY, ["<f8", [10**12], b"12345678"]),
+        (row_types.NUMPY_ARRAY, ["<f8", [-1, -1], b"12345678"]),
+        (row_types.NUMPY_ARRAY, ["<U0", [10**12], b""]),
+        (row_types.NUMPY_ARRAY, ["<f8", [10**12, 0], b""]),
+        (row_types.NUMPY_ARRAY, ["|O", [1], b"12345678"]),
+        (row_types.NUMPY_SCALAR, ["(1000000000,)f8", b""]),
+        (row_types.OBJECT_ARRAY, [[10**12, 0], []]),
+        (row_types.IMAGE, ["raw", b"", "PNG", {}, "I", [50_000, 50_000], None]),
+    ],
+)
+def test_what_claims_to_be_huge_costs_no_memory(code: int, claim: object) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with Path("/proc/self/statm").open() as statm:
+        taken = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 512 * 1024**2, before[1]))
+    try:
+        with pytest.raises(RemoteProtocolError, match=r"shape|pixels|bytes|negative"):
+            rows.decode_row(extension(code, claim))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("array", [np.zeros((0, 3)), np.zeros((2, 0), dtype="<U3"), np.array(5.0), np.array([None])])
+def test_an_array_without_content_keeps_its_shape(array: np.ndarray) -> None:
+    decoded = there_and_back(array)
+
+    assert isinstance(decoded, np.ndarray)
+    assert (decoded.shape, decoded.dtype) == (array.shape, array.dtype)
 
 
 @given(st.binary(max_size=40))
