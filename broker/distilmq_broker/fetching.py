@@ -94,23 +94,34 @@ class Fetches:
         begun, _, row = cursor.partition(_ROW)
         if row:
             yield from self._parts_of(step, from_sort_key("" if begun == BEGINNING else begun), int(row))
-        for seq_no, rows in self._journal.batches(step, begun):
+        for seq_no, _ in self._journal.batches(step, begun):
             if limit is not None and seq_no >= limit:
                 return
-            yield from self._parts_of(step, seq_no, 0, rows)
+            yield from self._parts_of(step, seq_no, 0)
 
-    def _parts_of(self, step: str, seq_no: SeqNo, start: int, rows: int = -1) -> Iterator[tuple[int, bytes, str]]:
-        payload = self._journal.payload(step, seq_no)
+    def _parts_of(self, step: str, seq_no: SeqNo, start: int) -> Iterator[tuple[int, bytes, str]]:
         behind = sort_key(seq_no) or BEGINNING
-        if start == 0 and len(payload) <= PART_BYTES:
-            yield rows, payload, behind
-            return
-        each = split_payload(payload)
-        while start < len(each):
-            stop = _within(each, start, PART_BYTES)
-            cursor = behind if stop == len(each) else f"{behind}{_ROW}{stop}"
-            yield stop - start, join_rows(each[start:stop]), cursor
-            start = stop
+        pieces = self._journal.pieces(step, seq_no, start)
+        following = next(pieces, None)
+        while following is not None:
+            (rows, payload), following = following, next(pieces, None)
+            for count, part in _cut(rows, payload):
+                start += count
+                rows -= count
+                yield count, part, f"{behind}{_ROW}{start}" if rows or following is not None else behind
+
+
+def _cut(rows: int, payload: bytes) -> Iterator[tuple[int, bytes]]:
+    """Rows that were recorded together, as many at a time as a message takes."""
+    if len(payload) <= PART_BYTES:
+        yield rows, payload
+        return
+    each = split_payload(payload)
+    start = 0
+    while start < len(each):
+        stop = _within(each, start, PART_BYTES)
+        yield stop - start, join_rows(each[start:stop])
+        start = stop
 
 
 def _within(rows: Sequence[bytes], start: int, size: int) -> int:

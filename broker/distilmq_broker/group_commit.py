@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from distilmq.errors import JournalError
 from distilmq_broker.core.events import CommitFailed, Committed
 from distilmq_broker.core.facts import Fact
 from distilmq_broker.crash_points import CrashPoints
-from distilmq_broker.ports import Journal
+from distilmq_broker.ports import Journal, Payload
 
 MAX_RECORDS = 64
 MAX_WAIT = 0.005
@@ -26,7 +24,7 @@ class GroupCommit:
         self._since = 0.0
         self._retry_at: float | None = None
 
-    def add(self, ticket: int, fact: Fact, payload: Sequence[bytes] | bytes | None, now: float) -> None:
+    def add(self, ticket: int, fact: Fact, payload: Payload | None, now: float) -> None:
         """Notes a fact for the next commit."""
         self._journal.append(fact, payload)
         if not self._records:

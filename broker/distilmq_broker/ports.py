@@ -24,6 +24,10 @@ FromBroker: TypeAlias = "Order | Granted | Lent | Stored | Secrets"
 ToBroker: TypeAlias = "CoordinatorHello | Needs | Unfit | Borrow | Secrets"
 
 
+Payload: TypeAlias = "Sequence[bytes] | bytes | LargePayload"
+"""Rows, a row and its input (of one that is given up), or rows that are on file already."""
+
+
 class Clock(Protocol):
     """Seconds."""
 
@@ -33,6 +37,39 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """For what is recorded."""
+        ...
+
+
+class LargePayload(Protocol):
+    """Rows of one batch that are written as they come, in pieces: each of them an array of rows.
+
+    What is neither recorded nor held by anybody any more is removed.
+    """
+
+    @property
+    def rows(self) -> int:
+        """Rows in whole pieces."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether no piece is begun and not ended."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Adds bytes to the piece that is being written.
+
+        Raises:
+            JournalError: they cannot be written (a full disk); nothing is added, and it may be tried again.
+        """
+        ...
+
+    def end_piece(self, rows: int) -> None:
+        """The piece is whole, and has so many rows."""
+        ...
+
+    def abandon(self) -> None:
+        """Removes it at once."""
         ...
 
 
@@ -46,8 +83,16 @@ class Journal(Protocol):
     epoch: int
     """How many coordinators have opened this run, this one included."""
 
-    def append(self, fact: Fact, payload: Sequence[bytes] | bytes | None = None) -> None:
-        """Adds a fact; the payload of a `BatchRecorded` is a msgpack array of rows (see `protocol.rows`)."""
+    def begin_large(self) -> LargePayload:
+        """A payload that is too large to be held in memory until it is whole.
+
+        Raises:
+            JournalError: there is no place for it (a full disk).
+        """
+        ...
+
+    def append(self, fact: Fact, payload: Payload | None = None) -> None:
+        """Adds a fact; the payload of a `BatchRecorded` is a msgpack array of rows (see `protocol.rows`), or large."""
         ...
 
     def commit(self) -> None:
@@ -64,6 +109,11 @@ class Journal(Protocol):
 
     def payload(self, step: str, seq_no: SeqNo) -> bytes:
         """The output of a recorded batch, its parts joined: a msgpack array of rows."""
+        ...
+
+    def pieces(self, step: str, seq_no: SeqNo, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """The output of a recorded batch from a row on, as much at a time as was sent at a time: how many rows they
+        are, and a msgpack array of them."""
         ...
 
     def rows(self, slices: Iterable[Slice]) -> bytes:

@@ -68,6 +68,22 @@ def test_what_was_taken_over_lives_on_when_the_other_run_is_removed(tmp_path: Pa
         assert decode_rows(second.journal.payload("keep", (1,))) == rows_of("keep", 1)
 
 
+def test_a_large_batch_is_taken_over_with_all_its_pieces(tmp_path: Path) -> None:
+    with _Opened(tmp_path, "first", _plan()) as first:
+        large = first.journal.begin_large()
+        for place in range(2):
+            large.write(payload_of("load", place))
+            large.end_piece(5)
+        first.journal.append(recorded("load", 0, rows=10), large)
+        first.journal.commit()
+    with _Opened(tmp_path, "second", _plan()):
+        pass
+    shutil.rmtree(tmp_path / "cache" / "test" / "first")
+
+    with _Opened(tmp_path, "second", _plan()) as second:
+        assert decode_rows(second.journal.payload("load", ())) == [*rows_of("load", 0), *rows_of("load", 1)]
+
+
 def test_a_run_goes_on_recording_beside_what_it_took_over(tmp_path: Path) -> None:
     with _Opened(tmp_path, "first", _plan()) as first:
         record_chain(first.journal, 2)

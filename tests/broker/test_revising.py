@@ -181,6 +181,24 @@ def test_of_a_batch_in_parts_the_parts_are_kept(tmp_path: Path) -> None:
     assert found == {0: [{"good": 1}]}
 
 
+def test_of_a_large_batch_the_rows_of_every_piece_are_kept(tmp_path: Path) -> None:
+    with opened(tmp_path, "first") as first:
+        record_chain(first, 1)
+        first.append(recorded("load", 1), payload_of("load", 1))
+        large = first.begin_large()
+        rows = rows_of("ask", 1)
+        for start, stop in ((0, 2), (2, 3), (3, 5)):
+            large.write(encode_rows(rows[start:stop]))
+            large.end_piece(stop - start)
+        first.append(recorded("ask", 1, before="load", failures=(failure(3),)), large)
+        first.commit()
+
+    with revised(tmp_path) as second:
+        found = kept(second, "ask", "load", 1)
+
+    assert found == {0: rows[:1], 1: rows[1:2], 2: rows[2:3], 4: rows[4:]}
+
+
 def test_the_choice_of_a_routing_function_stays(tmp_path: Path) -> None:
     with opened(tmp_path, "first") as first:
         chain_with(first, 1, failure(3))

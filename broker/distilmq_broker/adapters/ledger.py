@@ -10,7 +10,7 @@ from pathlib import Path
 from distilmq.errors import JournalError
 from distilmq_broker.adapters.file_systems import on_network
 
-FORMAT = 5
+FORMAT = 6
 """Of the ledger. Older ones are brought up to date when their run goes on; other runs read a copy that is."""
 
 OPEN, DONE, HALVED, BURIED = 0, 1, 2, 3
@@ -84,6 +84,9 @@ CREATE TABLE job_request (
     step TEXT, source TEXT, source_row INTEGER, key BLOB, occurrence INTEGER, job TEXT, number INTEGER, tries INTEGER,
     PRIMARY KEY (step, source, source_row, key, occurrence)
 ) WITHOUT ROWID;
+""",
+    5: """
+ALTER TABLE batch ADD COLUMN pieces BLOB;
 """,
 }
 """Format to what makes the next one of it."""

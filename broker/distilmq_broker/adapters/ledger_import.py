@@ -18,7 +18,7 @@ from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 
 _BATCH_COLUMNS = (
     "seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, segment, offset, length, crc,"
-    " routes, worker, error, time, counts"
+    " routes, worker, error, time, counts, pieces"
 )
 _INPUTS, _SPAN, _SEGMENT, _ROUTES = 9, 10, 11, 15
 _ANSWER_COLUMNS = "source, source_row, key, occurrence, segment, offset, length, crc"
@@ -107,7 +107,7 @@ class RecordedRun:
         found = self.connection.execute(
             f"SELECT {_BATCH_COLUMNS} FROM batch WHERE step = ? AND state <> {OPEN}", (here,)
         )
-        marks = ", ".join("?" * 21)
+        marks = ", ".join("?" * 22)
         target.executemany(
             f"INSERT INTO batch (step, {_BATCH_COLUMNS}) VALUES ({marks})", _moved(there, found, segments, rename)
         )

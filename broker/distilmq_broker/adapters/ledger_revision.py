@@ -7,6 +7,7 @@ are kept beside them (see `kept_rows`), and so are the choices of routing functi
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
@@ -22,8 +23,9 @@ from distilmq_broker.adapters import ledger_rows
 from distilmq_broker.adapters.kept_rows import digest
 from distilmq_broker.adapters.ledger import BURIED, DONE, ledger_errors
 from distilmq_broker.adapters.ledger_import import AdoptedSegments, RecordedRun
-from distilmq_broker.adapters.ledger_rows import unpack_inputs
+from distilmq_broker.adapters.ledger_rows import placed_pieces, unpack_inputs
 from distilmq_broker.adapters.records import Records
+from distilmq_broker.adapters.segments import Place
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.core.facts import Slice
 from distilmq_broker.core.retaking import retaken
@@ -33,7 +35,7 @@ _KEEP = (
     " failure) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PARTS = (
-    "SELECT part, rows, taken, inputs, segment, offset, length, crc, counts FROM batch"
+    "SELECT part, rows, taken, inputs, pieces, segment, offset, length, crc, counts FROM batch"
     f" WHERE step = ? AND seq_no = ? AND state IN ({DONE}, {BURIED}) ORDER BY part"
 )
 
@@ -125,21 +127,23 @@ class _Revision:
     ) -> Iterator[tuple[object, ...]]:
         """What is known of the rows of a batch: the outputs of all that are not computed again."""
         parts = self._run.connection.execute(_PARTS, (step, sort_key(number))).fetchall()
-        for part, rows, taken, inputs, segment, offset, length, crc, counts in parts:
+        for part, rows, taken, inputs, pieces, segment, offset, length, crc, counts in parts:
             again = self._failed.get(step, {}).get(number, {}).get(part, [])
             others = [failure for failure in records.failures_of(step, sort_key(number), part) if failure not in again]
             each: list[int] = unpack(counts) if counts else [1] * taken
             if sum(each) != rows or any(failure.out for failure in (*again, *others)):
                 continue  # Which rows came out for which is not known.
-            place = (segments.here(segment), offset, length, crc)
+            place = Place(segments.here(segment), offset, length, crc)
+            outputs = _Outputs(placed_pieces(place, rows, pieces))
             failures = {failure.row: pack(failure.model_dump()) for failure in others}
             left_out = {failure.row for failure in again}
             known = _input_digests(unpack_inputs(inputs), records)
             stops = list(accumulate(each))
             for row, (source, source_row, digested) in enumerate(known):
                 if row not in left_out:
-                    where = (step, sort_key(source), source_row, digested)
-                    yield (*where, *place, stops[row] - each[row], stops[row], failures.get(row))
+                    found = outputs.find(stops[row] - each[row], stops[row])
+                    if found is not None:
+                        yield (step, sort_key(source), source_row, digested, *found, failures.get(row))
 
     def _take_out_batch(self, target: sqlite3.Connection, step: str, key: str) -> None:
         (routes,) = target.execute(
@@ -165,6 +169,22 @@ class _Revision:
         kept = target.execute("SELECT step, source, source_row, failure FROM kept WHERE failure IS NOT NULL").fetchall()
         meant = [row[:3] for row in kept if self._means(row[0], RowFailure.model_validate(unpack(row[3])))]
         target.executemany("DELETE FROM kept WHERE step = ? AND source = ? AND source_row = ?", meant)
+
+
+class _Outputs:
+    """Where the output rows of a batch lie."""
+
+    def __init__(self, pieces: tuple[tuple[int, Place], ...]) -> None:
+        self._places = [place for _, place in pieces]
+        self._stops = list(accumulate(rows for rows, _ in pieces))
+
+    def find(self, start: int, stop: int) -> tuple[int, int, int, int, int, int] | None:
+        """Place of the piece that has some rows, the first of them in it, and the one behind; None if several have."""
+        piece = min(bisect_right(self._stops, start), len(self._stops) - 1)
+        if stop > self._stops[piece]:
+            return None
+        place, first = self._places[piece], self._stops[piece - 1] if piece else 0
+        return (place.segment, place.offset, place.length, place.crc, start - first, stop - first)
 
 
 def _works_row_by_row(step: StepSpec) -> bool:

@@ -9,6 +9,7 @@ from distilmq.protocol.messages import ErrorInfo, RowFailure
 from distilmq.protocol.packing import pack, unpack
 from distilmq.protocol.seq_no import from_sort_key, sort_key
 from distilmq.protocol.usage import Usage
+from distilmq_broker.adapters.large_payloads import Piece
 from distilmq_broker.adapters.ledger import DONE, HALVED, OPEN
 from distilmq_broker.adapters.segments import Place
 from distilmq_broker.core.facts import (
@@ -34,13 +35,13 @@ Statement = tuple[str, tuple[Any, ...]]
 
 _BATCH = (
     "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span,"
-    " segment, offset, length, crc, worker, error, time, counts)"
-    " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " segment, offset, length, crc, worker, error, time, counts, pieces)"
+    " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (step, seq_no, part) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,"
     " rows = excluded.rows, taken = excluded.taken, last = excluded.last, failed = excluded.failed,"
     " inputs = excluded.inputs, span = excluded.span, segment = excluded.segment, offset = excluded.offset,"
     " length = excluded.length, crc = excluded.crc, worker = excluded.worker, error = excluded.error,"
-    " time = excluded.time, counts = excluded.counts WHERE batch.state = 0"
+    " time = excluded.time, counts = excluded.counts, pieces = excluded.pieces WHERE batch.state = 0"
 )
 _DEATH = (
     "INSERT INTO batch (step, seq_no, part, state, attempt, deaths, time) VALUES (?, ?, ?, 0, ?, ?, ?)"
@@ -76,8 +77,10 @@ FACT_COLUMNS = (
 NOWHERE = Place(0, 0, 0, 0)
 
 
-def recorded(fact: BatchRecorded, place: Place, time: float) -> Iterator[Statement]:
-    """A finished batch with its failed rows."""
+def recorded(
+    fact: BatchRecorded, place: Place, time: float, pieces: Iterable[Piece] | None = None
+) -> Iterator[Statement]:
+    """A finished batch with its failed rows, and the pieces that it lies in where it is large."""
     key = (fact.step, sort_key(fact.seq_no), fact.part)
     yield (
         _BATCH,
@@ -86,6 +89,7 @@ def recorded(fact: BatchRecorded, place: Place, time: float) -> Iterator[Stateme
             *(pack_inputs(fact.inputs), _pack_span(fact.span)),
             *(place.segment, place.offset, place.length, place.crc, fact.worker, None, time),
             pack(list(fact.counts)) if fact.counts else None,
+            None if pieces is None else pack_pieces(pieces),
         ),
     )
     for failure in fact.failures:
@@ -102,7 +106,7 @@ def given_up(fact: BatchHalved | RowsBuried, state: int, place: Place, rows: int
         _BATCH,
         (
             *(*key, state, 0, rows, rows, False, 0, pack_inputs(fact.inputs), _pack_span(fact.span)),
-            *(place.segment, place.offset, place.length, place.crc, "", error, time, None),
+            *(place.segment, place.offset, place.length, place.crc, "", error, time, None, None),
         ),
     )
 
@@ -219,6 +223,23 @@ def unpack_inputs(data: bytes) -> tuple[tuple[Slice, ...], ...]:
         tuple(Slice(step, tuple(seq_no), start, stop) for step, seq_no, start, stop in slices)
         for slices in unpack(data)
     )
+
+
+def pack_pieces(pieces: Iterable[Piece]) -> bytes:
+    """What a large payload consists of, as msgpack."""
+    return pack([[piece.rows, piece.length, piece.crc] for piece in pieces])
+
+
+def placed_pieces(place: Place, rows: int, pieces: bytes | None) -> tuple[tuple[int, Place], ...]:
+    """Rows and place of each piece of a payload; one that is not large is its only one."""
+    if pieces is None:
+        return ((rows, place),)
+    found: list[tuple[int, Place]] = []
+    at = place.offset
+    for count, length, crc in unpack(pieces):
+        found.append((count, Place(place.segment, at, length, crc)))
+        at += length
+    return tuple(found)
 
 
 def _pack_span(span: Span) -> bytes:

@@ -34,6 +34,8 @@ _KEPT_SPLITS = 8
 @dataclass(frozen=True, slots=True)
 class _Stored:
     rows: int
+    counts: tuple[int, ...]
+    """Rows at each place."""
     places: tuple[Place, ...]
 
 
@@ -46,12 +48,12 @@ class Records:
         self._path = path
         self._places: OrderedDict[tuple[str, SeqNo], _Stored] = OrderedDict()
         """Of batches recorded or read lately: most are read once, soon after they were recorded."""
-        self._splits: OrderedDict[tuple[str, SeqNo], list[bytes]] = OrderedDict()
-        """Rows of batches that are read in pieces."""
+        self._splits: OrderedDict[Place, list[bytes]] = OrderedDict()
+        """Rows of what is read bit by bit."""
 
     def remember(self, step: str, seq_no: SeqNo, rows: int, place: Place) -> None:
         """Notes where a batch that is in one part lies."""
-        self._places[step, seq_no] = _Stored(rows, (place,))
+        self._places[step, seq_no] = _Stored(rows, (rows,), (place,))
         if len(self._places) > _KEPT_PLACES:
             self._places.popitem(last=False)
 
@@ -83,9 +85,21 @@ class Records:
             return self._read(step, seq_no, places[0])
         return self._joined([self._read(step, seq_no, place) for place in places])
 
+    def pieces(self, step: str, seq_no: SeqNo, start: int) -> Iterator[tuple[int, bytes]]:
+        """The rows of a recorded batch from one on, as much at a time as lies together: their number, and the rows."""
+        stored = self._stored(step, seq_no)
+        first = 0
+        for count, place in zip(stored.counts, stored.places, strict=True):
+            stop = first + count
+            if start <= first and count:
+                yield count, self._read(step, seq_no, place)
+            elif start < stop:
+                yield stop - start, join_rows(self._split(step, seq_no, place)[start - first :])
+            first = stop
+
     def rows(self, slices: Iterable[Slice]) -> bytes:
         """The rows of some slices, joined: a msgpack array of rows."""
-        pieces = [self._piece(part) for part in slices]
+        pieces = [piece for part in slices for piece in self._pieces(part)]
         return pieces[0] if len(pieces) == 1 else self._joined(pieces)
 
     def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
@@ -127,7 +141,7 @@ class Records:
         """Number and rows of the step's recorded batches behind a sort key, in the order of rows."""
         with ledger_errors(self._path):
             found = self.connection.execute(
-                "SELECT seq_no, part, state, rows, segment, offset, length, crc FROM batch"
+                "SELECT seq_no, part, state, rows, pieces, segment, offset, length, crc FROM batch"
                 f" WHERE step = ? AND seq_no {'>' if after else '>='} ? ORDER BY seq_no, part",
                 (step, after),
             )
@@ -203,7 +217,8 @@ class Records:
             return stored
         with ledger_errors(self._path):
             found = self.connection.execute(
-                "SELECT part, state, rows, segment, offset, length, crc FROM batch WHERE step = ? AND seq_no = ?",
+                "SELECT part, state, rows, pieces, segment, offset, length, crc FROM batch"
+                " WHERE step = ? AND seq_no = ?",
                 (step, sort_key(seq_no)),
             ).fetchall()
         stored = _put_together({row[0]: row[1:] for row in found})
@@ -211,13 +226,23 @@ class Records:
             raise JournalError(f"{self._path}: batch {show(seq_no)} of step {step!r} is not recorded")
         return stored
 
-    def _piece(self, part: Slice) -> bytes:
-        if part.start == 0 and part.stop == self._stored(part.step, part.seq_no).rows:
-            return self.payload(part.step, part.seq_no)
-        rows = self._split(part.step, part.seq_no)
-        if part.stop > len(rows):
-            raise JournalError(f"batch {show(part.seq_no)} of step {part.step!r} has {len(rows)} rows, not {part.stop}")
-        return join_rows(rows[part.start : part.stop])
+    def _pieces(self, part: Slice) -> list[bytes]:
+        """The rows of a slice: what lies at one place together."""
+        stored = self._stored(part.step, part.seq_no)
+        if part.stop > stored.rows:
+            raise JournalError(
+                f"batch {show(part.seq_no)} of step {part.step!r} has {stored.rows} rows, not {part.stop}"
+            )
+        found: list[bytes] = []
+        first = 0
+        for count, place in zip(stored.counts, stored.places, strict=True):
+            start, stop = max(part.start - first, 0), min(part.stop - first, count)
+            first += count
+            if start == 0 and stop == count:
+                found.append(self._read(part.step, part.seq_no, place))
+            elif start < stop:
+                found.append(join_rows(self._split(part.step, part.seq_no, place)[start:stop]))
+        return found
 
     def _joined(self, pieces: list[bytes]) -> bytes:
         try:
@@ -225,11 +250,10 @@ class Records:
         except ValueError as error:
             raise JournalError(f"{self._path}: {error}") from error
 
-    def _split(self, step: str, seq_no: SeqNo) -> list[bytes]:
-        rows = self._splits.get((step, seq_no))
+    def _split(self, step: str, seq_no: SeqNo, place: Place) -> list[bytes]:
+        rows = self._splits.get(place)
         if rows is None:
-            rows = _rows_of(step, seq_no, self.payload(step, seq_no))
-            self._splits[step, seq_no] = rows
+            rows = self._splits[place] = _rows_of(step, seq_no, self._read(step, seq_no, place))
             if len(self._splits) > _KEPT_SPLITS:
                 self._splits.popitem(last=False)
         return rows
@@ -249,16 +273,17 @@ def _rows_of(step: str, seq_no: SeqNo, payload: bytes) -> list[bytes]:
 
 
 def _put_together(parts: dict[int, tuple[Any, ...]], part: int = 0) -> _Stored | None:
-    """The leaves of the tree of parts, or None while one is missing; of each part: state, rows, place."""
+    """The leaves of the tree of parts, or None while one is missing; of each part: state, rows, pieces, place."""
     found = parts.get(part)
     if found is None:
         return None
-    state, rows, *place = found
+    state, rows, pieces, *place = found
     if state in (DONE, BURIED):
-        return _Stored(rows, (Place(*place),))
+        counts, places = zip(*ledger_rows.placed_pieces(Place(*place), rows, pieces), strict=True)
+        return _Stored(rows, counts, places)
     if state != HALVED:
         return None
-    halves = _put_together(parts, 2 * part + 1), _put_together(parts, 2 * part + 2)
-    if halves[0] is None or halves[1] is None:
+    first, second = _put_together(parts, 2 * part + 1), _put_together(parts, 2 * part + 2)
+    if first is None or second is None:
         return None
-    return _Stored(halves[0].rows + halves[1].rows, halves[0].places + halves[1].places)
+    return _Stored(first.rows + second.rows, first.counts + second.counts, first.places + second.places)

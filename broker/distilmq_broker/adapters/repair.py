@@ -15,7 +15,7 @@ from typing import Any
 from distilmq.errors import JournalError
 from distilmq.protocol.seq_no import from_sort_key, show, sort_key
 from distilmq_broker.adapters.ledger import BURIED, DONE
-from distilmq_broker.adapters.ledger_rows import unpack_inputs
+from distilmq_broker.adapters.ledger_rows import placed_pieces, unpack_inputs
 from distilmq_broker.adapters.segments import Place, Segments
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 
@@ -79,11 +79,12 @@ def _damaged_batches(journal: SqliteJournal, doubtful: list[int]) -> tuple[list[
     damage: list[str] = []
     lost: dict[str, set[str]] = {}
     found = journal.connection.execute(
-        "SELECT step, seq_no, segment, offset, length, crc FROM batch WHERE segment IN"
+        "SELECT step, seq_no, rows, pieces, segment, offset, length, crc FROM batch WHERE segment IN"
         f" ({_numbers(doubtful)}) ORDER BY segment, offset"
     )
-    for step, key, *place in found:
-        problem = _problem(journal.segments, place)
+    for step, key, rows, pieces, *place in found:
+        places = [piece for _, piece in placed_pieces(Place(*place), rows, pieces)]
+        problem = next((problem for piece in places if (problem := _problem(journal.segments, piece))), None)
         if problem is not None:
             damage.append(f"batch {show(from_sort_key(key))} of step {step!r}: {problem}")
             lost.setdefault(step, set()).add(key)
@@ -95,12 +96,12 @@ def _damaged_answers(journal: SqliteJournal, doubtful: list[int]) -> list[tuple[
         "SELECT step, source, source_row, key, occurrence, segment, offset, length, crc FROM answer"
         f" WHERE segment IN ({_numbers(doubtful)})"
     )
-    return [tuple(key) for *key, a, b, c, d in found if _problem(journal.segments, [a, b, c, d]) is not None]
+    return [tuple(key) for *key, a, b, c, d in found if _problem(journal.segments, Place(a, b, c, d)) is not None]
 
 
-def _problem(segments: Segments, place: list[int]) -> str | None:
+def _problem(segments: Segments, place: Place) -> str | None:
     try:
-        segments.read(Place(*place))
+        segments.read(place)
     except JournalError as error:
         return str(error)
     return None

@@ -11,10 +11,12 @@ import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from distilmq.errors import JournalError
+from distilmq_broker.adapters.large_payloads import LargePayload
 from distilmq_broker.crash_points import CrashPoints
 
 ROTATE_AT = 256 * 1024 * 1024
@@ -65,6 +67,8 @@ class Segments:
         """Where the next payload of the current segment will stand."""
         self.grown: dict[int, int] = {}
         """Sizes of segments that were written to since the ledger last knew; it clears this."""
+        self._large: list[LargePayload] = []
+        """Payloads with a segment of their own that are recorded and not flushed."""
         self._buffered: dict[int, list[bytes]] = {}
         """Per segment, in order, what is not on file yet; the bytes stand behind `sizes[segment]`."""
         self._in_memory: OrderedDict[tuple[int, int], bytes] = OrderedDict()
@@ -76,7 +80,7 @@ class Segments:
     @property
     def buffered(self) -> bool:
         """Whether something was added that is not on file yet."""
-        return bool(self._buffered)
+        return bool(self._buffered or self._large)
 
     def path(self, segment: int) -> Path:
         """The file of a segment."""
@@ -103,12 +107,34 @@ class Segments:
         self._end += len(data)
         return place
 
+    def begin_large(self) -> LargePayload:
+        """A payload that is written as it comes, into a segment of its own.
+
+        Raises:
+            JournalError: its file cannot be made.
+        """
+        number = self.next_number()
+        return LargePayload(number, self.path(number), self._settled)
+
+    def add_large(self, payload: LargePayload) -> Place:
+        """Notes a payload that is on file for the next `flush`; its pieces have the checksums."""
+        self._large.append(payload)
+        with suppress(JournalError):
+            # So that it can be read; `flush` tries again, and tells of what cannot be done.
+            payload.settle()
+        return Place(payload.segment, 0, payload.size, 0)
+
     def flush(self) -> None:
         """Writes what was added.
 
         Raises:
             JournalError: it could not be written; nothing is forgotten, and it may be tried again.
         """
+        while self._large:
+            self._large[0].close(durable=self.durable)
+            if self.durable:
+                sync_folder(self.folder)
+            del self._large[0]
         for segment in list(self._buffered):
             self._write(segment, self._buffered[segment])
             del self._buffered[segment]
@@ -138,6 +164,10 @@ class Segments:
         for descriptor in self._files.values():
             os.close(descriptor)
         self._files.clear()
+
+    def _settled(self, segment: int, size: int) -> None:
+        self.sizes[segment] = size
+        self.grown[segment] = size
 
     def _write(self, segment: int, chunks: list[bytes]) -> None:
         path = self.path(segment)

@@ -14,12 +14,14 @@ import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 from distilmq.protocol.packing import pack
 from distilmq.protocol.plan import StepSpec
 from distilmq.protocol.seq_no import SeqNo, sort_key
 from distilmq_broker.adapters import ledger_rows
 from distilmq_broker.adapters.kept_rows import KeptRow, KeptRows
+from distilmq_broker.adapters.large_payloads import LargePayload, remove_unfinished
 from distilmq_broker.adapters.ledger import BURIED, HALVED, ledger_errors, open_ledger
 from distilmq_broker.adapters.records import Records
 from distilmq_broker.adapters.segments import ROTATE_AT, Segments
@@ -39,7 +41,7 @@ from distilmq_broker.core.facts import (
     UsageRecorded,
 )
 from distilmq_broker.crash_points import CrashPoints
-from distilmq_broker.ports import Clock, JobEntry
+from distilmq_broker.ports import Clock, JobEntry, Payload
 
 CHECKPOINT_AFTER = 400
 """Commits between two checkpoints of the write-ahead log."""
@@ -78,6 +80,7 @@ class SqliteJournal:
         segments = folder / "segments"
         with ledger_errors(segments):
             segments.mkdir(mode=0o700, exist_ok=True)
+        remove_unfinished(segments)
         self.connection, self._wal = open_ledger(self.path, power=power, network=network)
         self.boot = boot_id()
         with ledger_errors(self.path):
@@ -98,10 +101,17 @@ class SqliteJournal:
 
     # ------------------------------------------------------------ writing
 
-    def append(self, fact: Fact, payload: Sequence[bytes] | bytes | None = None) -> None:
+    def begin_large(self) -> LargePayload:
+        """See `ports.Journal`."""
+        return self.segments.begin_large()
+
+    def append(self, fact: Fact, payload: Payload | None = None) -> None:
         """See `ports.Journal`. Of a buried row the payload is its None row and, as the second, its input."""
+        if isinstance(payload, LargePayload):
+            self._append_large(fact, payload)
+            return
         now = self._clock.wall()
-        payloads = [payload] if isinstance(payload, bytes) else list(payload or ())
+        payloads = [payload] if isinstance(payload, bytes) else list(cast("Sequence[bytes]", payload or ()))
         match fact:
             case BatchRecorded():
                 place = self.segments.add(payloads[0])
@@ -227,6 +237,10 @@ class SqliteJournal:
         """See `ports.Journal`."""
         return self._read().payload(step, seq_no)
 
+    def pieces(self, step: str, seq_no: SeqNo, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """See `ports.Journal`."""
+        return self._read().pieces(step, seq_no, start)
+
     def rows(self, slices: Iterable[Slice]) -> bytes:
         """See `ports.Journal`."""
         return self._read().rows(slices)
@@ -284,6 +298,14 @@ class SqliteJournal:
                 self.connection.close()
 
     # ------------------------------------------------------------ parts
+
+    def _append_large(self, fact: Fact, payload: LargePayload) -> None:
+        if not isinstance(fact, BatchRecorded):
+            raise TypeError(f"a large payload of {type(fact).__name__}")
+        place = self.segments.add_large(payload)
+        self._statements.extend(ledger_rows.recorded(fact, place, self._clock.wall(), payload.pieces))
+        self._count(fact.step, fact.rows)
+        self._forget_answers(fact)
 
     def _read(self) -> Records:
         if len(self._statements) > self._executed:

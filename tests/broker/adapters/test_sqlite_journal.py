@@ -265,9 +265,10 @@ def older(folder: Path) -> None:
     """Makes the ledger one of format 1, as the first release wrote it."""
     connection = sqlite3.connect(folder / "ledger.db")
     letters = "".join(f"ALTER TABLE dead_letter DROP COLUMN {name};" for name in ("answer", "attempts", "out"))
+    batches = "".join(f"ALTER TABLE batch DROP COLUMN {name};" for name in ("counts", "pieces"))
     connection.executescript(
         "DROP TABLE usage; DROP TABLE kept; DROP TABLE learnt_limit; DROP TABLE job; DROP TABLE job_request;"
-        f" ALTER TABLE batch DROP COLUMN counts; {letters} PRAGMA user_version = 1;"
+        f" {batches} {letters} PRAGMA user_version = 1;"
     )
     connection.close()
 
