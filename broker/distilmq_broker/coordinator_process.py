@@ -118,6 +118,7 @@ def _run(settings: BrokerSettings) -> int:
             client_gone=lock.leave,
             submitted=submitted,
             sayable=sayable,
+            max_part=settings.max_part,
         )
         log.info("coordinator_started", pid=os.getpid(), endpoint=settings.endpoint, python=sys.version.split()[0])
         _spare_collector()

@@ -14,6 +14,7 @@ from distilmq_broker.burying import buried_row
 from distilmq_broker.core.commands import (
     Command,
     EndRun,
+    KeepPart,
     KeepSlots,
     KillWorker,
     Record,
@@ -27,8 +28,9 @@ from distilmq_broker.core.commands import (
 from distilmq_broker.core.facts import BatchRecorded, LimitLearnt, RowsBuried
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.group_commit import GroupCommit
+from distilmq_broker.incoming import IncomingResults, ResultBytes
 from distilmq_broker.logbook import Logbook
-from distilmq_broker.ports import Journal, Router, Slots
+from distilmq_broker.ports import Journal, LargePayload, Router, Slots
 from distilmq_broker.post import Post
 from distilmq_broker.secret_book import SecretBook
 from distilmq_broker.sessions import Sessions
@@ -51,7 +53,9 @@ class Performer:
         post: Post,
         crash: CrashPoints,
         log: Logbook,
+        incoming: IncomingResults,
     ) -> None:
+        self._incoming = incoming
         self._steps = {step.name: step for step in plan.steps}
         self._pipeline = plan.pipeline
         self._python = plan.python
@@ -81,6 +85,8 @@ class Performer:
                     self._record(command, now)
                 case SendBatch():
                     self._send_batch(command, acked.pop(command.session, ()))
+                case KeepPart(session, lease, part):
+                    self._incoming.keep(session, lease, part if isinstance(part, ResultBytes) else None)
                 case Route():
                     self._router.ask(command.step, command.seq_no, command.successors)
                 case SendAssign():
@@ -102,6 +108,7 @@ class Performer:
 
     def _acknowledge(self, session: str, leases: Iterable[Lease]) -> None:
         for lease in leases:
+            self._incoming.forget(session, lease)
             self._post.send(session, messages.Ack(lease=lease))
             self._crash.reach("before_send")
 
@@ -110,6 +117,8 @@ class Performer:
             member = self._sessions.find(command.session)
             if member is not None:
                 member.leaving = True
+        if isinstance(command.message, messages.Cancel):
+            self._incoming.forget(command.session, command.message.lease)
         self._post.send(command.session, command.message)
 
     def _record(self, command: Record, now: float) -> None:
@@ -126,7 +135,7 @@ class Performer:
                 self._log.debug("batch_recorded", step=fact.step, seq_no=fact.seq_no, rows=fact.rows)
         if isinstance(fact, LimitLearnt):
             self._log.info("limit_learnt", places=fact.places, requests_per_minute=fact.requests, settled=fact.settled)
-        if payload is not None and not isinstance(payload, bytes):
+        if payload is not None and not isinstance(payload, bytes | LargePayload):
             raise JournalError(f"a payload of {fact} is no bytes but {type(payload).__name__}")
         self._group.add(command.ticket, fact, payload, now)
 

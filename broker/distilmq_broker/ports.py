@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from distilmq.protocol.messages import Borrow, Hello, Progress, Secrets
 from distilmq.protocol.seq_no import SeqNo
@@ -40,6 +40,7 @@ class Clock(Protocol):
         ...
 
 
+@runtime_checkable
 class LargePayload(Protocol):
     """Rows of one batch that are written as they come, in pieces: each of them an array of rows.
 

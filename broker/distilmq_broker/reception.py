@@ -71,11 +71,11 @@ class Reception:
             self._post.send_to_peer(peer, messages.Who())
             # A result counts, whoever brings it: the lease says what it is worth.
             if isinstance(message, messages.Result) and run is not None:
-                self._handle(run, translation.result(message, payload))
+                self._handle(run, _result(run, message, payload))
             return
         if isinstance(message, messages.Result):
             if run is not None:
-                self._handle(run, translation.result(message, payload))
+                self._handle(run, _result(run, message, payload))
         elif sender.hello.role == "client":
             self._desk.take(message, payload, sender)
         elif run is not None:
@@ -158,6 +158,12 @@ class Reception:
             self._log.warning("broken_message", reason=str(error), count=self.broken)
         if not any(member.peer == peer for member in self._sessions.members.values()):
             self._post.send_to_peer(peer, messages.Refused(reason=str(error)))
+
+
+def _result(run: Run, message: messages.Result, payload: Sequence[bytes]) -> Event:
+    if not message.parts:
+        return translation.result(message, payload)
+    return translation.large_result(message, run.incoming.whole(message.session, message.lease, message.parts))
 
 
 def _out_of_role(hello: messages.Hello, role: Role) -> messages.Refused | None:

@@ -22,6 +22,7 @@ from distilmq_broker.core.events import (
 from distilmq_broker.core.wanted import Wanted
 from distilmq_broker.fetching import Fetches
 from distilmq_broker.group_commit import GroupCommit
+from distilmq_broker.incoming import IncomingResults
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.performing import Performer
 from distilmq_broker.ports import Clock, Journal, Mind, Router, Slots
@@ -40,6 +41,7 @@ class Run:
         plan: Plan,
         *,
         files: RunFiles,
+        incoming: IncomingResults,
         secrets: SecretBook,
         mind: Mind,
         clock: Clock,
@@ -57,6 +59,7 @@ class Run:
         self.notes = tuple(notes)
         """What there is to say about what was found in the cache."""
         self.files = files
+        self.incoming = incoming
         self._secrets = secrets
         self.router = router
         self.slots = slots
@@ -118,6 +121,8 @@ class Run:
     def tick(self) -> None:
         """Everything that does not come as a message: answers of routing functions, deadlines, ended supervisors."""
         self._take_routes()
+        if (news := self.incoming.news()) is not None:
+            self.handle(news)
         deadline = self._mind.next_deadline()
         if deadline is not None and deadline <= self._clock.monotonic():
             self.handle(DeadlineReached())

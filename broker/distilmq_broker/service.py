@@ -18,6 +18,7 @@ from distilmq_broker.clients import ClientDesk
 from distilmq_broker.core.beats import beat_interval
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.group_commit import GroupCommit
+from distilmq_broker.incoming import IncomingResults
 from distilmq_broker.lifeline import Call, Calls
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.performing import Performer
@@ -30,7 +31,7 @@ from distilmq_broker.run_files import RunFiles
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.secret_book import SecretBook
 from distilmq_broker.sessions import Sessions
-from distilmq_broker.settings import MAX_MESSAGE
+from distilmq_broker.settings import MAX_MESSAGE, MAX_PART
 
 if TYPE_CHECKING:
     from distilmq_broker.submitted import Submitted
@@ -63,6 +64,7 @@ class Service:
         client_gone: Callable[[], None] = lambda: None,
         submitted: Submitted | None = None,
         sayable: Sayable | None = None,
+        max_part: int = MAX_PART,
     ) -> None:
         self._run_id = run_id
         self._folder = folder
@@ -78,6 +80,7 @@ class Service:
         self._log = log
         self._client_gone = client_gone
         self._submitted = submitted
+        self._max_part = max_part
         self._leave_by: float | None = None
         self._stops = 0
         self._resumed = 0
@@ -223,6 +226,7 @@ class Service:
         router = self._make_router(plan)
         slots = self._make_slots(plan, self._post)
         book = SecretBook(plan, secrets)
+        incoming = IncomingResults(self._journal, self.sessions, self._post, self._log)
         performer = Performer(
             plan,
             artifacts=None if self._submitted is not None else self._folder.artifacts,
@@ -235,9 +239,11 @@ class Service:
             post=self._post,
             crash=self._crash,
             log=self._log,
+            incoming=incoming,
         )
         run = Run(
             plan,
+            incoming=incoming,
             secrets=book,
             files=RunFiles(self._folder, frozenset(step.name for step in plan.steps)),
             mind=self._make_mind(plan),
@@ -273,4 +279,5 @@ class Service:
             heartbeat=beat_interval(len(self.sessions.members), liveness, heartbeat),
             liveness=liveness,
             max_message=MAX_MESSAGE,
+            max_part=self._max_part,
         )

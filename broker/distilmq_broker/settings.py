@@ -10,6 +10,8 @@ from distilmq_broker.crash_points import CrashPoints, parse_crash_at
 
 MAX_MESSAGE = 256 * 1024 * 1024
 """Bytes of the largest message; a sender refuses what is larger."""
+MAX_PART = 8 * 1024 * 1024
+"""Bytes of rows in one message to or from a worker: more go in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class BrokerSettings:
     """Bytes after which a payload segment is closed and the next one begun."""
     checkpoint_after: int = 400
     """Commits after which the ledger's log is written back into the ledger."""
+    max_part: int = MAX_PART
+    """Bytes of rows in one message to or from a worker."""
     crash: CrashPoints = field(default_factory=CrashPoints)
 
     @property
@@ -63,5 +67,6 @@ def read_settings(
         linger=float(environment.get("DISTILMQ_LINGER", 60.0)),
         rotate_at=int(environment.get("DISTILMQ_ROTATE_AT", 256 * 1024 * 1024)),
         checkpoint_after=int(environment.get("DISTILMQ_CHECKPOINT_AFTER", 400)),
+        max_part=int(environment.get("DISTILMQ_MAX_PART", MAX_PART)),
         crash=parse_crash_at(environment.get("DISTILMQ_CRASH_AT", "")),
     )

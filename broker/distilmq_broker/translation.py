@@ -9,7 +9,9 @@ from distilmq.protocol import messages
 from distilmq.protocol.messages import ErrorInfo
 from distilmq_broker.core import events
 from distilmq_broker.core.events import Event
+from distilmq_broker.incoming import ResultBytes
 from distilmq_broker.payloads import array_length
+from distilmq_broker.ports import LargePayload
 from distilmq_broker.sessions import Member, Sessions
 
 _BY_ORDER = (0, -signal.SIGTERM, -signal.SIGKILL)
@@ -26,9 +28,27 @@ def joined(hello: messages.Hello) -> Event:
 def result(message: messages.Result, payload: Sequence[bytes]) -> Event:
     """A result; one whose payload cannot be what its header says fails its batch, whoever sent it."""
     if len(payload) == 1 and array_length(payload[0]) == message.rows:
-        return events.BatchDone(
-            message.session, message.lease, message.rows, payload[0], message.last, message.failures, message.counts
-        )
+        return _done(message, payload[0])
+    return _no_result(message)
+
+
+def large_result(message: messages.Result, payload: LargePayload | None) -> Event:
+    """A result whose rows came in parts before it; None: they are not all here."""
+    if payload is None:
+        return events.PartCame(message.session, message.lease)
+    if payload.whole and payload.rows == message.rows:
+        return _done(message, payload)
+    payload.abandon()
+    return _no_result(message)
+
+
+def _done(message: messages.Result, payload: object) -> Event:
+    return events.BatchDone(
+        message.session, message.lease, message.rows, payload, message.last, message.failures, message.counts
+    )
+
+
+def _no_result(message: messages.Result) -> Event:
     text = f"a result of {message.rows} rows came without a payload of as many rows"
     return events.BatchFailed(message.session, message.lease, ErrorInfo(type="RemoteProtocolError", message=text))
 
@@ -82,6 +102,8 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             return events.BatchFailed(session, lease, error)
         case messages.Returned(session=session, lease=lease):
             return events.BatchReturned(session, lease)
+        case messages.ResultPart(number=number, rows=rows) if len(payload) == 1:
+            return events.PartCame(message.session, message.lease, ResultBytes(number, rows, payload[0]))
         case messages.Answered() if len(payload) == 1:
             return events.AnswerCame(
                 message.session, message.lease, message.row, message.key, message.occurrence, payload[0]

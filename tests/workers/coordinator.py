@@ -35,10 +35,11 @@ class ScriptedCoordinator:
         beats: the Heartbeats, with the time at which each came.
     """
 
-    def __init__(self, *, heartbeat: float = 0.1, max_message: int = 2**28) -> None:
+    def __init__(self, *, heartbeat: float = 0.1, max_message: int = 2**28, max_part: int = 0) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="distilmq-t-")
         self._heartbeat = heartbeat
         self._max_message = max_message
+        self._max_part = max_part
         self._processes: list[subprocess.Popen[bytes]] = []
         self.epoch = 1
         self.heard: list[Heard] = []
@@ -133,7 +134,12 @@ class ScriptedCoordinator:
         self.say(
             peer,
             messages.Welcome(
-                run="r", epoch=self.epoch, heartbeat=self._heartbeat, liveness=15.0, max_message=self._max_message
+                run="r",
+                epoch=self.epoch,
+                heartbeat=self._heartbeat,
+                liveness=15.0,
+                max_message=self._max_message,
+                max_part=self._max_part,
             ),
         )
 

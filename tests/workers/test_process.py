@@ -340,6 +340,22 @@ def test_what_is_too_large_is_refused_where_it_was_made() -> None:
     assert "'double'" in failed.error.message
 
 
+def test_of_parts_only_a_row_that_is_too_large_by_itself_is_refused() -> None:
+    with ScriptedCoordinator(max_message=10_000, max_part=2000) as coordinator:
+        coordinator.start_process()
+        worker = coordinator.slot(samples.Double(name="double"))
+
+        worker.hand(0, [{"n": 1, "text": "x" * 5000}, {"n": 2, "text": "x" * 5000}])
+        numbers = [coordinator.hear(m.ResultPart)[0].number for _ in range(2)]
+        worker.hand(1, [{"n": 1, "text": "x" * 8000}])
+        failed, _, _ = coordinator.hear(m.Failed)
+
+    assert numbers == [0, 1]
+    assert "step 'double' gave a row of 8," in failed.error.message
+    assert "column 'text' takes 8,003" in failed.error.message
+    assert "keep what is so large in a file" in failed.error.message
+
+
 def test_a_step_that_does_not_return_is_shown_with_its_stack(coordinator: ScriptedCoordinator, tmp_path: Path) -> None:
     coordinator.start_process()
     worker = coordinator.slot(samples.Gated(name="gated", gate=str(tmp_path / "never")), stall_after=0.2)

@@ -13,7 +13,8 @@ from distilmq.protocol import messages as m
 from distilmq.protocol.usage import Usage
 from distilmq_workers import events
 from distilmq_workers.commands import Command, Leave, LoadStep, ReportStall, RunBatch, Say, StopAsking, TakeJobKept
-from distilmq_workers.session import ACK_PATIENCE, HELLO_AGAIN, OFFER_AGAIN, Phase, Session
+from distilmq_workers.offer import OFFER_AGAIN
+from distilmq_workers.session import ACK_PATIENCE, HELLO_AGAIN, Phase, Session
 
 WELCOME = m.Welcome(run="r", epoch=1, heartbeat=1.0, liveness=15.0, max_message=10**6)
 ERROR = m.ErrorInfo(type="ValueError", message="no")

@@ -18,9 +18,11 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class LimitMessages:
-    """From now on refuse to send what is larger."""
+    """From now on refuse to send what is larger, and cut results that have more than the other number of bytes."""
 
     size: int
+    part: int = 0
+    """0: they go whole."""
 
 
 @dataclass(frozen=True, slots=True)

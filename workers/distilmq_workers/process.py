@@ -97,8 +97,9 @@ def _serve_socket(settings: ProcessSettings, signals: int, outbox: Outbox, lanes
     try:
         connection = reach(settings.endpoint, linger=_LINGER)
 
-        def limit(size: int) -> None:
+        def limit(size: int, part: int) -> None:
             connection.max_message = work.max_message = size
+            work.max_part = part
 
         service = Service(
             Addressed(connection, settings.run) if settings.run else connection,

@@ -19,7 +19,6 @@ from distilmq.protocol.rows import (
     encode_each,
     encode_row,
     encode_value,
-    join_rows,
     split_payload,
 )
 from distilmq.steps.remarks import Remarks, current_remarks
@@ -37,11 +36,9 @@ from distilmq_workers.generating import Generating
 from distilmq_workers.halving import Piece, in_halves
 from distilmq_workers.jobs import BatchJobs, JobOffice, JobPage, recorded_jobs
 from distilmq_workers.kept import Computed, gaps, kept_rows, put_together
+from distilmq_workers.pieces import frames_of
 
 Row = dict[str, Any]
-
-HEADER_ROOM = 4 * 1024 * 1024
-"""Bytes of a message that are left for its header; of a small message a quarter."""
 
 
 class RunnableStep(Protocol):
@@ -105,6 +102,7 @@ class Runner:
         keep_answer: told of each answer of a model, with the batch it belongs to.
         draining: whether models may send no new request.
         max_message: bytes of the largest message that the coordinator takes; None for any.
+        max_part: bytes of an array of rows in a result, which may have several; 0: it has one.
         jobs: where batches tell of providers' batch jobs.
     """
 
@@ -118,6 +116,7 @@ class Runner:
         draining: Callable[[], bool],
         max_message: Callable[[], int | None],
         jobs: JobOffice,
+        max_part: Callable[[], int] = lambda: 0,
     ) -> None:
         self.meter = Meter()
         """What the step has had from models since it was loaded."""
@@ -127,6 +126,7 @@ class Runner:
         self._keep_answer = keep_answer
         self._draining = draining
         self._max_message = max_message
+        self._max_part = max_part
         self._jobs = jobs
         self._outputs = assign.outputs or tuple(step.get_outputs())
         self._stateful = assign.stateful or bool(getattr(step, "stateful", False))
@@ -348,23 +348,23 @@ class Runner:
         last: bool = False,
         counts: Sequence[int] = (),
     ) -> Ended:
-        payload = join_rows(encoded)
-        largest = self._max_message()
-        limit = None if largest is None else largest - min(HEADER_ROOM, largest // 4)
-        if limit is not None and len(payload) > limit:
-            raise StepFatalError(
-                f"a batch of step '{self._step.name}' gave {len(encoded):,} rows of together {len(payload):,} bytes,"
-                f" and a message holds at most {limit:,}; make `{self._size_name}` smaller"
-            )
+        count = len(encoded)
+        payload = frames_of(
+            encoded,
+            step=self._step.name,
+            size=self._size_name,
+            max_message=self._max_message(),
+            max_part=self._max_part(),
+        )
         result = Result(
             session=self._session,
             lease=batch.lease,
-            rows=len(encoded),
+            rows=count,
             last=last,
             failures=within_budget(failures) if failures else (),
             counts=tuple(counts),
         )
-        return Ended(result, (payload,))
+        return Ended(result, payload)
 
     @property
     def _size_name(self) -> str:

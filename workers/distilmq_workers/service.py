@@ -48,7 +48,7 @@ class Service:
         work: the user's side.
         signals: descriptor from which the numbers of signals are read.
         switch: tells of user code that lets nothing else run.
-        limit: told of the largest message that the coordinator takes.
+        limit: told of the largest message that the coordinator takes, and of the largest part of a result.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Service:
         work: Work,
         signals: int,
         switch: DeadManSwitch,
-        limit: Callable[[int], None],
+        limit: Callable[[int, int], None],
     ) -> None:
         self._connection = connection
         self._session = session
@@ -141,8 +141,8 @@ class Service:
                         # Before the user's code has it: from then on this thread may not come to run.
                         self._press(time.monotonic())
                     self._work.run(batch, payload)
-                case LimitMessages(size):
-                    self._limit(size)
+                case LimitMessages(size, part):
+                    self._limit(size, part)
                 case LoadStep(assign, definition):
                     self._work.load(assign, definition)
                 case TakeLoan(lend):

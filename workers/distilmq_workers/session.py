@@ -29,6 +29,7 @@ from distilmq.protocol.messages import (
     Lend,
     LoadFailed,
     Message,
+    PartKept,
     Ready,
     Refused,
     Result,
@@ -53,12 +54,10 @@ from distilmq_workers.commands import (
     TakeJobKept,
     TakeLoan,
 )
+from distilmq_workers.offer import Offer
 
 HELLO_AGAIN = 5.0
 """Seconds without a Welcome after which Hello is said again."""
-OFFER_AGAIN = 2.0
-"""Seconds without an Ack after which an answer is sent again; doubled each time, up to the next line."""
-OFFER_RARELY = 60.0
 ACK_PATIENCE = 3.0
 """Seconds that a process which leaves waits for its last Acks."""
 FIRST_ROWS, MOST_ROWS = 4, 16
@@ -100,16 +99,6 @@ class Running:
 
 
 @dataclass(slots=True)
-class Kept:
-    """An answer that is not yet acknowledged."""
-
-    message: Result | Failed
-    payload: Sequence[bytes]
-    again_at: float
-    wait: float = OFFER_AGAIN
-
-
-@dataclass(slots=True)
 class Session:
     """The state of one step process."""
 
@@ -129,7 +118,7 @@ class Session:
     """Batches that it last said it wants to hold; 0 while it said nothing."""
     queue: dict[Key, tuple[Batch, Sequence[bytes]]] = field(default_factory=dict[Key, tuple[Batch, Sequence[bytes]]])
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])
-    kept: dict[Key, Kept] = field(default_factory=dict[Key, Kept])
+    kept: dict[Key, Offer] = field(default_factory=dict[Key, Offer])
     draining: bool = False
     """Nothing new is begun."""
     stopping: bool = False
@@ -227,6 +216,8 @@ class Session:
                 return self._handed(message, payload, now)
             case Ack(lease=lease):
                 self.kept.pop(_key(lease), None)
+            case PartKept(lease=lease, parts=parts):
+                return self._part_kept(lease, parts, now)
             case Lend():
                 return [TakeLoan(message)]
             case JobKept():
@@ -246,7 +237,7 @@ class Session:
     def _welcomed(self, welcome: Welcome, now: float) -> list[Command]:
         if self.welcome is None or self.welcome.heartbeat != welcome.heartbeat:
             self._beat_at = now + welcome.heartbeat
-        offers: list[Command] = [LimitMessages(welcome.max_message)]
+        offers: list[Command] = [LimitMessages(welcome.max_message, welcome.max_part)]
         if self.welcome is not None:
             offers.append(SendFilesAgain())
         self.welcome = welcome
@@ -255,7 +246,7 @@ class Session:
             offers.append(self._ready(self.assign))
             self.wanted = 0
         for kept in self.kept.values():
-            offers.append(self._offer(kept, now))
+            offers += kept.say(now)
         return offers
 
     def _assigned(self, assign: Assign, payload: Sequence[bytes]) -> list[Command]:
@@ -274,7 +265,7 @@ class Session:
         key = _key(batch.lease)
         if (kept := self.kept.get(key)) is not None:
             kept.message = kept.message.model_copy(update={"lease": batch.lease})
-            return [self._offer(kept, now)]
+            return [*kept.say(now)]
         if (running := self.running.get(key)) is not None:
             running.lease = batch.lease
             running.cancelled = running.given_up = False
@@ -283,6 +274,13 @@ class Session:
             return [self._say(Returned(session=self._id, lease=batch.lease))]
         self.queue[key] = (batch, payload)
         return []
+
+    def _part_kept(self, lease: Lease, parts: int, now: float) -> list[Command]:
+        if (kept := self.kept.get(_key(lease))) is None:
+            return []
+        # What is being taken is waited for, however long it takes.
+        self._leave_by = None
+        return [*kept.kept(parts, now)]
 
     def _cancel(self, lease: Lease) -> None:
         key = _key(lease)
@@ -301,8 +299,8 @@ class Session:
             answer = answer.model_copy(update={"lease": running.lease})
         if isinstance(answer, Returned):
             return [] if running.given_up else [self._say(answer)]
-        self.kept[key] = Kept(answer, payload, now + OFFER_AGAIN)
-        return [Say(answer, payload)]
+        offer = self.kept[key] = Offer(answer, payload, now, max_part=self.welcome.max_part if self.welcome else 0)
+        return [*offer.say(now)]
 
     def _answered(self, event: events.AnswerCame) -> list[Command]:
         running = self.running.get(_key(event.lease))
@@ -347,7 +345,7 @@ class Session:
             if self.wanted:
                 # The one before may be lost, and its loss would show in nothing but speed.
                 commands.append(self._say(Want(session=self._id, batches=self.wanted)))
-        commands += [self._offer(kept, now, waited=True) for kept in self.kept.values() if now >= kept.again_at]
+        commands += [say for kept in self.kept.values() if now >= kept.again_at for say in kept.say_again(now)]
         commands += self._stalls(now)
         if self._drain_until is not None and now >= self._drain_until:
             self._drain_until = None
@@ -430,12 +428,6 @@ class Session:
             return later
         last = began + self.last_look_after
         return last if now < last < later else later
-
-    def _offer(self, kept: Kept, now: float, *, waited: bool = False) -> Say:
-        if waited:
-            kept.wait = min(kept.wait * 2, OFFER_RARELY)
-        kept.again_at = now + kept.wait
-        return Say(kept.message, kept.payload)
 
     def _give_back_queue(self) -> list[Command]:
         given: list[Command] = [

@@ -34,6 +34,8 @@ class Work:
     def __init__(self, session: str, outbox: Outbox, lanes: Lanes) -> None:
         self.max_message: int | None = None
         """Bytes of the largest message that the coordinator takes."""
+        self.max_part = 0
+        """Bytes of a part of a result; 0 for a coordinator that takes no parts."""
         self._session = session
         self._outbox = outbox
         self._lanes = lanes
@@ -134,6 +136,7 @@ class Work:
             keep_answer=self._keep_answer,
             draining=self._draining.is_set,
             max_message=lambda: self.max_message,
+            max_part=lambda: self.max_part,
             jobs=self._jobs,
         )
 

@@ -51,6 +51,15 @@ class SendBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepPart:
+    """Write a part of a large result, if it is the next one, and tell its sender by `PartKept` what is here."""
+
+    session: str
+    lease: Lease
+    part: object
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Ask the routing function of the step which successors take this batch."""
 
@@ -104,4 +113,6 @@ class EndRun:
     """The bound that it was stopped for: `max_cost` or `max_tokens`."""
 
 
-Command = Record | Send | SendAssign | SendBatch | Route | KeepSlots | KillWorker | RefuseHost | SayPaused | EndRun
+Command = (
+    Record | Send | SendAssign | SendBatch | KeepPart | Route | KeepSlots | KillWorker | RefuseHost | SayPaused | EndRun
+)

@@ -72,6 +72,7 @@ class Coordinator:
             events.LoadFailed: self._attendance.load_failed,
             events.HostsExhausted: lambda event, now: give_up(self.run.flow.step(event.step), self._ending),
             events.BatchDone: self._batch_done,
+            events.PartCame: lambda event, now: self._results.part(event),
             events.BatchFailed: self._batch_failed,
             events.BatchReturned: self._batch_returned,
             events.AnswerCame: lambda event, now: self._results.answer(event),
@@ -227,7 +228,7 @@ class Coordinator:
                 self._jobs.ended(event)
             case events.WorkerJoined():
                 self.run.send(event.session, Stop(now=True))
-            case events.BatchDone() if self.outcome == "done":
+            case events.BatchDone() | events.PartCame() if self.outcome == "done":
                 self.run.send(event.session, Ack(lease=event.lease))
             case _:
                 pass

@@ -105,6 +105,16 @@ class BatchDone:
 
 
 @dataclass(frozen=True, slots=True)
+class PartCame:
+    """A part of a large result came in; or the result itself, without all its parts being here."""
+
+    session: str
+    lease: Lease
+    part: object = None
+    """Opaque to the core: handed back in `KeepPart`."""
+
+
+@dataclass(frozen=True, slots=True)
 class BatchFailed:
     """A batch cannot be computed: of a generator, a global step or a join that raised, the run ends."""
 
@@ -291,6 +301,7 @@ Event = (
     | LoadFailed
     | HostsExhausted
     | BatchDone
+    | PartCame
     | BatchFailed
     | BatchReturned
     | AnswerCame

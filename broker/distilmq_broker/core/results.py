@@ -8,8 +8,8 @@ from distilmq.protocol.messages import Ack, Cancel, ErrorInfo, RowFailure, Who
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core import policy
 from distilmq_broker.core.chunks import Chunk
-from distilmq_broker.core.commands import Route, SayPaused
-from distilmq_broker.core.events import AnswerCame, BatchDone, Routed, UsageCame
+from distilmq_broker.core.commands import KeepPart, Route, SayPaused, Send
+from distilmq_broker.core.events import AnswerCame, BatchDone, PartCame, Routed, UsageCame
 from distilmq_broker.core.facts import AnswerRecorded, BatchRecorded, RouteRecorded, RowsBuried, UsageRecorded
 from distilmq_broker.core.leases import Work
 from distilmq_broker.core.run import Run
@@ -42,6 +42,24 @@ class Results:
         self._record(state, work, event)
         self._acknowledge(event)
         self._hand_on(state, work, event.rows)
+
+    def part(self, event: PartCame) -> None:
+        """A part of a result came: it is taken from whoever may be the first to bring the whole."""
+        state = self._run.flow.step(event.lease.step)
+        session = self._run.workers.sessions.get(event.session)
+        if session is None:
+            # It says all this again behind its Hello.
+            self._run.outbox.emit(Send(event.session, Who()))
+            return
+        session.quiet = 0
+        if state is None:
+            return
+        if state.source is not None:
+            self._part_of_source(state.source, event)
+        elif self._run.flow.find(state, (event.lease.seq_no, event.lease.part)) is None:
+            self._acknowledge(event)
+        else:
+            self._keep(event)
 
     def bury(self, state: StepState, work: Work, error: ErrorInfo) -> None:
         """Gives up on a batch of one row; the caller has taken it from its holder."""
@@ -187,5 +205,18 @@ class Results:
             self._run.held_up = f"step '{state.name}': {why}"
             self._run.outbox.emit(SayPaused(state.name, self._run.held_up))
 
-    def _acknowledge(self, event: BatchDone) -> None:
+    def _part_of_source(self, source: Source, event: PartCame) -> None:
+        which = ordinal(event.lease.seq_no)
+        if which is None or event.lease.part or which in source.early:
+            return
+        if which < source.recorded or source.done:
+            self._acknowledge(event)
+        elif source.admits(event.session, which):
+            self._keep(event)
+
+    def _keep(self, event: PartCame) -> None:
+        # It follows from no fact: nothing is recorded before the whole is here.
+        self._run.outbox.urge(KeepPart(event.session, event.lease, event.part))
+
+    def _acknowledge(self, event: BatchDone | PartCame) -> None:
         self._run.send(event.session, Ack(lease=event.lease))

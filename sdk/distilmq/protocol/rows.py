@@ -142,6 +142,13 @@ def join_rows(rows: Sequence[bytes]) -> bytes:
     return _msgpack.packb(rows if type(rows) is list else list(rows))
 
 
+def count_rows(payload: bytes) -> int:
+    """How many rows a payload of ours has."""
+    unpacker = _msgpack.Unpacker()
+    unpacker.feed(payload[:5])
+    return unpacker.read_array_header()
+
+
 def _decode_broken_text(data: bytes, hook: ExtensionHook) -> Any:
     """Text with half of a surrogate pair in it: rare, and slower for all if it were always looked for."""
     try:

@@ -52,6 +52,7 @@ from distilmq.protocol.messages.from_worker import (
     Note,
     Ready,
     Result,
+    ResultPart,
     Returned,
     Want,
 )
@@ -64,6 +65,7 @@ from distilmq.protocol.messages.to_worker import (
     JobKept,
     Kill,
     Lend,
+    PartKept,
     Refused,
     Slots,
     Stop,
@@ -79,6 +81,7 @@ _SaidByWorkers: TypeAlias = (
     | Borrow
     | LoadFailed
     | Result
+    | ResultPart
     | Failed
     | Returned
     | Answered
@@ -93,7 +96,7 @@ _SaidByWorkers: TypeAlias = (
 )
 FromWorker = Annotated[_SaidByWorkers, Field(discriminator="kind")]
 ToWorker = Annotated[
-    Welcome | Refused | Assign | Batch | Ack | JobKept | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
+    Welcome | Refused | Assign | Batch | Ack | PartKept | JobKept | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
     Field(discriminator="kind"),
 ]
 _SaidByClients: TypeAlias = (
@@ -173,10 +176,12 @@ __all__ = [
     "Loan",
     "Message",
     "Note",
+    "PartKept",
     "Progress",
     "Ready",
     "Refused",
     "Result",
+    "ResultPart",
     "Returned",
     "RowFailure",
     "Rows",

@@ -56,8 +56,21 @@ class LoadFailed(Message):
     error: ErrorInfo
 
 
+class ResultPart(Message):
+    """Output rows of a batch that are too many for one message, before the `Result` itself. One payload frame: bytes
+    of an array of rows, all of them or some; what is sent one behind the other makes arrays, one behind the other."""
+
+    kind: Literal["result_part"] = "result_part"
+    session: str
+    lease: Lease
+    number: int
+    """Which of the parts it is, from 0."""
+    rows: int = 0
+    """Of the array that ends with this part; 0: it goes on in the next one."""
+
+
 class Result(Message):
-    """A batch is done. One payload frame: its output rows."""
+    """A batch is done. One payload frame: its output rows; none where they have come in parts."""
 
     kind: Literal["result"] = "result"
     session: str
@@ -71,6 +84,8 @@ class Result(Message):
     seconds: float = 0.0
     usage: tuple[Usage, ...] = ()
     """What the process has had from models so far, a total for each."""
+    parts: int = 0
+    """`ResultPart`s that were kept before; 0 for rows that come with it."""
 
 
 class Failed(Message):

@@ -19,6 +19,8 @@ class Welcome(Message):
     heartbeat: float
     liveness: float
     max_message: int
+    max_part: int = 0
+    """Bytes of a message with rows: a result with more comes as `ResultPart`s. 0: it takes none of these."""
 
 
 class Refused(Message):
@@ -108,6 +110,15 @@ class Lend(Message):
     """Whether one of them has seen a sign that more requests at once bring nothing."""
     full: bool = False
     """Whether what may come at once may come now: nothing was sent before by anybody."""
+
+
+class PartKept(Message):
+    """Parts of a result are on the coordinator's disk: send the next ones, or the result itself."""
+
+    kind: Literal["part_kept"] = "part_kept"
+    lease: Lease
+    parts: int
+    """So many, from the first on without a gap. Fewer than before: the coordinator has begun anew."""
 
 
 class Cancel(Message):
