@@ -104,6 +104,8 @@ class GenerateOutput(TypedDict):
     generations: LLMOutput
     statistics: LLMStatistics
     logprobs: NotRequired[LLMLogprobs]
+    errors: NotRequired[list[Exception | None]]
+    """Per generation why it is None, where that is known."""
 
 
 class RuntimeParameterInfo(TypedDict, total=False):

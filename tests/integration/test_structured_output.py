@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -87,6 +87,39 @@ def test_an_answer_that_never_gets_its_shape_is_a_dead_letter_with_what_was_said
     assert read(script, "requests.json") == 12
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_of_several_answers_to_a_row_one_without_its_shape_takes_none_along(
+    tmp_path: Path, server: ProviderServer, grouped: bool
+) -> None:
+    answers = iter(["I cannot", *['{"number": 1}'] * 2])
+    server.says = lambda prompt: "I cannot" if "cannot be used" in prompt else next(answers, '{"number": 1}')
+    (tmp_path / "keys").mkdir()
+    more = f"input_batch_size=50, num_generations=3, group_generations={grouped}"
+    code = (
+        CODE.replace("ROWS", "2").replace("input_batch_size=50", more).replace("max_concurrency=8", "max_concurrency=1")
+    )
+    script = Script(tmp_path / "run", code, env=server.env(tmp_path / "keys"))
+
+    assert script.run() == 0, script.output
+
+    generations = [row["generation"] for row in script.rows["default"]]
+    told = [cast("dict[str, Any]", row["distilmq_metadata"]) for row in script.rows["default"]]
+    good = '{"number": 1}'
+    if grouped:
+        assert generations == [[None, good, good], [good, good, good]]
+        [error, *others] = told[0]["generation_errors_ask"]
+        assert others == [None, None]
+        assert told[0].get("error_ask") is None, "the row has not failed"
+    else:
+        assert generations == [None, good, good, good, good, good]
+        error = told[0]["error_ask"]
+        assert [each.get("error_ask") for each in told[1:]] == [None] * 5
+    assert error.startswith("InvalidAnswerError: 'm' gave an answer without the shape that was asked for")
+    [letter] = read(script, "letters.json")
+    assert (letter["error_class"], letter["answer"], letter["attempts"]) == ("InvalidAnswerError", "I cannot", "3")
+    assert len(server.asked) == 4
+
+
 def test_a_killed_run_pays_for_no_answer_twice_and_takes_no_malformed_one_for_the_last(
     tmp_path: Path, server: ProviderServer
 ) -> None:
@@ -98,7 +131,7 @@ def test_a_killed_run_pays_for_no_answer_twice_and_takes_no_malformed_one_for_th
     processes = family(process.pid)
     kill_tree(process.pid)
     process.wait()
-    until(lambda: all_gone(processes), "no process outlives the run")
+    until(lambda: all_gone(processes) and server.waiting == 0, "no process outlives the run, and the server knows")
     answered = Counter(asked.prompt for asked in server.answered)
     server.release()
 

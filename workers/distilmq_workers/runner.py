@@ -265,7 +265,15 @@ class Runner:
                 whole, _ = self._input(inputs, start + place)
                 answer = None if failed.answer is None else failed.answer[:MAX_ANSWER]
                 error = describe(failed.error)
-                failures.append(RowFailure(row=start + place, error=error, input=whole, answer=answer))
+                failures.append(
+                    RowFailure(
+                        row=start + place,
+                        error=error,
+                        input=whole,
+                        answer=answer,
+                        attempts=attempts_of(failed.error),
+                    )
+                )
 
     # ---------------------------------------------------------------- rows
 

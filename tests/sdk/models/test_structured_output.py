@@ -237,6 +237,57 @@ def test_of_several_answers_the_mended_one_keeps_its_place(llm: OpenAILLM, serve
     assert [len(each) for each in output.get("logprobs", [])] == [2, 4, 2]
 
 
+def test_of_several_answers_one_that_never_gets_its_shape_takes_none_along(make: Make, server: ProviderServer) -> None:
+    said = iter([ADA, BAD, '{"name": "Eve"}', BAD])
+    server.says = lambda prompt: next(said)
+    llm = make(max_validation_retries=1)
+
+    [output] = llm.generate_outputs([chat("Who?")], num_generations=3)
+
+    assert output["generations"] == [ADA, None, '{"name": "Eve"}']
+    assert len(output["statistics"]["output_tokens"]) == 3
+    [before, error, behind] = output.get("errors", [])
+    assert (before, behind) == (None, None)
+    assert isinstance(error, InvalidAnswerError)
+    assert (error.answer, error.attempts) == (BAD, 2)
+    assert len(server.asked) == 2
+
+
+def test_when_asking_again_fails_the_other_answers_are_kept(llm: OpenAILLM, server: ProviderServer) -> None:
+    said = iter([ADA, BAD])
+    server.says = lambda prompt: next(said)
+    server.fail("cannot be used", status=400, message="too long by now")
+
+    [output] = llm.generate_outputs([chat("Who?")], num_generations=2)
+
+    assert output["generations"] == [ADA, None]
+    assert [type(error) for error in output.get("errors", [])] == [type(None), InvalidRequestError]
+
+
+def test_where_no_answer_gets_its_shape_the_input_fails(make: Make, server: ProviderServer) -> None:
+    server.says = lambda prompt: BAD
+    llm = make(max_validation_retries=0)
+
+    with pytest.raises(InvalidAnswerError, match="is not asked again"):
+        llm.generate_outputs([chat("Who?")], num_generations=2)
+
+
+def test_where_each_answer_is_a_request_of_its_own_the_others_are_kept_as_well(
+    provider_server: ProviderServer,
+) -> None:
+    said = iter([ADA, BAD, ADA])
+    provider_server.says = lambda prompt: next(said)
+    llm = AnthropicLLM(model="m", structured_output={"schema": Person}, max_validation_retries=0, max_concurrency=1)
+    llm.load()
+
+    [output] = llm.generate_outputs([chat("Who?")], num_generations=3)
+
+    llm.unload()
+    assert output["generations"] == [ADA, None, ADA]
+    assert [type(error) for error in output.get("errors", [])] == [type(None), InvalidAnswerError, type(None)]
+    assert len(output["statistics"]["output_tokens"]) == 3
+
+
 # ---------------------------------------------------------------- what it costs, and what is kept
 
 

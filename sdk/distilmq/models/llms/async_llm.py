@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from pydantic import Field, PositiveInt
 
-from distilmq.errors import RequestsFailedError
+from distilmq.errors import InvalidAnswerError, RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.batches.channel import JobChannel
 from distilmq.models.batches.desk import LOOK_EVERY, DeskSettings, JobDesk
@@ -20,6 +20,7 @@ from distilmq.models.requests import sending
 from distilmq.models.requests.rates import NOTHING, Cost, Limits
 from distilmq.models.requests.retries import RetryPolicy
 from distilmq.models.requests.sender import Sender
+from distilmq.models.requests.usage import statistics
 from distilmq.typing import FormattedInput, GenerateOutput
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -133,18 +134,36 @@ class AsyncLLM(Sender, LLM, ABC):
         return type(self).agenerate
 
     def _merged(self, count: int, given: Iterable[tuple[sending.Request, sending.Outcome]]) -> list[GenerateOutput]:
-        outputs: list[dict[str, Any] | None] = [None] * count
-        failures: dict[int, Exception] = {}
+        outcomes: list[list[sending.Outcome]] = [[] for _ in range(count)]
         for request, outcome in given:
-            if isinstance(outcome, Exception):
-                failures.setdefault(request.place, outcome)
-            else:
-                outputs[request.place] = merged(outputs[request.place], outcome)
+            outcomes[request.place].append(outcome)
+        together = [_together(each) for each in outcomes]
+        failures = {place: outcome for place, outcome in enumerate(together) if isinstance(outcome, Exception)}
         if failures and count == 1:
             raise failures[0]
         if failures:
             raise RequestsFailedError(failures, inputs=count) from next(iter(failures.values()))
-        return cast("list[GenerateOutput]", outputs)
+        return cast("list[GenerateOutput]", together)
+
+
+def _together(outcomes: Sequence[sending.Outcome]) -> sending.Outcome:
+    """Of the requests for one input, one for each generation or one for all: what they gave, or why that is nothing."""
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    answers = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    if failures and not (answers and all(isinstance(failure, InvalidAnswerError) for failure in failures)):
+        return failures[0]
+    lost = [_lost(outcome) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
+    if any("errors" in output for output in lost):
+        lost = [{**output, "errors": output.get("errors", [None] * len(output["generations"]))} for output in lost]
+    output: sending.Output | None = None
+    for each in lost:
+        output = merged(output, each)
+    return cast("sending.Output", output)
+
+
+def _lost(error: Exception) -> sending.Output:
+    """Stands for an answer that never got its shape, among others that have it."""
+    return {"generations": [None], "statistics": statistics(None, None, 1), "errors": [error]}
 
 
 def merged(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Asking again for an answer that does not have its shape: in the same conversation, with what is wrong with it."""
+"""Asking again for an answer that does not have its shape: in the same conversation, with what is wrong with it.
+
+One of several answers to an input that never gets its shape is left out, and takes none of the others along.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +36,26 @@ class Repair:
     """
 
     def __init__(self, shape: Shape, retries: int, input: Any, *, who: str, ask: Ask) -> None:
-        self.outcome: Outcome | None = None
+        self._outcome: Outcome | None = None
         """What has become of the request by now."""
+        self._lost: dict[int, Exception] = {}
+        """Places of answers that were given up, with the reasons."""
         self._shape = shape
         self._retries = retries
         self._input = input
         self._who = who
         self._ask = ask
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """What has become of the request: an answer that was given up takes none along that can be used."""
+        if self._outcome is None or isinstance(self._outcome, Exception) or not self._lost:
+            return self._outcome
+        return with_lost(self._outcome, self._lost)
+
     def answered(self, outcome: Outcome) -> list[Request]:
         """The request's outcome came; gives what is to be asked because of it."""
-        self.outcome = outcome
+        self._outcome = outcome
         if isinstance(outcome, Exception):
             return []
         return [
@@ -59,35 +71,35 @@ class Repair:
         try:
             fault = self._shape.fault(text)
         except DistilmqUserError as error:
-            self.outcome = error
+            self._outcome = error
             return []
         if fault is None:
             return []
         if tries >= self._retries:
-            self._give_up(f"{fault}. The answer was: {text[:_SHOWN]}", text, tries)
+            self._give_up(place, f"{fault}. The answer was: {text[:_SHOWN]}", text, tries)
             return []
         asked = asked_again(input, text, fault, self._shape)
         return [self._ask(asked, partial(self._mended, place, asked, tries + 1, text))]
 
     def _mended(self, place: int, input: Any, tries: int, before: str, outcome: Outcome) -> list[Request]:
         """The answer that was asked for again came, or did not."""
-        if isinstance(self.outcome, Exception):  # of another answer: the row has failed
+        if isinstance(self._outcome, Exception):  # of another answer: no answer can be held against the shape
             return []
         if isinstance(outcome, Exception):
             _tell_answer(outcome, before)
-            self.outcome = outcome
+            self._lost[place] = outcome
             return []
         if outcome["generations"][0] is None:
-            self._give_up("asked again, the model gave no text", before, tries)
+            self._give_up(place, "asked again, the model gave no text", before, tries)
             return []
-        self.outcome = replaced(cast("Output", self.outcome), place, outcome)
+        self._outcome = replaced(cast("Output", self._outcome), place, outcome)
         return self._judged(place, outcome["generations"][0], input, tries)
 
-    def _give_up(self, why: str, answer: str, tries: int) -> None:
+    def _give_up(self, place: int, why: str, answer: str, tries: int) -> None:
         times = f"also when asked again {tries} times" if tries else "and is not asked again"
         error = InvalidAnswerError(f"{self._who} gave an answer without the shape that was asked for, {times}: {why}")
         error.attempts = tries + 1
-        self.outcome = error.with_answer(answer)
+        self._lost[place] = error.with_answer(answer)
 
 
 def asked_again(input: Any, answer: str, fault: str, shape: Shape) -> Any:
@@ -103,6 +115,14 @@ def asked_again(input: Any, answer: str, fault: str, shape: Shape) -> Any:
         said = {"role": "assistant", "content": answer if answer.strip() else _NO_TEXT}
         again = [*conversation, said, {"role": "user", "content": words}]
     return (again, own) if isinstance(input, tuple) else again
+
+
+def with_lost(output: Output, lost: Mapping[int, Exception]) -> Outcome:
+    """An output without some of its generations, which are None, with the reasons; one of them if none is left."""
+    generations = [None if place in lost else text for place, text in enumerate(output["generations"])]
+    if all(text is None for text in generations):
+        return lost[min(lost)]
+    return {**output, "generations": generations, "errors": [lost.get(place) for place in range(len(generations))]}
 
 
 def replaced(output: Output, place: int, other: Output) -> dict[str, Any]:

@@ -31,7 +31,11 @@ __getattr__, _ = window(__name__, {}, ["ImageTask"])
 
 IN_BATCH_JOBS = 1024
 """Batches at once of a task whose model is asked through batch jobs: of 50 rows each, as many as fill a large job."""
-_OF_THE_ANSWER = ("generations", "statistics")
+GENERATION_ERRORS = "generation_errors_"
+"""With a task's name: in the metadata of a row with several generations, why one of them is None."""
+_MOST_OF_AN_ERROR = 500
+"""Characters of one in the metadata."""
+_OF_THE_ANSWER = ("errors", "generations", "statistics")
 """Parts of a model's output that have a place of their own; the others become columns `llm_<step>_<part>`."""
 
 
@@ -121,9 +125,12 @@ class _Task(_Step, ABC):
         generations = output["generations"]
         statistics = per_generation(cast("Mapping[str, Any]", output.get("statistics")), len(generations))
         columns = self._more_columns(output, len(generations))
+        errors = output.get("errors") or [None] * len(generations)
         made: list[Row] = []
         metadata: list[dict[str, Any]] = []
         for index, generation in enumerate(generations):
+            if (error := errors[index]) is not None:
+                remark_failure(error, getattr(error, "answer", None))
             formatted = self._formatted(generation, row)
             if generation is None:  # the row comes out as it should, and does not hide
                 remark_failure(RequestError(f"'{self.llm.model_name}' gave no answer"), None)
@@ -131,10 +138,14 @@ class _Task(_Step, ABC):
             formatted.pop(DISTILMQ_METADATA_KEY, None)
             made.append({**formatted, **{name: values[index] for name, values in columns.items()}})
             metadata.append({**own, **self._metadata(generation, asked, statistics[index])})
+            if error is not None and not self.group_generations:
+                metadata[-1][f"{ERROR_PREFIX}{self.name}"] = _short(error)
         before = _metadata_of(row)
         if self.group_generations:
             together = {name: [each.get(name) for each in made] for name in dict.fromkeys(n for m in made for n in m)}
             made, metadata = [together], [self._grouped(metadata)]
+            if any(errors):
+                metadata[0][f"{GENERATION_ERRORS}{self.name}"] = [each and _short(each) for each in errors]
         return [
             {**row, **columns, "model_name": self.llm.model_name, DISTILMQ_METADATA_KEY: {**before, **told}}
             for columns, told in zip(made, metadata, strict=True)
@@ -310,6 +321,11 @@ def has_failed(row: Row) -> bool:
     """Whether a step before failed on the row: no model is asked about it."""
     # Rows of a dataset that was read back have the keys of all rows: None where there was no error.
     return any(name.startswith(ERROR_PREFIX) and value is not None for name, value in _metadata_of(row).items())
+
+
+def _short(error: Exception) -> str:
+    """One line."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:_MOST_OF_AN_ERROR]
 
 
 def _metadata_of(row: Row) -> dict[str, Any]:
