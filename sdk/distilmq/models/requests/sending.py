@@ -8,9 +8,11 @@ request does not touch its neighbours: they are awaited and their answers kept b
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Protocol, cast
 
@@ -68,7 +70,7 @@ class Way(Protocol):
     """The way to one model."""
 
     def announce(self, requests: int) -> None:
-        """So many requests are coming."""
+        """So many requests are coming; less than none where some that were announced do not come."""
         ...
 
     def submit(self, request: Request, draining: Draining) -> Sent:
@@ -224,25 +226,29 @@ def sent(
     way.announce(len(requests))
     if (rows := expected.get()) is not None:
         rows.met()
-    for number, request in requests.items():
-        submit(number, request)
-    answered = 0
+    coming = deque(requests.items())
+    known, answered = len(requests), 0
     try:
-        while answered < len(out):
+        while answered < known:
+            # An answer that has come is kept before the next request goes: thousands of them take a while.
+            if coming and done.empty():
+                submit(*coming.popleft())
+                continue
             number, ready = done.get()
             answered += 1
             outcome = _outcome(ready)
             if isinstance(outcome, StepFatalError):
                 ended.set()  # Others would only be refused alike: those that are out are awaited, no new one is sent.
             yield number, outcome, out[number].occurrence
-            more = list(requests.items())[len(out) :] if len(requests) > len(out) else []
-            if more:
-                way.announce(len(more))
-            for number, request in more:
-                submit(number, request)
+            if len(requests) > known:
+                way.announce(len(requests) - known)
+                coming.extend(islice(requests.items(), known, None))
+                known = len(requests)
     finally:
         for each in out.values():
             each.future.cancel()
+        if coming:
+            way.announce(-len(coming))
 
 
 def _outcome(ready: Future[Output]) -> Outcome:
