@@ -19,7 +19,7 @@ from distilmq.pipeline.prepare import RunOptions, prepare
 from distilmq.protocol import messages
 from distilmq.protocol.messages import runs
 from distilmq.protocol.plan import Plan, RunSettings
-from tests.broker.front.brokers import BrokerClient, Program, client_of
+from tests.broker.front.brokers import BrokerClient, Program, alive, client_of
 from tests.network.machines import Machine
 from tests.servers.link import Link
 from tests.waiting import until as until
@@ -157,13 +157,6 @@ def state_of(program: Program, run: str) -> runs.RunInfo:
     with BrokerClient(program) as client:
         return client.runs()[run]
 
-
-def alive(process: psutil.Process) -> bool:
-    """Whether it runs, and is no zombie."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def shown(program: Program, run: str) -> runs.RunShown:

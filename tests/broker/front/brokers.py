@@ -76,8 +76,7 @@ class Program:
 
     def coordinators(self) -> list[psutil.Process]:
         """The coordinators that it has started and that live."""
-        living = psutil.Process(self.process.pid).children()
-        return [process for process in living if process.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in psutil.Process(self.process.pid).children() if alive(process)]
 
     @property
     def log(self) -> str:
@@ -104,6 +103,14 @@ class Program:
                 self.endpoint = found.group(1)
                 return process
         raise AssertionError(process.communicate()[1])
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs, and is no zombie."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def start_command() -> list[str]:
