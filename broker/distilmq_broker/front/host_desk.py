@@ -37,14 +37,14 @@ class HostDesk:
 
     def joined(self, hello: HostHello, peer: PeerId, now: float) -> None:
         """A host said Hello; it has been welcomed."""
-        gone = self._gone(hello)
+        follows = self._followed(hello)
         self._peers[hello.session] = peer
         self._hellos[hello.session] = hello
         self._log.info(
             "host_joined", worker=hello.worker, slots=hello.offer.slots, host=hello.host, grants=len(hello.grants)
         )
         self.handle(
-            HostJoined(hello.session, hello.worker, hello.offer, hello.steps, hello.grants, hello.heard, gone), now
+            HostJoined(hello.session, hello.worker, hello.offer, hello.steps, hello.grants, hello.heard, follows), now
         )
 
     def beaten(self, beat: HostBeat, peer: PeerId, now: float) -> None:
@@ -75,14 +75,11 @@ class HostDesk:
         if deadline is not None and now >= deadline:
             self.handle(DeadlineReached(), now)
 
-    def _gone(self, hello: HostHello) -> tuple[str, ...]:
-        """The hosts under its name that are not connected any more: they were killed, and it follows one of them."""
-        namesakes = [other for other in self._hellos.values() if other.worker == hello.worker]
-        return tuple(
-            other.session
-            for other in namesakes
-            if other.session != hello.session and not self._way.say(self._peers[other.session], Who())
-        )
+    def _followed(self, hello: HostHello) -> str:
+        """The host under its name that is not connected any more, if there is one: it was killed, and this follows."""
+        other = self.allocation.session_named(hello.worker)
+        peer = None if other in (None, hello.session) else self._peers.get(other)
+        return "" if other is None or peer is None or self._way.say(peer, Who()) else other
 
     def _named(self, hello: HostHello, worker: str) -> HostHello:
         if hello.worker == worker:

@@ -89,6 +89,11 @@ class Allocation:
         host = self._board.hosts.get(session)
         return () if host is None else host.grants()
 
+    def session_named(self, worker: str) -> str | None:
+        """The session of the host that goes by a name."""
+        host = self._board.named(worker)
+        return None if host is None else host.session
+
     def processes(self, run: str) -> int:
         """How many grants a run has."""
         claim = self._board.claims.get(run)

@@ -23,11 +23,23 @@ class Board:
         """By session."""
         self.claims: dict[str, Claim] = {}
         """By run."""
+        self.with_slots: dict[str, Host] = {}
+        """The hosts that have a free slot, by session."""
+        self._by_name: dict[str, Host] = {}
         self._name = name
         self._count = 0
         self._lists = 0
         self._untold: dict[str, bool] = {}
         """Hosts that are to be told what they have, and whether that has changed."""
+
+    def enlist(self, host: Host) -> None:
+        """A host is there, under a name of its own."""
+        self.hosts[host.session] = self._by_name[host.worker] = host
+        self._look_for_slots(host)
+
+    def named(self, worker: str) -> Host | None:
+        """The host that goes by a name."""
+        return self._by_name.get(worker)
 
     def grant(self, claim: Claim, need: Need, host: Host, now: float) -> None:
         """A run gets a slot."""
@@ -43,6 +55,7 @@ class Board:
             resources=need.resources,
         )
         claim.enlist(host.add(grant, now))
+        self._look_for_slots(host)
         self._untold[host.session] = True
         if host.kept_for == (claim.run, need.id):
             host.kept_for = None
@@ -51,6 +64,7 @@ class Board:
         """A host has a process that we do not know of: it came back, or we did."""
         holding = host.add(grant, now)
         holding.listed = True
+        self._look_for_slots(host)
         if not settled:
             self.claims.setdefault(grant.run, Claim(grant.run))
         claim = self.claims.get(grant.run)
@@ -71,6 +85,7 @@ class Board:
     def remove(self, holding: Holding) -> None:
         """Its process is gone."""
         holding.host.remove(holding)
+        self._look_for_slots(holding.host)
         if not holding.ending:
             self.claims[holding.grant.run].drop(holding)
 
@@ -79,6 +94,8 @@ class Board:
         for holding in list(host.holdings.values()):
             self.remove(holding)
         del self.hosts[host.session]
+        del self._by_name[host.worker]
+        self.with_slots.pop(host.session, None)
         self._untold.pop(host.session, None)
 
     def forget_run(self, run: str) -> None:
@@ -118,3 +135,9 @@ class Board:
             if told != claim.told:
                 claim.told = told
                 yield TellRun(claim.run, *told)
+
+    def _look_for_slots(self, host: Host) -> None:
+        if host.room.slots < 1:
+            self.with_slots.pop(host.session, None)
+        else:
+            self.with_slots[host.session] = host

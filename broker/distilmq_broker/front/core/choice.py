@@ -20,7 +20,7 @@ class Choice:
         self._turns = turns
         self._claim = claim
         self._need = need
-        able = [host for host in board.hosts.values() if self._has_room(host)]
+        able = [host for host in board.with_slots.values() if self._has_room(host)]
         self._heap = [(_rank(host), place, host) for place, host in enumerate(able)]
         heapify(self._heap)
 

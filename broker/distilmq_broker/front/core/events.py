@@ -19,8 +19,8 @@ class HostJoined:
     grants: tuple[Grant, ...] = ()
     heard: str = ""
     """The last list of grants that it got."""
-    gone: tuple[str, ...] = ()
-    """Sessions of hosts under its name that are not connected any more."""
+    follows: str = ""
+    """Session of the host that went by its name, if that is not connected any more."""
 
 
 @dataclass(frozen=True, slots=True)

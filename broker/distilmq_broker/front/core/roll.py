@@ -32,13 +32,13 @@ class Roll:
     def joined(self, event: HostJoined, now: float, *, settled: bool) -> list[LoseHost]:
         """A host said Hello; before the broker has settled, what it has is believed whatever the run."""
         # A host that was started again under its name has none of its former processes.
-        lost = [host for session in event.gone if (host := self._board.hosts.get(session)) is not None]
-        for other in lost:
-            self._board.forget_host(other)
+        former = self._board.hosts.get(event.follows)
+        if former is not None:
+            self._board.forget_host(former)
         host = self._board.hosts.get(event.session)
         if host is None:
             host = Host(self._name_for(event), event.session, event.offer, event.steps, now)
-            self._board.hosts[event.session] = host
+            self._board.enlist(host)
         host.seen = now
         if self.look_at is None:
             self.look_at = now + self._liveness
@@ -47,12 +47,13 @@ class Roll:
             if grant.id not in host.holdings:
                 self._board.adopt(host, grant, now, settled=settled)
         self._board.repeat(host)
-        return _lost(lost)
+        return [] if former is None else _lost([former])
 
     def _name_for(self, event: HostJoined) -> str:
         """The name it gave; one of its own where another host goes by that, and both are here."""
-        taken = any(host.worker == event.worker for host in self._board.hosts.values())
-        return f"{event.worker}-{event.session[:_ENOUGH]}" if taken else event.worker
+        if self._board.named(event.worker) is None:
+            return event.worker
+        return f"{event.worker}-{event.session[:_ENOUGH]}"
 
     def beaten(self, event: HostBeaten, now: float) -> bool | None:
         """A host is alive; tells whether that changed anything, and None of one that has to say Hello."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from distilmq.protocol.messages.broker import Need
 from distilmq.protocol.messages.runs import Unmet
@@ -10,11 +10,11 @@ from distilmq_broker.front.core.claims import Claim
 from distilmq_broker.front.core.hosts import Host
 
 
-def unmet(claim: Claim, need: Need, hosts: Iterable[Host]) -> Unmet:
+def unmet(claim: Claim, need: Need, hosts: Collection[Host]) -> Unmet:
     """It waits for its turn where there is a host for it; else it is said which demand leaves none over."""
-    left = [host for host in hosts if not host.leaving]
-    if any(claim.may_have(host, need) for host in left):
+    if any(claim.may_have(host, need) for host in hosts if not host.leaving):
         return Unmet(need=need.id, reason="waits for a free slot")
+    left = [host for host in hosts if not host.leaving]
     if not left:
         return Unmet(need=need.id, reason="no worker is there: start one with `distilmq worker --connect …`")
     for reason, meets in _demands(need):

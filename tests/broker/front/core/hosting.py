@@ -30,9 +30,9 @@ class SomeHost:
     leaving: bool = False
     inbox: deque[Command] = field(default_factory=deque)
 
-    def hello(self, gone: tuple[str, ...] = ()) -> HostJoined:
+    def hello(self, follows: str = "") -> HostJoined:
         return HostJoined(
-            self.session, self.worker, self.offer, self.steps, tuple(self.processes.values()), self.heard, gone
+            self.session, self.worker, self.offer, self.steps, tuple(self.processes.values()), self.heard, follows
         )
 
     def beat(self) -> HostBeaten:
@@ -97,7 +97,7 @@ class World:
         self.sessions += 1
         former = self.hosts.get(worker)
         self.hosts[worker] = host = SomeHost(worker, offer, f"s{self.sessions}", steps)
-        self.handle(host.hello(() if former is None else (former.session,)))
+        self.handle(host.hello("" if former is None else former.session))
         return host
 
     def join_beside(self, former: SomeHost, offer: Offer) -> SomeHost:
