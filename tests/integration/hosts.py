@@ -158,7 +158,6 @@ def state_of(program: Program, run: str) -> runs.RunInfo:
         return client.runs()[run]
 
 
-
 def shown(program: Program, run: str) -> runs.RunShown:
     """What `distilmq runs show` shows of a run."""
     with BrokerClient(program) as client:
