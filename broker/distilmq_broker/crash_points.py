@@ -9,9 +9,12 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
-CrashPoint = Literal["before_payload", "before_commit", "before_ack", "before_send", "rotation", "checkpoint"]
+CrashPoint = Literal[
+    "before_payload", "before_commit", "before_ack", "before_send", "rotation", "checkpoint", "after_part"
+]
 """In the order of effects: before the payload is written, between payload and ledger commit, between commit and
-`Ack`, between `Ack` and the next `Send`; between two segments; within a checkpoint of the ledger."""
+`Ack`, between `Ack` and the next `Send`; between two segments; within a checkpoint of the ledger; behind a part of a
+large batch."""
 
 POINTS: tuple[CrashPoint, ...] = (
     "before_payload",
@@ -20,6 +23,7 @@ POINTS: tuple[CrashPoint, ...] = (
     "before_send",
     "rotation",
     "checkpoint",
+    "after_part",
 )
 
 

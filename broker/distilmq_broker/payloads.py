@@ -13,6 +13,18 @@ def array_length(payload: bytes) -> int | None:
     return _head(payload)[0]
 
 
+def array_body(payload: bytes) -> memoryview:
+    """The elements of a msgpack array, without its head.
+
+    Raises:
+        ValueError: it is no array.
+    """
+    count, start = _head(payload)
+    if count is None:
+        raise ValueError("a payload is an array of encoded rows")
+    return memoryview(payload)[start:]
+
+
 def join_payloads(payloads: Iterable[bytes]) -> bytes:
     """One payload with the rows of several.
 
@@ -22,11 +34,8 @@ def join_payloads(payloads: Iterable[bytes]) -> bytes:
     rows = 0
     bodies: list[bytes | memoryview] = [b""]
     for payload in payloads:
-        count, start = _head(payload)
-        if count is None:
-            raise ValueError("a payload is an array of encoded rows")
-        rows += count
-        bodies.append(memoryview(payload)[start:])
+        bodies.append(array_body(payload))
+        rows += array_length(payload) or 0
     bodies[0] = _new_head(rows)
     return b"".join(bodies)
 

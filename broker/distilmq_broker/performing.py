@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from distilmq.errors import JournalError
 from distilmq.protocol import messages
 from distilmq.protocol.messages import Lease
-from distilmq.protocol.packing import pack
 from distilmq.protocol.plan import Plan
+from distilmq_broker.batch_post import BatchPost
 from distilmq_broker.burying import buried_row
 from distilmq_broker.core.commands import (
     Command,
@@ -24,6 +24,7 @@ from distilmq_broker.core.commands import (
     Send,
     SendAssign,
     SendBatch,
+    SendPart,
 )
 from distilmq_broker.core.facts import BatchRecorded, LimitLearnt, RowsBuried
 from distilmq_broker.crash_points import CrashPoints
@@ -34,6 +35,7 @@ from distilmq_broker.ports import Journal, LargePayload, Router, Slots
 from distilmq_broker.post import Post
 from distilmq_broker.secret_book import SecretBook
 from distilmq_broker.sessions import Sessions
+from distilmq_broker.settings import MAX_PART
 
 
 class Performer:
@@ -54,6 +56,7 @@ class Performer:
         crash: CrashPoints,
         log: Logbook,
         incoming: IncomingResults,
+        max_part: int = MAX_PART,
     ) -> None:
         self._incoming = incoming
         self._steps = {step.name: step for step in plan.steps}
@@ -69,6 +72,9 @@ class Performer:
         self._post = post
         self._crash = crash
         self._log = log
+        self._batches = BatchPost(
+            journal=journal, sessions=sessions, post=post, crash=crash, log=log, max_part=max_part
+        )
         self.ended: EndRun | None = None
 
     def perform(self, commands: Iterable[Command], now: float) -> None:
@@ -84,7 +90,9 @@ class Performer:
                 case Record():
                     self._record(command, now)
                 case SendBatch():
-                    self._send_batch(command, acked.pop(command.session, ()))
+                    self._batches.send(command, acked.pop(command.session, ()))
+                case SendPart():
+                    self._batches.send_part(command)
                 case KeepPart(session, lease, part):
                     self._incoming.keep(session, lease, part if isinstance(part, ResultBytes) else None)
                 case Route():
@@ -138,32 +146,6 @@ class Performer:
         if payload is not None and not isinstance(payload, bytes | LargePayload):
             raise JournalError(f"a payload of {fact} is no bytes but {type(payload).__name__}")
         self._group.add(command.ticket, fact, payload, now)
-
-    def _send_batch(self, command: SendBatch, acked: Sequence[Lease]) -> None:
-        if self._sessions.find(command.session) is None:
-            return
-        payload = [self._journal.rows(slices) for _, slices in command.inputs]
-        answers = self._journal.answers(command.lease.step, command.inputs[0][1]) if command.inputs else []
-        slices = [part for _, part in command.inputs]
-        kept = self._journal.kept(command.lease.step, slices, payload) if slices else []
-        jobs = self._journal.in_jobs(command.lease.step, command.inputs[0][1]) if command.inputs else []
-        payload += [pack(entries) for entries in (answers, kept, jobs) if entries]
-        batch = messages.Batch(
-            lease=command.lease,
-            inputs=tuple(name for name, _ in command.inputs),
-            rows=tuple(sum(part.stop - part.start for part in slices) for _, slices in command.inputs),
-            offset=command.offset,
-            answers=bool(answers),
-            kept=bool(kept),
-            jobs=bool(jobs),
-            epoch=self._journal.epoch,
-            acked=tuple(acked),
-        )
-        self._post.send(command.session, batch, payload)
-        if acked:
-            self._crash.reach("before_send")
-        if self._log.debugs:
-            self._log.debug("batch_sent", session=command.session, lease=command.lease.model_dump())
 
     def _send_assign(self, command: SendAssign) -> None:
         step = self._steps[command.step]

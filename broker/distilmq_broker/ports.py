@@ -19,6 +19,10 @@ JobEntry = tuple[int, bytes, int, str, str, int, int, int, float]
 """A request in a provider's batch job: row (counted over the slices asked for), key, occurrence, what we call the job,
 what the provider calls it, the request's number in it, its tries, the job's size, and when it was planned."""
 
+PlaceInSlices = tuple[int, int, int]
+"""Which of some slices, which piece of what is recorded of it, and which byte of the rows in that piece."""
+BEGINNING: PlaceInSlices = (0, 0, 0)
+
 
 FromBroker: TypeAlias = "Order | Granted | Lent | Stored | Secrets"
 ToBroker: TypeAlias = "CoordinatorHello | Needs | Unfit | Borrow | Secrets"
@@ -121,19 +125,38 @@ class Journal(Protocol):
         """The rows of some slices, joined: a msgpack array of rows."""
         ...
 
+    def size(self, slices: Iterable[Slice]) -> int:
+        """About how many bytes `rows` would give: of a batch of which only some rows are taken, their share."""
+        ...
+
+    def part(self, slices: Sequence[Slice], at: PlaceInSlices, most: int) -> tuple[bytes, PlaceInSlices | None]:
+        """At most so many bytes of the array's elements that `rows` would give, and where they go on.
+
+        Args:
+            slices: the rows of one predecessor.
+            at: where to begin; `BEGINNING` or what an earlier call gave.
+            most: bytes.
+
+        Returns:
+            The bytes, and the place behind them; None behind the last.
+
+        Raises:
+            ValueError: there is no such place.
+        """
+        ...
+
     def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
         """Recorded answers for rows in these slices: row (counted over the slices), key, occurrence, answer."""
         ...
 
     def kept(
-        self, step: str, branches: Sequence[Sequence[Slice]], payloads: Sequence[bytes]
+        self, step: str, branches: Sequence[Sequence[Slice]]
     ) -> list[tuple[int, list[bytes], dict[str, object] | None]]:
         """Outputs that a revision has already for rows of a batch: place in its input, rows, and why it failed.
 
         Args:
             step: whose batch it is.
             branches: the rows it takes, per predecessor that takes part.
-            payloads: those rows.
         """
         ...
 

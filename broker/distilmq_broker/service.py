@@ -240,6 +240,7 @@ class Service:
             crash=self._crash,
             log=self._log,
             incoming=incoming,
+            max_part=self._max_part,
         )
         run = Run(
             plan,

@@ -82,6 +82,8 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             return events.WorkerReady(session, step, at_once)
         case messages.Want(session=session, batches=batches):
             return events.BatchesWanted(session, batches)
+        case messages.FetchPart(session=session, lease=lease, cursor=cursor):
+            return events.PartWanted(session, lease, cursor)
         case messages.Borrow():
             return events.LoanAsked(
                 message.session,

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from distilmq.protocol import codec, messages
 from distilmq.protocol.plan import Plan, RouteSpec, RunSettings, StepSpec, encode_plan
-from distilmq.protocol.rows import decode_rows, encode_rows
+from distilmq.protocol.rows import decode_rows, encode_rows, join_bodies
 from distilmq.protocol.seq_no import SeqNo
 from distilmq.transport.addressed import Addressed
 from distilmq.transport.open_front import OpenFront
@@ -34,6 +34,7 @@ from distilmq_broker.mind import RunMind
 from distilmq_broker.ports import Mind
 from distilmq_broker.run_folder import RunFolder
 from distilmq_broker.service import Service
+from distilmq_broker.settings import MAX_PART
 from distilmq_broker.slots import SlotKeeper
 
 M = TypeVar("M", bound=messages.Message)
@@ -112,11 +113,15 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *, mind: Callable[..., Mind] = RunMind, **journal_options: Any) -> Iterator[Serving]:
+def serving(
+    folder: Path, *, mind: Callable[..., Mind] = RunMind, max_part: int = MAX_PART, **journal_options: Any
+) -> Iterator[Serving]:
     """Runs a service until the block ends; whatever it raised is raised here."""
     server = Serving(folder, f"ipc:///tmp/distilmq-test-{uuid.uuid4().hex[:8]}")
     started = threading.Event()
-    server.thread = threading.Thread(target=_serve, args=(server, started, mind, journal_options), name="service")
+    server.thread = threading.Thread(
+        target=_serve, args=(server, started, mind, max_part, journal_options), name="service"
+    )
     server.thread.start()
     assert started.wait(PATIENCE)
     try:
@@ -131,7 +136,11 @@ def serving(folder: Path, *, mind: Callable[..., Mind] = RunMind, **journal_opti
 
 
 def _serve(
-    server: Serving, started: threading.Event, mind: Callable[..., Mind], journal_options: dict[str, Any]
+    server: Serving,
+    started: threading.Event,
+    mind: Callable[..., Mind],
+    max_part: int,
+    journal_options: dict[str, Any],
 ) -> None:
     try:
         folder = RunFolder(server.folder)
@@ -159,6 +168,7 @@ def _serve(
             prepare=prepare,
             crash=CrashPoints(),
             log=log,
+            max_part=max_part,
         )
         started.set()
         try:
@@ -290,9 +300,9 @@ class Client(Peer):
 class Worker(Peer):
     """A step process that computes by plain functions."""
 
-    def join(self) -> messages.Assign:
+    def join(self, **fields: Any) -> messages.Assign:
         """Joins, and is ready for what it is assigned."""
-        self.hello()
+        self.hello(**fields)
         assign = self.expect(messages.Assign)[0]
         self.send(messages.Ready(session=self.session, step=assign.step))
         return assign
@@ -301,6 +311,19 @@ class Worker(Peer):
         """The next batch, with the rows of its first input."""
         batch, payload = self.expect(messages.Batch)
         return batch, decode_rows(payload[0]) if payload else []
+
+    def parts(self, batch: messages.Batch) -> list[bytes]:
+        """The rows of a large batch: of each input what its parts are together."""
+        bodies: list[list[bytes]] = [[] for _ in batch.inputs]
+        cursor: messages.Cursor = ()
+        while True:
+            self.send(messages.FetchPart(session=self.session, lease=batch.lease, cursor=cursor))
+            part, payload = self.expect(messages.BatchPart)
+            assert (part.lease, part.cursor) == (batch.lease, cursor)
+            bodies[part.input] += payload
+            cursor = part.next
+            if not cursor:
+                return [join_bodies(rows, parts) for rows, parts in zip(batch.rows, bodies, strict=True)]
 
     def give(self, lease: messages.Lease, rows: list[dict[str, Any]], **fields: Any) -> None:
         """Sends a result."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from distilmq.protocol.rows import encode_rows
-from distilmq_broker.payloads import array_length, join_payloads
+from distilmq.protocol.rows import encode_rows, join_bodies
+from distilmq_broker.payloads import array_body, array_length, join_payloads
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,15 @@ def test_what_is_no_array_has_no_length_and_cannot_be_joined(data: bytes) -> Non
     assert array_length(data) is None
     with pytest.raises(ValueError, match="array of encoded rows"):
         join_payloads([data])
+
+
+@pytest.mark.parametrize("count", [0, 3, 15, 16, 70_000])
+def test_a_body_is_an_array_without_its_head(count: int) -> None:
+    payload = encode_rows([{"row": row} for row in range(count)])
+
+    assert join_bodies(count, [bytes(array_body(payload))]) == payload
+
+
+def test_what_is_no_array_has_no_body() -> None:
+    with pytest.raises(ValueError, match="array of encoded rows"):
+        array_body(b"text")

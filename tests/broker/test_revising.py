@@ -11,6 +11,7 @@ from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.messages import ErrorInfo, RowFailure
 from distilmq.protocol.plan import Plan, Revision, RunSettings
 from distilmq.protocol.rows import decode_row, encode_row, encode_rows
+from distilmq.protocol.seq_no import number
 from distilmq.protocol.usage import Usage
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
@@ -69,7 +70,9 @@ def chain_with(journal: SqliteJournal, place: int, *failures: RowFailure, **more
 
 def kept(journal: SqliteJournal, step: str, before: str, place: int) -> dict[int, list[dict[str, Any]]]:
     """What is kept for the rows of a batch that takes a whole one of the step before."""
-    found = journal.kept(step, [(Slice(before, (place,), 0, 5),)], [payload_of(before, place)])
+    if place not in places_of(journal, before):
+        journal.append(recorded(before, place), payload_of(before, place))
+    found = journal.kept(step, [(Slice(before, number(place), 0, 5),)])
     return {row: [decode_row(data) for data in rows] for row, rows, _ in found}
 
 
@@ -118,7 +121,8 @@ def test_a_row_that_has_changed_is_not_found_and_one_that_moved_is(tmp_path: Pat
     changed = [{"new": True}, *rows_of("ask", 1)[:3]]
 
     with revised(tmp_path) as second:
-        found = second.kept("keep", [(Slice("ask", (1,), 0, 4),)], [encode_rows(changed)])
+        second.append(recorded("ask", 1, before="load", rows=4), encode_rows(changed))
+        found = second.kept("keep", [(Slice("ask", (1,), 0, 4),)])
 
     assert [(place, decode_row(rows[0])) for place, rows, _ in found] == [
         (place, rows_of("keep", 1)[place - 1]) for place in (1, 2, 3)
@@ -130,7 +134,7 @@ def test_a_failed_row_that_is_not_meant_is_kept_with_its_failure(tmp_path: Path)
         chain_with(first, 1, failure(2, "KeyError"), failure(3))
 
     with revised(tmp_path, errors=("valueerror",)) as second:
-        found = second.kept("ask", [(Slice("load", (1,), 0, 5),)], [payload_of("load", 1)])
+        found = second.kept("ask", [(Slice("load", (1,), 0, 5),)])
 
     assert [place for place, _, _ in found] == [0, 1, 2, 4]
     assert [(place, told["error"]["type"]) for place, _, told in found if told is not None] == [(2, "KeyError")]

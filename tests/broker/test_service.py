@@ -11,6 +11,7 @@ import pytest
 from distilmq.protocol import codec, messages
 from distilmq.protocol.messages import ErrorInfo
 from distilmq.protocol.plan import RouteSpec, encode_plan
+from distilmq.protocol.rows import decode_rows
 from distilmq_broker.core.commands import Command
 from distilmq_broker.core.events import BatchDone, Event
 from distilmq_broker.mind import RunMind
@@ -307,6 +308,9 @@ def test_well_formed_messages_about_nothing_end_nothing_either(tmp_path: Path) -
             messages.Returned(session=worker.session, lease=lease),
             messages.Answered(session=worker.session, lease=lease, row=1, key=b"k"),
             messages.Heartbeat(session=worker.session, held=(lease,), children=("x",)),
+            messages.FetchPart(session=worker.session, lease=lease),
+            messages.FetchPart(session=worker.session, lease=batch.lease),
+            messages.FetchPart(session=worker.session, lease=batch.lease, cursor=(-1, 10**15)),
             messages.Exited(session=worker.session, child="nobody", code=-9),
             messages.Fetch(session=worker.session, step="load"),
             messages.Control(session=worker.session, action="kill"),
@@ -333,6 +337,73 @@ def test_processes_that_were_told_to_end_before_they_could_say_hello_are_no_sign
         finished, _ = client.expect(messages.Finished)
 
     assert finished.outcome == "done"
+
+
+def test_rows_of_a_large_batch_are_asked_for_in_parts(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "run", max_part=300) as server,
+        Client(server.endpoint) as client,
+        Worker(server.endpoint) as load,
+        Worker(server.endpoint) as keep,
+    ):
+        client.submit(chain("load", "keep"))
+        load.join()
+        keep.join(parts=True)
+        given, _ = load.batch()
+        load.give(given.lease, rows_of("load", 0), last=True)
+        batch, frames = keep.expect(messages.Batch)
+        [rows] = keep.parts(batch)
+        for cursor in ((0,), (1, 0, 0, 0), (0, 9, 9, 9), (0, 0, 0, -1), (-1, 0, 0, 0)):
+            keep.send(messages.FetchPart(session=keep.session, lease=batch.lease, cursor=cursor))
+        again = keep.parts(batch)
+        keep.give(batch.lease, rows_of("load", 0))
+        finished, _ = client.expect(messages.Finished)
+
+    assert (batch.parts, batch.inputs, batch.rows, frames) == (True, ("load",), (5,), [])
+    assert decode_rows(rows) == rows_of("load", 0)
+    assert again == [rows]
+    assert finished.outcome == "done"
+
+
+def test_a_worker_that_asks_for_no_parts_gets_a_large_batch_at_once(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "run", max_part=300) as server,
+        Client(server.endpoint) as client,
+        Worker(server.endpoint) as load,
+        Worker(server.endpoint) as keep,
+    ):
+        client.submit(chain("load", "keep"))
+        load.join()
+        keep.join()
+        given, _ = load.batch()
+        load.give(given.lease, rows_of("load", 0), last=True)
+        batch, rows = keep.batch()
+
+    assert not batch.parts
+    assert rows == rows_of("load", 0)
+
+
+def test_a_part_is_sent_to_who_holds_the_batch_only(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "run", max_part=300) as server,
+        Client(server.endpoint) as client,
+        Worker(server.endpoint) as load,
+        Worker(server.endpoint) as keep,
+        Worker(server.endpoint) as stranger,
+    ):
+        client.submit(chain("load", "keep"))
+        load.join()
+        keep.join(parts=True)
+        given, _ = load.batch()
+        load.give(given.lease, rows_of("load", 0), last=True)
+        batch, _ = keep.expect(messages.Batch)
+        stranger.send(messages.FetchPart(session=stranger.session, lease=batch.lease))
+        stranger.expect(messages.Who)
+        stranger.hello(parts=True)
+        stranger.send(messages.FetchPart(session=stranger.session, lease=batch.lease))
+        cancelled, _ = stranger.expect(messages.Cancel)
+
+    assert cancelled.lease == batch.lease
 
 
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from distilmq.steps import Step, StepColumns, StepInput, StepOutput
+from distilmq.steps import GlobalStep, Step, StepColumns, StepInput, StepOutput
 
 
 class Double(Step):
@@ -89,3 +89,19 @@ class Lengthy(Double):
 def lengthy(number: int, length: int) -> str:
     """The text of a number."""
     return random.Random(number).randbytes(length // 2).hex()
+
+
+class CountAll(GlobalStep):
+    """Says how many rows there are, and whether they came in order."""
+
+    @property
+    def inputs(self) -> StepColumns:
+        return ["n", "text"]
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["rows", "in_order"]
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        in_order = [row["n"] for row in inputs] == list(range(len(inputs)))
+        yield [{"n": 0, "text": "", "rows": len(inputs), "in_order": in_order}]

@@ -20,7 +20,8 @@ TIMES = {"rotation": 2, "checkpoint": 1}
 @pytest.mark.parametrize("point", POINTS)
 def test_a_coordinator_that_dies_there_loses_nothing(tmp_path: Path, point: str) -> None:
     chain = LONG_CHAIN if point == "checkpoint" else CHAIN
-    script = chain.script(tmp_path / "run", DISTILMQ_ROTATE_AT="1000")
+    parts = {"DISTILMQ_MAX_PART": "1"} if point == "after_part" else {}
+    script = chain.script(tmp_path / "run", DISTILMQ_ROTATE_AT="1000", **parts)
 
     code = script.run(env={"DISTILMQ_CRASH_AT": f"{point}:{TIMES.get(point, 20)}"})
 

@@ -131,6 +131,7 @@ def _hello(settings: ProcessSettings) -> Hello:
         versions=Versions(python=python_minor()),
         host=socket.gethostname(),
         pid=os.getpid(),
+        parts=True,
     )
 
 

@@ -18,10 +18,12 @@ from distilmq.protocol.messages import (
     Answered,
     Assign,
     Batch,
+    BatchPart,
     Bye,
     Cancel,
     Drain,
     Failed,
+    FetchPart,
     Heartbeat,
     Hello,
     JobKept,
@@ -54,6 +56,7 @@ from distilmq_workers.commands import (
     TakeJobKept,
     TakeLoan,
 )
+from distilmq_workers.gathering import Gathering
 from distilmq_workers.offer import Offer
 
 HELLO_AGAIN = 5.0
@@ -117,6 +120,8 @@ class Session:
     wanted: int = 0
     """Batches that it last said it wants to hold; 0 while it said nothing."""
     queue: dict[Key, tuple[Batch, Sequence[bytes]]] = field(default_factory=dict[Key, tuple[Batch, Sequence[bytes]]])
+    gathering: dict[Key, Gathering] = field(default_factory=dict[Key, Gathering])
+    """Those in the queue whose rows are not here yet."""
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])
     kept: dict[Key, Offer] = field(default_factory=dict[Key, Offer])
     draining: bool = False
@@ -145,6 +150,7 @@ class Session:
             return []
         commands = self._judge(event, now)
         commands += self._begin(now)
+        commands += self._ask_for_parts(now)
         commands += self._ask_for_more()
         commands += self._maybe_leave(now)
         return commands
@@ -154,6 +160,8 @@ class Session:
         deadlines = [self._hello_at if self.welcome is None else self._beat_at]
         deadlines += [kept.again_at for kept in self.kept.values()]
         deadlines += [running.report_at for running in self.running.values()]
+        if not self.draining:
+            deadlines += [each.again_at for each in self.gathering.values() if each.again_at is not None]
         deadlines += [at for at in (self._drain_until, self._leave_by) if at is not None]
         return min(deadlines)
 
@@ -214,6 +222,8 @@ class Session:
                 for lease in acked:
                     self.kept.pop(_key(lease), None)
                 return self._handed(message, payload, now)
+            case BatchPart():
+                self._take_part(message, payload)
             case Ack(lease=lease):
                 self.kept.pop(_key(lease), None)
             case PartKept(lease=lease, parts=parts):
@@ -238,6 +248,11 @@ class Session:
         if self.welcome is None or self.welcome.heartbeat != welcome.heartbeat:
             self._beat_at = now + welcome.heartbeat
         offers: list[Command] = [LimitMessages(welcome.max_message, welcome.max_part)]
+        for gathering in self.gathering.values():
+            if self.welcome is not None and self.welcome.epoch != welcome.epoch:
+                gathering.begin_again()
+            else:
+                gathering.reconnected()
         if self.welcome is not None:
             offers.append(SendFilesAgain())
         self.welcome = welcome
@@ -272,7 +287,7 @@ class Session:
             return []
         if self.draining and not self._quiet:
             return [self._say(Returned(session=self._id, lease=batch.lease))]
-        self.queue[key] = (batch, payload)
+        self._queue(key, batch, payload)
         return []
 
     def _part_kept(self, lease: Lease, parts: int, now: float) -> list[Command]:
@@ -282,9 +297,30 @@ class Session:
         self._leave_by = None
         return [*kept.kept(parts, now)]
 
+    def _queue(self, key: Key, batch: Batch, payload: Sequence[bytes]) -> None:
+        if not batch.parts:
+            self.gathering.pop(key, None)
+        elif key not in self.queue:
+            self.gathering[key] = Gathering(batch, payload)
+        elif key in self.gathering:
+            self.gathering[key].handed_again(batch, payload)
+        else:
+            # All its rows are here: only the hand-out is another one.
+            whole, payload = self.queue[key]
+            batch = whole.model_copy(update={"lease": batch.lease})
+        self.queue[key] = (batch, payload)
+
+    def _take_part(self, part: BatchPart, payload: Sequence[bytes]) -> None:
+        key = _key(part.lease)
+        gathering = self.gathering.get(key)
+        if gathering is not None and len(payload) == 1 and gathering.take(part, payload[0]):
+            self.queue[key] = (gathering.batch, gathering.payload())
+            del self.gathering[key]
+
     def _cancel(self, lease: Lease) -> None:
         key = _key(lease)
         self.queue.pop(key, None)
+        self.gathering.pop(key, None)
         self.kept.pop(key, None)
         if (running := self.running.get(key)) is not None:
             running.cancelled = True
@@ -381,10 +417,22 @@ class Session:
         commands: list[Command] = []
         while self.phase is Phase.READY and not self.draining and self.queue and len(self.running) < self.lanes:
             key = next(iter(self.queue))
+            if key in self.gathering:
+                break
             batch, payload = self.queue.pop(key)
             self.running[key] = Running(batch.lease, now, self._look_at(now, now))
             commands.append(RunBatch(batch, payload))
         return commands
+
+    def _ask_for_parts(self, now: float) -> list[Command]:
+        """Asks for the rows of the foremost batch that lacks some: one part at a time is on its way."""
+        if self.draining or self.welcome is None or not self.gathering:
+            return []
+        gathering = next(iter(self.gathering.values()))
+        if gathering.again_at is not None and now < gathering.again_at:
+            return []
+        cursor = gathering.ask(now)
+        return [self._say(FetchPart(session=self._id, lease=gathering.batch.lease, cursor=cursor))]
 
     def _ask_for_more(self) -> list[Command]:
         """Says how many batches it wants to hold, when its models could take more, or have enough."""
@@ -434,6 +482,7 @@ class Session:
             self._say(Returned(session=self._id, lease=batch.lease)) for batch, _ in self.queue.values()
         ]
         self.queue.clear()
+        self.gathering.clear()
         return given
 
     def _give_up(self) -> list[Command]:

@@ -41,16 +41,16 @@ class KeptRows:
         with ledger_errors(self._path):
             return [step for (step,) in self._connection.execute("SELECT DISTINCT step FROM kept")]
 
-    def of(self, step: str, branches: Sequence[Sequence[Slice]], payloads: Sequence[bytes]) -> list[KeptRow]:
+    def of(self, step: str, branches: Sequence[Sequence[Slice]], rows: Sequence[Iterable[bytes]]) -> list[KeptRow]:
         """What is kept for the rows of a batch.
 
         Args:
             step: whose batch it is.
             branches: the rows it takes, per predecessor that takes part.
-            payloads: those rows.
+            rows: those rows, looked at one after the other.
         """
-        rows = [split_payload(payload) for payload in payloads]
-        if not rows or any(len(branch) != len(rows[0]) for branch in rows):
+        lengths = {sum(part.stop - part.start for part in branch) for branch in branches}
+        if len(lengths) != 1:
             return []
         digests = [digest(together) for together in zip(*rows, strict=True)]
         found: list[KeptRow] = []

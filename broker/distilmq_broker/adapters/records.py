@@ -156,6 +156,25 @@ class Records:
             found = self.connection.execute(f"SELECT {ledger_rows.USAGE_COLUMNS} FROM usage")
             yield from map(ledger_rows.to_usage_fact, found)
 
+    def each_row(self, slices: Iterable[Slice]) -> Iterator[bytes]:
+        """The rows of some slices, one after the other; of one slice at a time they are in memory."""
+        for part in slices:
+            yield from _rows_of(part.step, part.seq_no, self.rows([part]))
+
+    def size(self, part: Slice) -> int:
+        """About how many bytes the rows of a slice have: of a batch that is taken in part, its share."""
+        stored = self._stored(part.step, part.seq_no)
+        return sum(place.length for place in stored.places) * (part.stop - part.start) // max(1, stored.rows)
+
+    def places_of(self, part: Slice) -> tuple[Place | None, ...]:
+        """Where the rows of a slice lie, in order; None where they are not all the rows of what is recorded."""
+        stored = self._stored(part.step, part.seq_no)
+        return stored.places if part.start == 0 and part.stop == stored.rows else (None,)
+
+    def rows_at(self, part: Slice, place: Place | None) -> bytes:
+        """The rows at one of the places of a slice: a msgpack array."""
+        return self.rows([part]) if place is None else self._read(part.step, part.seq_no, place)
+
     def failures(self, step: str = "") -> Iterator[dict[str, object]]:
         """The dead letters."""
         with ledger_errors(self._path):

@@ -23,6 +23,7 @@ from distilmq_broker.adapters import ledger_rows
 from distilmq_broker.adapters.kept_rows import KeptRow, KeptRows
 from distilmq_broker.adapters.large_payloads import LargePayload, remove_unfinished
 from distilmq_broker.adapters.ledger import BURIED, HALVED, ledger_errors, open_ledger
+from distilmq_broker.adapters.part_reader import PartReader
 from distilmq_broker.adapters.records import Records
 from distilmq_broker.adapters.segments import ROTATE_AT, Segments
 from distilmq_broker.core.facts import (
@@ -41,7 +42,7 @@ from distilmq_broker.core.facts import (
     UsageRecorded,
 )
 from distilmq_broker.crash_points import CrashPoints
-from distilmq_broker.ports import Clock, JobEntry, Payload
+from distilmq_broker.ports import Clock, JobEntry, Payload, PlaceInSlices
 
 CHECKPOINT_AFTER = 400
 """Commits between two checkpoints of the write-ahead log."""
@@ -94,6 +95,7 @@ class SqliteJournal:
             crash=self._crash,
         )
         self.records = Records(self.connection, self.segments, self.path)
+        self._parts = PartReader(self.records)
         self._kept_rows = KeptRows(self.connection, self.segments, self.path)
         self._keeping: list[str] = []
         """Steps of which rows are kept."""
@@ -245,6 +247,16 @@ class SqliteJournal:
         """See `ports.Journal`."""
         return self._read().rows(slices)
 
+    def size(self, slices: Iterable[Slice]) -> int:
+        """See `ports.Journal`."""
+        records = self._read()
+        return sum(map(records.size, slices))
+
+    def part(self, slices: Sequence[Slice], at: PlaceInSlices, most: int) -> tuple[bytes, PlaceInSlices | None]:
+        """See `ports.Journal`."""
+        self._read()
+        return self._parts.read(slices, at, most)
+
     def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
         """See `ports.Journal`."""
         return self._read().answers(step, slices) if step in self._answered else []
@@ -253,9 +265,12 @@ class SqliteJournal:
         """See `ports.Journal`."""
         return self._read().in_jobs(step, slices) if step in self._asked_in_jobs else []
 
-    def kept(self, step: str, branches: Sequence[Sequence[Slice]], payloads: Sequence[bytes]) -> list[KeptRow]:
+    def kept(self, step: str, branches: Sequence[Sequence[Slice]]) -> list[KeptRow]:
         """See `ports.Journal`."""
-        return self._kept_rows.of(step, branches, payloads) if step in self._keeping else []
+        if step not in self._keeping:
+            return []
+        records = self._read()
+        return self._kept_rows.of(step, branches, [records.each_row(slices) for slices in branches])
 
     def batches(self, step: str, after: str = "") -> Iterator[tuple[SeqNo, int]]:
         """See `ports.Journal`."""

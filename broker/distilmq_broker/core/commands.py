@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import ErrorInfo, Lease, Message
+from distilmq.protocol.messages import Cursor, ErrorInfo, Lease, Message
 from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.core.facts import Fact, Slice
 
@@ -57,6 +57,17 @@ class KeepPart:
     session: str
     lease: Lease
     part: object
+
+
+@dataclass(frozen=True, slots=True)
+class SendPart:
+    """Send `BatchPart`: rows of these slices on from a place in them, which the worker has named."""
+
+    session: str
+    lease: Lease
+    inputs: tuple[tuple[Slice, ...], ...]
+    """Of each predecessor that takes part, what is taken."""
+    cursor: Cursor = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +125,16 @@ class EndRun:
 
 
 Command = (
-    Record | Send | SendAssign | SendBatch | KeepPart | Route | KeepSlots | KillWorker | RefuseHost | SayPaused | EndRun
+    Record
+    | Send
+    | SendAssign
+    | SendBatch
+    | SendPart
+    | KeepPart
+    | Route
+    | KeepSlots
+    | KillWorker
+    | RefuseHost
+    | SayPaused
+    | EndRun
 )

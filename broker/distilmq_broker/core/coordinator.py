@@ -65,6 +65,7 @@ class Coordinator:
             events.WorkerJoined: self._attendance.joined,
             events.WorkerReady: self._attendance.ready,
             events.BatchesWanted: self._attendance.wants,
+            events.PartWanted: self._part_wanted,
             events.LoanAsked: self._loan_asked,
             events.WorkerBeat: self._attendance.beat,
             events.WorkerStalled: lambda event, now: self._attendance.stalled(event),
@@ -275,6 +276,9 @@ class Coordinator:
         work = None if session is None else session.held.get((event.lease.seq_no, event.lease.part))
         if session is not None and work is not None and work.attempt == event.lease.attempt:
             self._losses.returned(session, work, now)
+
+    def _part_wanted(self, event: events.PartWanted, now: float) -> None:
+        self._dispatch.send_part(event, now)
 
     def _loan_asked(self, event: events.LoanAsked, now: float) -> None:
         if event.session not in self.run.workers.sessions:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from distilmq.protocol.messages import Cancel, Who
 from distilmq_broker.core import policy
-from distilmq_broker.core.commands import SendAssign, SendBatch
+from distilmq_broker.core.commands import SendAssign, SendBatch, SendPart
+from distilmq_broker.core.events import PartWanted
 from distilmq_broker.core.leases import Work
 from distilmq_broker.core.run import Run
 from distilmq_broker.core.steps import StepState
@@ -113,6 +115,28 @@ class Dispatch:
         inputs = tuple((predecessors[branch], work.cut.inputs[branch]) for branch in work.cut.present)
         offset = 0 if state.source is None else state.source.offset
         run.outbox.emit(SendBatch(session.id, run.lease(work), inputs, offset))
+
+    def send_part(self, event: PartWanted, now: float) -> None:
+        """Sends more rows of a large batch to its holder; to any other process, that they are not for it."""
+        run = self._run
+        session = run.workers.sessions.get(event.session)
+        if session is None:
+            run.send(event.session, Who())
+            return
+        run.workers.touch(session.worker, now)
+        state = run.state_of(session)
+        known = state is not None and state.name == event.lease.step
+        work = session.held.get((event.lease.seq_no, event.lease.part)) if known else None
+        if work is None:
+            run.send(session.id, Cancel(lease=event.lease))
+            return
+        # It has not begun: neither is it slow, nor was the batch lost on the way.
+        session.quiet = 0
+        work.since = now
+        if next(iter(session.held.values())) is work:
+            session.since = now
+        inputs = tuple(work.cut.inputs[branch] for branch in work.cut.present)
+        run.outbox.emit(SendPart(session.id, run.lease(work), inputs, event.cursor))
 
     def _waiting(self, component: int) -> int:
         """Rows that steps loaded now could take; what a global step will take does not count."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import ErrorInfo, JobRequest, Lease, Loan, RowFailure
+from distilmq.protocol.messages import Cursor, ErrorInfo, JobRequest, Lease, Loan, RowFailure
 from distilmq.protocol.seq_no import SeqNo
 from distilmq.protocol.usage import Usage
 
@@ -50,6 +50,16 @@ class BatchesWanted:
 
     session: str
     batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartWanted:
+    """A step process asked for the next rows of a large batch that it holds."""
+
+    session: str
+    lease: Lease
+    cursor: Cursor = ()
+    """Where they begin, as the part before said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +307,7 @@ Event = (
     | WorkerJoined
     | WorkerReady
     | BatchesWanted
+    | PartWanted
     | LoanAsked
     | LoadFailed
     | HostsExhausted

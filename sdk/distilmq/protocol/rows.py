@@ -149,6 +149,11 @@ def count_rows(payload: bytes) -> int:
     return unpacker.read_array_header()
 
 
+def join_bodies(rows: int, bodies: Sequence[bytes]) -> bytes:
+    """The payload of so many encoded rows that are given as the bytes behind the head of its array, in pieces."""
+    return b"".join([_msgpack.Packer().pack_array_header(rows), *bodies])
+
+
 def _decode_broken_text(data: bytes, hook: ExtensionHook) -> Any:
     """Text with half of a surrogate pair in it: rare, and slower for all if it were always looked for."""
     try:

@@ -16,7 +16,7 @@ from tests.broker.adapters.journal_writer import content
 from tests.broker.recorded import journal_in, places_of
 
 ROTATE_AT = 200_000
-OWN_POINTS = [point for point in POINTS if point not in ("before_ack", "before_send")]
+OWN_POINTS = [point for point in POINTS if point not in ("before_ack", "before_send", "after_part")]
 """Points that lie in the journal; the others are the service's."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from distilmq.protocol.messages import Cancel, Lease, Who
 from distilmq_broker.core import policy
-from distilmq_broker.core.events import PauseRequested, ResumeRequested
-from tests.broker.core.scene import Scene, batches, generator, global_step, only, plan_of, step
+from distilmq_broker.core.commands import SendPart
+from distilmq_broker.core.events import PartWanted, PauseRequested, ResumeRequested
+from tests.broker.core.scene import Scene, batches, generator, global_step, messages, only, plan_of, step
 
 
 def test_a_worker_gets_no_more_than_its_credit() -> None:
@@ -143,3 +145,42 @@ def test_one_slow_batch_ends_that() -> None:
         followed = batches(scene.done(held.pop(0)), "a")
 
     assert len(held) + len(followed) == policy.CREDIT
+
+
+def test_whoever_holds_a_batch_gets_the_part_it_asks_for() -> None:
+    scene = Scene(plan_of(generator(size=10), step("a", "load", size=10)))
+    load, *_ = batches(scene.staff())
+    order = only(batches(scene.done(load), "a"))
+
+    first = scene.tell(PartWanted(order.session, order.lease))
+    other = scene.tell(PartWanted(order.session, order.lease, (0, 1, 2, 3)))
+
+    inputs = tuple(slices for _, slices in order.inputs)
+    assert first == [SendPart(order.session, order.lease, inputs)]
+    assert other == [SendPart(order.session, order.lease, inputs, (0, 1, 2, 3))]
+
+
+def test_a_part_of_a_batch_that_is_with_nobody_or_another_is_not_sent() -> None:
+    scene = Scene(plan_of(generator(size=20), step("a", "load", size=10, replicas=2)))
+    load, *_ = batches(scene.staff())
+    one, other, *_ = batches(scene.done(load, 20), "a")
+    unheard = Lease(step="a", seq_no=(99,))
+    stray = Lease(step="load", seq_no=one.lease.seq_no)
+
+    for lease in (other.lease, unheard, stray):
+        assert scene.tell(PartWanted(one.session, lease))[0].message == Cancel(lease=lease)  # type: ignore[union-attr]
+    assert messages(scene.tell(PartWanted("nobody", one.lease)), Who) == [("nobody", Who())]
+
+
+def test_a_batch_whose_rows_are_on_their_way_is_not_late() -> None:
+    scene = Scene(plan_of(generator(size=10), step("a", "load", size=10, batch_timeout=10.0)))
+    load, *_ = batches(scene.staff())
+    order = only(batches(scene.done(load), "a"))
+
+    for _ in range(5):
+        scene.tell(PartWanted(order.session, order.lease), after=9.0)
+    expiry = scene.core.next_deadline()
+
+    assert scene.core.run.workers.sessions[order.session].held
+    assert expiry is not None
+    assert expiry <= scene.now + 10.0

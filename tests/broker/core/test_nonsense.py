@@ -33,6 +33,7 @@ HARMLESS = st.one_of(
         st.none(),
         st.just(0.0),
     ),
+    st.builds(events.PartWanted, SESSIONS, LEASES, NUMBERS),
     st.builds(events.BatchReturned, SESSIONS, LEASES),
     st.builds(
         events.AnswerCame, SESSIONS, LEASES, st.integers(-1, 9), st.binary(max_size=2), st.integers(0, 2), st.none()

@@ -41,6 +41,7 @@ from distilmq.protocol.messages.from_worker import (
     Bye,
     Exited,
     Failed,
+    FetchPart,
     Heartbeat,
     Hello,
     Job,
@@ -60,6 +61,7 @@ from distilmq.protocol.messages.to_worker import (
     Ack,
     Assign,
     Batch,
+    BatchPart,
     Cancel,
     Drain,
     JobKept,
@@ -72,11 +74,12 @@ from distilmq.protocol.messages.to_worker import (
     Welcome,
     Who,
 )
-from distilmq.protocol.messages.values import ErrorInfo, Lease, Message, RowFailure, Value, Versions
+from distilmq.protocol.messages.values import Cursor, ErrorInfo, Lease, Message, RowFailure, Value, Versions
 
 _SaidByWorkers: TypeAlias = (
     Hello
     | Ready
+    | FetchPart
     | Want
     | Borrow
     | LoadFailed
@@ -96,7 +99,21 @@ _SaidByWorkers: TypeAlias = (
 )
 FromWorker = Annotated[_SaidByWorkers, Field(discriminator="kind")]
 ToWorker = Annotated[
-    Welcome | Refused | Assign | Batch | Ack | PartKept | JobKept | Lend | Cancel | Who | Drain | Stop | Slots | Kill,
+    Welcome
+    | Refused
+    | Assign
+    | Batch
+    | BatchPart
+    | Ack
+    | PartKept
+    | JobKept
+    | Lend
+    | Cancel
+    | Who
+    | Drain
+    | Stop
+    | Slots
+    | Kill,
     Field(discriminator="kind"),
 ]
 _SaidByClients: TypeAlias = (
@@ -139,10 +156,12 @@ __all__ = [
     "Artifact",
     "Assign",
     "Batch",
+    "BatchPart",
     "Borrow",
     "Bye",
     "Cancel",
     "Control",
+    "Cursor",
     "Describe",
     "Described",
     "Drain",
@@ -153,6 +172,7 @@ __all__ = [
     "Fetch",
     "FetchFailures",
     "FetchFile",
+    "FetchPart",
     "FetchUsage",
     "FileInfo",
     "FileList",

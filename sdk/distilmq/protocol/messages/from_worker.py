@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from distilmq.protocol.messages.values import ErrorInfo, Lease, Message, RowFailure, Value, Versions
+from distilmq.protocol.messages.values import Cursor, ErrorInfo, Lease, Message, RowFailure, Value, Versions
 from distilmq.protocol.usage import Usage
 
 
@@ -27,6 +27,8 @@ class Hello(Message):
     versions: Versions = Versions()
     host: str = ""
     pid: int = 0
+    parts: bool = False
+    """It asks for the rows of a large batch by `FetchPart`."""
 
 
 class Ready(Message):
@@ -37,6 +39,16 @@ class Ready(Message):
     step: str
     at_once: int = 1
     """Batches that it works on at the same time, at most."""
+
+
+class FetchPart(Message):
+    """A step process asks for the next part of a batch that it holds; asking again does no harm."""
+
+    kind: Literal["fetch_part"] = "fetch_part"
+    session: str
+    lease: Lease
+    cursor: Cursor = ()
+    """`BatchPart.next` of the part before; empty for the first."""
 
 
 class Want(Message):

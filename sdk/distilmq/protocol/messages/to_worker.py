@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from distilmq.protocol.messages.from_worker import Loan
-from distilmq.protocol.messages.values import Lease, Message
+from distilmq.protocol.messages.values import Cursor, Lease, Message
 
 
 class Welcome(Message):
@@ -60,7 +60,8 @@ class Assign(Message):
 class Batch(Message):
     """Work. One payload frame per name in `inputs`, and one more each, in this order: with the answers when
     `answers` is set, with the rows that are known already when `kept` is set, and with the requests that are in a
-    provider's batch jobs when `jobs` is set."""
+    provider's batch jobs when `jobs` is set. The rows of a large batch do not follow: the worker asks for them, see
+    `parts`."""
 
     kind: Literal["batch"] = "batch"
     lease: Lease
@@ -75,6 +76,22 @@ class Batch(Message):
     epoch: int = 0
     acked: tuple[Lease, ...] = ()
     """Results of the same worker that are committed: each as good as an `Ack` before this."""
+    parts: bool = False
+    """There is no frame for the names in `inputs`: the worker asks for the rows by `FetchPart`."""
+
+
+class BatchPart(Message):
+    """Rows of one input of a large batch, on from where the worker asked. One payload frame: bytes that, put one
+    behind the other, are the elements of that input's array; a part may end within a row."""
+
+    kind: Literal["batch_part"] = "batch_part"
+    lease: Lease
+    input: int
+    """Place in `Batch.inputs`."""
+    cursor: Cursor = ()
+    """Where it begins: what was asked for."""
+    next: Cursor = ()
+    """What to ask for next; empty behind the last part of the last input."""
 
 
 class Ack(Message):

@@ -54,6 +54,10 @@ class Lease(Value):
     attempt: int = 1
 
 
+Cursor = tuple[int, ...]
+"""A place in the rows of a batch, as the coordinator counts it; empty for their beginning."""
+
+
 class Versions(Value):
     """What a peer runs: it is refused before anything is unpickled when they cannot work together."""
 
