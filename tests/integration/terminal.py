@@ -26,6 +26,7 @@ class Terminal:
         )
         os.close(slave)
         self._shown = bytearray()
+        self._leave = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -38,8 +39,16 @@ class Terminal:
         """Types it: the terminal sends SIGINT to the whole foreground process group."""
         os.write(self._master, b"\x03")
 
+    def hang_up(self) -> None:
+        """Closes it, as a user closes a window: the kernel tells the script by SIGHUP."""
+        self._leave.set()
+        # Whoever reads holds it open: what is typed is shown, and wakes him.
+        os.write(self._master, b"\n")
+        self._reader.join(10)
+        os.close(self._master)
+
     def _read(self) -> None:
-        while True:
+        while not self._leave.is_set():
             try:
                 data = os.read(self._master, 65_536)
             except OSError:  # the last process closed the other end
@@ -59,7 +68,8 @@ class Terminal:
             for process in left:
                 process.wait(5)
         self._reader.join(10)
-        os.close(self._master)
+        if not self._leave.is_set():
+            os.close(self._master)
 
 
 def _own_terminal() -> None:

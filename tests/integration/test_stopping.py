@@ -57,6 +57,13 @@ if os.environ.get("PHASE") == "importing":
 """
 """A module that `datasets` needs, standing in the script's folder for one on a slow disk."""
 
+HANDLED = """
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda number, frame: (HERE / "mine").touch())
+"""
+"""In front of the script: it does something of its own on SIGTERM."""
+
 PROMISED = 2.0
 """Seconds from the second Ctrl+C to the end of every process."""
 
@@ -212,3 +219,72 @@ def test_two_presses_in_quick_succession_are_two(tmp_path: Path, phase: str) -> 
         until(lambda: all_gone(processes), "no process outlives the run")
         took = time.monotonic() - pressed
     assert took < PROMISED, f"it took {took:.1f} s"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_script_finishes_what_is_in_hand_and_says_how_to_resume(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    script = Script(tmp_path / "run", CODE)
+    process = script.start(env={"PHASE": "running"})
+    try:
+        reach(script, "running")
+        processes = family(process.pid)
+
+        process.send_signal(number)
+        until(lambda: interrupted(script), "the coordinator was asked to stop")
+        (script.folder / "gate").touch()
+
+        assert process.wait(60) == 128 + number
+    finally:
+        process.kill()
+        process.wait()
+    assert "run the script again to go on from there" in script.output
+    assert "Traceback" not in script.output
+    assert not (script.folder / "after").exists(), "the next line must not run"
+    until(lambda: all_gone(processes), "no process outlives the run", 10)
+
+    before = len(script.worked)
+    assert script.run() == 0
+    assert [row["n"] for row in script.rows["default"]] == list(range(50))
+    again = [entry["rows"] for entry in script.worked[before:] if entry["rows"][0] <= 20]  # type: ignore[index]
+    assert again == [], "the batch in hand was finished and recorded"
+
+
+def test_a_terminal_that_is_closed_stops_the_run_as_ctrl_c_does(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", CODE)
+    with Terminal(script, PHASE="running") as terminal:
+        reach(script, "running")
+        processes = family(terminal.process.pid)
+
+        terminal.hang_up()
+        until(lambda: interrupted(script), "the coordinator was asked to stop")
+        (script.folder / "gate").touch()
+
+        assert terminal.process.wait(60) == 128 + signal.SIGHUP
+    until(lambda: all_gone(processes), "no process outlives the run", 10)
+
+    before = len(script.worked)
+    assert script.run() == 0
+    again = [entry["rows"] for entry in script.worked[before:] if entry["rows"][0] <= 20]  # type: ignore[index]
+    assert again == [], "the batch in hand was finished and recorded"
+
+
+def test_a_script_that_handles_the_signal_itself_runs_on(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", HANDLED + CODE)
+    process = script.start(env={"PHASE": "running"})
+    try:
+        reach(script, "running")
+        process.send_signal(signal.SIGTERM)
+        until(lambda: (script.folder / "mine").exists(), "its own handler")
+        (script.folder / "gate").touch()
+
+        assert process.wait(60) == 0, script.output
+    finally:
+        process.kill()
+        process.wait()
+    assert [row["n"] for row in script.rows["default"]] == list(range(50))
+
+
+def interrupted(script: Script) -> bool:
+    return any('"stop_requested"' in log.read_text() for log in script.cache.glob("*/*/pipeline.log"))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class ScreenHandler(logging.Handler):
     """Writes to the standard error of the moment, which a live view puts another in place of."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes one line."""
-        print(self.format(record), file=sys.stderr, flush=True)
+        """Writes one line; nobody reads it when the terminal is gone."""
+        with suppress(OSError):
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -208,6 +208,7 @@ class Pipeline:
         Raises:
             DistilmqUserError: the pipeline or an argument is wrong; nothing was started.
             KeyboardInterrupt: the run was stopped by Ctrl+C; `last_run.distiset()` has what is done.
+            SystemExit: the same, by SIGTERM or SIGHUP: the script ends with 143 or 129.
             BudgetReachedError: the run was stopped by `max_cost` or `max_tokens`; the same holds.
             StepLoadError: a step could not be loaded.
             StepError: a generator, a global step or a join raised.

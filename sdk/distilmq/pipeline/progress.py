@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distilmq.pipeline.usage import dollars, short_count
@@ -131,7 +132,8 @@ class PlainView:
         return changed
 
     def _print(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):  # the terminal is gone
+            print(text, file=sys.stderr, flush=True)
 
 
 class LiveView:
@@ -164,7 +166,8 @@ class LiveView:
         """Leaves the last state on the screen, with all steps."""
         if self.last is not None and self._live.is_started:
             self._live.update(self.table(self.last, time.monotonic()))
-        self._live.stop()
+        with suppress(OSError):  # the terminal is gone
+            self._live.stop()
 
     def _cells(self, step: StepProgress, now: float) -> dict[str, str | Text]:
         from rich.text import Text

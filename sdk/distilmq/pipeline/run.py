@@ -7,7 +7,7 @@ import gc
 import secrets
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -100,6 +100,7 @@ class LocalRun(Generic[T]):
 
         Raises:
             KeyboardInterrupt: the run was stopped; how to resume has been said.
+            SystemExit: as before, by SIGTERM or SIGHUP.
             RunError: a step could not be loaded, or ended the run, or the coordinator died.
         """
         with interrupts.held():
@@ -156,7 +157,7 @@ class LocalRun(Generic[T]):
             raise budget_error(finished.budget, self._compiled.plan.settings, self.usage or RunUsage())
         if finished is None or finished.outcome == "stopped":
             say(self._how_to_go_on())
-            raise KeyboardInterrupt
+            raise interrupts.ending()
         if finished.outcome == "failed":
             raise run_error(finished, trusted=True)
         if self._place.temporary:
@@ -166,7 +167,7 @@ class LocalRun(Generic[T]):
         try:
             with interrupts.raised():
                 return self._read(client)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             say(self._how_to_go_on(done=True))
             raise
 
@@ -190,7 +191,7 @@ class LocalRun(Generic[T]):
 
 
 class _Conversation:
-    """The client of one run: the first SIGINT stops it, the second kills it."""
+    """The client of one run: the first signal stops it, the second kills it."""
 
     def __init__(
         self, coordinator: LocalCoordinator, view: Follower, interrupts: Interrupts, stop_timeout: float
@@ -289,8 +290,9 @@ def connect(endpoint: str) -> Any:
 
 
 def say(text: str) -> None:
-    """Tells the user something that is no log."""
-    print(text, file=sys.stderr, flush=True)
+    """Tells the user something that is no log; nobody, when the terminal is gone."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

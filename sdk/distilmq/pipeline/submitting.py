@@ -73,6 +73,7 @@ def submit_and_wait(pipeline: Launchable, broker: Broker, options: RunOptions, *
 
     Raises:
         KeyboardInterrupt: Ctrl+C; the run goes on without us.
+        SystemExit: SIGTERM or SIGHUP; likewise.
         RunError: it failed.
     """
     with Interrupts() as interrupts:
@@ -97,7 +98,7 @@ def _leave(run: SubmittedRun, interrupts: Interrupts) -> None:
             f"Run '{run.id}' goes on at the broker. Run it again to follow it, or stop it with"
             f" `distilmq runs stop {run.id}`."
         )
-        raise KeyboardInterrupt
+        raise interrupts.ending()
 
 
 def attached(broker: Broker, id: str, cache_dir: Path) -> SubmittedRun:

@@ -12,9 +12,11 @@ import pytest
 
 from distilmq.pipeline.interrupt import Interrupts
 
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
-def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+
+def interrupt(number: signal.Signals = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
 
 
 def test_a_held_interrupt_wakes_the_poll_and_is_counted() -> None:
@@ -121,7 +123,8 @@ def test_an_ignored_interrupt_stays_ignored() -> None:
         with Interrupts() as interrupts:
             interrupt()
 
-            assert (interrupts.count, interrupts.files) == (0, [])
+            assert interrupts.count == 0
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -139,3 +142,88 @@ def test_in_another_thread_nothing_is_installed() -> None:
     thread.join()
 
     assert seen == [before, []]
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_what_ends_a_process_is_counted_as_well_and_ends_it_with_its_status(number: signal.Signals) -> None:
+    with Interrupts() as interrupts, interrupts.held():
+        interrupt(number)
+
+        assert select.select(interrupts.files, [], [], 5)[0] == interrupts.files
+        assert interrupts.count == 1
+        ending = interrupts.ending()
+
+    assert isinstance(ending, SystemExit)
+    assert ending.code == 128 + number
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_where_nothing_is_held_it_ends_the_script_at_once(number: signal.Signals) -> None:
+    with pytest.raises(SystemExit) as ended, Interrupts():
+        interrupt(number)
+
+    assert ended.value.code == 128 + number
+
+
+def test_the_first_signal_says_how_the_script_ends() -> None:
+    with Interrupts() as interrupts, interrupts.held():
+        interrupt(signal.SIGINT)
+        assert interrupts.count == 1
+        interrupt(signal.SIGTERM)
+
+        assert interrupts.count == 2
+        assert isinstance(interrupts.ending(), KeyboardInterrupt)
+
+
+def test_endings_that_come_together_are_one_and_a_later_one_is_another() -> None:
+    now = 100.0
+    with Interrupts(lambda: now) as interrupts, interrupts.held():
+        interrupt(signal.SIGHUP)
+        interrupt(signal.SIGHUP)
+        assert interrupts.count == 1
+        now = 100.5
+        interrupt(signal.SIGTERM)
+        assert interrupts.count == 1
+        now = 102.0
+        interrupt(signal.SIGTERM)
+        assert interrupts.count == 2
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_whoever_handles_them_goes_on_handling_them(number: signal.Signals) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda number, frame: heard.append(number))
+    mine = signal.getsignal(number)
+    try:
+        with Interrupts() as interrupts, interrupts.held():
+            interrupt(number)
+            assert interrupts.count == 0
+        assert (heard, signal.getsignal(number)) == ([number], mine)
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts, interrupts.held():
+            interrupt(signal.SIGHUP)
+            assert interrupts.count == 0
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_in_another_thread_they_are_left_alone() -> None:
+    handlers: list[object] = []
+
+    def look() -> None:
+        with Interrupts():
+            handlers.extend(signal.getsignal(number) for number in ENDINGS)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+
+    assert handlers == [signal.SIG_DFL, signal.SIG_DFL]
