@@ -9,8 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from tests.docs.pages import Block, Page
+from tests.warm.python import Files
+from tests.warm.scripts import Started, start_script
 
 TIMEOUT = 100.0
 """Seconds a block may take."""
@@ -32,9 +36,10 @@ class Ran:
 
 def run_script(code: str, folder: Path, env: Mapping[str, str]) -> Ran:
     """Runs code as a script in a folder; its cache of pipelines is there too."""
-    script = folder / "script.py"
-    script.write_text(code)
-    return _run([sys.executable, str(script)], folder, env)
+    with TemporaryFile() as out, TemporaryFile() as err:
+        with _started(code, folder, env, out, err) as process:
+            process.wait(TIMEOUT)
+        return Ran(process.wait(), _written(out), _written(err))
 
 
 def run_command(line: str, folder: Path, env: Mapping[str, str]) -> Ran:
@@ -50,25 +55,29 @@ def expected_output(page: Page, block: Block) -> str | None:
 
 
 @contextmanager
-def running_script(code: str, folder: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def running_script(code: str, folder: Path, env: Mapping[str, str]) -> Iterator[Started]:
     """A script at work; it is ended, with all below it, when the block is left before it has ended."""
+    with (folder / "output.txt").open("w") as output, _started(code, folder, env, output, output) as process:
+        yield process
+
+
+@contextmanager
+def _started(code: str, folder: Path, env: Mapping[str, str], out: IO[Any], err: IO[Any]) -> Iterator[Started]:
     script = folder / "script.py"
     script.write_text(code)
-    with (folder / "output.txt").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(script)],
-            cwd=folder,
-            env=_environment(folder, env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    with open(os.devnull) as nothing:
+        files = Files(nothing.fileno(), out.fileno(), err.fileno())
+        process = start_script(script, _environment(folder, env), files, cwd=folder)
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def _written(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def _environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:

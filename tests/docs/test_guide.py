@@ -17,7 +17,9 @@ from tests.docs.world import PUSHED, World, running_world
 from tests.integration.runs import of_kind, until
 
 GUIDE = read_page("docs/guide.md")
-EXAMPLES = [pytest.param(block, id=block.place) for block in GUIDE.of_kind("example")]
+FULL = GUIDE.named("example", "full")
+"""Has tests of its own, which run it and look at more than its end."""
+EXAMPLES = [pytest.param(block, id=block.place) for block in GUIDE.of_kind("example") if block is not FULL]
 COMMANDS = [pytest.param(block, id=block.place) for block in GUIDE.of_kind("commands")]
 
 READ_BACK = f"""
@@ -75,7 +77,7 @@ def test_a_command_of_the_guide_runs(block: Block, world: World, desk: Path) -> 
 def test_the_full_example_pushes_what_can_be_read_back(world: World, desk: Path) -> None:
     world.forget_asked()
 
-    ran = run_script(GUIDE.script(GUIDE.named("example", "full")), desk, world.environment)
+    ran = run_script(GUIDE.script(FULL), desk, world.environment)
 
     assert ran.code == 0, ran.text
     assert "text_generation_with_gemini-1-0-pro" in ran.out + ran.err, ran.text
@@ -97,7 +99,7 @@ def test_the_full_example_runs_over_a_coordinator_workers_and_a_journal(world: W
     world.forget_asked()
     world.providers.hold()
 
-    with running_script(GUIDE.script(GUIDE.named("example", "full")), desk, world.environment) as script:
+    with running_script(GUIDE.script(FULL), desk, world.environment) as script:
         try:
             until(lambda: len(world.providers.asked) == 9, "all three providers are asked for all rows")
             # The loader is done and gone; the three tasks and the join are there, once each.

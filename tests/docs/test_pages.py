@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.docs.pages import ROOT, Block, Page, read_page, unmarked
 from tests.docs.scripts import expected_output, run_script
 from tests.servers.providers import ProviderServer
+from tests.warm.python import warm_python
 
 PAGES = [
     read_page(str(path.relative_to(ROOT)))
@@ -30,7 +32,7 @@ SCRIPTS = [
 @pytest.fixture(scope="module")
 def providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment that leads to a server which every model finds."""
-    with ProviderServer() as running:
+    with ProviderServer() as running, warm_python(os.environ):
         yield running.env(tmp_path_factory.mktemp("keys"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from tests.servers.hub import Hub, running_hub
 from tests.servers.providers import ProviderServer
+from tests.warm.python import warm_python
 
 PUSHED = "distilabel-internal-testing/instruction-dataset-mini-with-generations"
 
@@ -37,7 +39,8 @@ def running_world(folder: Path) -> Iterator[World]:
         hub.add_mini()
         hub.add_dataset("DIBT/10k_prompts_ranked", {"train": _ranked_prompts()})
         environment = {**hub.environment, "HF_HUB_OFFLINE": "0", **providers.env(folder)}
-        yield World(hub, providers, environment)
+        with warm_python({**os.environ, **environment}):
+            yield World(hub, providers, environment)
 
 
 def _ranked_prompts() -> list[dict[str, object]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,11 +128,12 @@ def assert_the_rest_is_done_once(script: Script, chain: Chain) -> None:
 
 
 def living(script: Script) -> list[psutil.Process]:
-    """All processes of the script, whoever started them: they inherit its folder's name."""
+    """All processes of the script, whoever started them: they inherit its folder's name, where it is not itself."""
+    itself = script.process.pid if script.process is not None and script.process.poll() is None else None
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get("SCRIPT_DIR") == str(script.folder):
+            if process.pid == itself or process.environ().get("SCRIPT_DIR") == str(script.folder):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue

@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ from textwrap import dedent
 import psutil
 
 from tests.waiting import until as until
+from tests.warm.python import Files
+from tests.warm.scripts import Started, start_script
 
 PROLOGUE = """
 import json, os, sys, time
@@ -56,6 +57,10 @@ class Script:
     folder: Path
     code: str
     env: dict[str, str] = field(default_factory=dict)
+    afresh: bool = False
+    """Whether it loads all libraries itself, and has a hash seed of its own."""
+    process: Started | None = field(default=None, init=False)
+    """As it was last started."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -63,16 +68,13 @@ class Script:
         self.path.write_text(PROLOGUE + EPILOGUE + dedent(self.code))
         self.cache = self.folder / "cache"
 
-    def start(self, *, env: dict[str, str] | None = None, **popen: object) -> subprocess.Popen[str]:
-        """Starts the script; its output goes to `output.txt` in its folder unless told otherwise."""
-        output = (self.folder / "output.txt").open("a")
-        options: dict[str, object] = {
-            "stdout": output,
-            "stderr": subprocess.STDOUT,
-            "text": True,
-            "start_new_session": True,
-            **popen,
-        }
+    def start(self, *, env: Mapping[str, str] | None = None, terminal: int | None = None) -> Started:
+        """Starts the script in a session of its own.
+
+        Args:
+            env: more of its environment.
+            terminal: that it is on; its output goes to `output.txt` in its folder where there is none.
+        """
         environment = {
             **os.environ,
             "SCRIPT_DIR": str(self.folder),
@@ -80,8 +82,12 @@ class Script:
             **self.env,
             **(env or {}),
         }
-        with output:
-            return subprocess.Popen([sys.executable, str(self.path)], env=environment, **options)  # type: ignore[call-overload]  # options by name
+        with (self.folder / "output.txt").open("a") as output:
+            files = Files(0, output.fileno(), output.fileno()) if terminal is None else Files(*[terminal] * 3)
+            self.process = start_script(
+                self.path, environment, files, on_terminal=terminal is not None, afresh=self.afresh
+            )
+        return self.process
 
     def run(self, *, timeout: float = 90, env: dict[str, str] | None = None) -> int:
         """Runs the script to its end and returns its exit code."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import re
-import subprocess
-import termios
 import threading
 from types import TracebackType
 
@@ -21,9 +18,7 @@ class Terminal:
 
     def __init__(self, script: Script, **env: str) -> None:
         self._master, slave = pty.openpty()
-        self.process: subprocess.Popen[str] = script.start(
-            env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=False, preexec_fn=_own_terminal
-        )
+        self.process = script.start(env=env, terminal=slave)
         os.close(slave)
         self._shown = bytearray()
         self._leave = threading.Event()
@@ -70,8 +65,3 @@ class Terminal:
         self._reader.join(10)
         if not self._leave.is_set():
             os.close(self._master)
-
-
-def _own_terminal() -> None:
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

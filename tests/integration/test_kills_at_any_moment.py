@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 from pathlib import Path
 from random import Random
@@ -38,7 +37,7 @@ class _Story:
         self.random = random
         self.chain = Chain(batches=50, replicas=2, pause=0.03)
         self.script: Script = self.chain.script(folder / "run")
-        self.process: subprocess.Popen[str] = self.script.start()
+        self.process = self.script.start()
         self.known: list[tuple[int, set[Work]]] = []
         """How much was worked on, and what was recorded before that, at each kill."""
 

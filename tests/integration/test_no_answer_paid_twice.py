@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -119,7 +118,7 @@ class _Story:
         self.server = server
         self.script = Script(folder / "run", CODE, env=server.env(folder / "keys"))
         self.server.hold(only=LAST)
-        self.process: subprocess.Popen[str] = self.script.start()
+        self.process = self.script.start()
         self.kills: list[_Kill] = []
 
     def wait_for_some_answers(self) -> None:

@@ -53,7 +53,7 @@ def halfway(script: Script) -> int:
 
 @pytest.mark.parametrize("victim", ["script", "coordinator", "everything"])
 def test_a_killed_run_goes_on_when_the_script_runs_again(tmp_path: Path, victim: str) -> None:
-    script = Script(tmp_path / "run", GATED)
+    script = Script(tmp_path / "run", GATED, afresh=True)
     pid = halfway(script)
     processes = family(pid)
     recorded = {entry for entry in doubled(script) if entry[0] < 60}
@@ -136,7 +136,7 @@ def test_a_killed_worker_is_replaced_and_its_batch_goes_on(tmp_path: Path) -> No
 
 
 def test_a_finished_run_is_given_back_without_running_anything(tmp_path: Path) -> None:
-    script = Script(tmp_path / "run", GATED)
+    script = Script(tmp_path / "run", GATED, afresh=True)
     (script.folder / "gate").touch()
     assert script.run() == 0
     before = script.worked

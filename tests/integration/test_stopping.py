@@ -182,7 +182,7 @@ def test_what_is_said_of_going_on_holds_for_how_it_was_run(tmp_path: Path, call:
 
 @pytest.mark.parametrize("phase", ["loading", "running", "draining", "building", "importing"])
 def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path: Path, phase: str) -> None:
-    script = Script(tmp_path / "run", CODE)
+    script = Script(tmp_path / "run", CODE, afresh=phase == "importing")
     if phase == "importing":
         (script.folder / "dill.py").write_text(SLOW_IMPORT)
     with Terminal(script, PHASE=phase) as terminal:
