@@ -38,7 +38,7 @@ from distilmq_broker.settings import MAX_PART
 from distilmq_broker.slots import SlotKeeper
 
 M = TypeVar("M", bound=messages.Message)
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class NoLauncher:

@@ -50,7 +50,7 @@ class Program:
 
     def wait(self) -> tuple[int, str]:
         """Exit code and what it said, once it has ended."""
-        _, said = self.process.communicate(timeout=30)
+        _, said = self.process.communicate(timeout=60)
         return self.process.returncode, said
 
     def hang_up(self) -> None:

@@ -467,7 +467,7 @@ def test_a_client_that_is_gone_stops_the_run(tmp_path: Path) -> None:
         for other in (batch, *worker.waiting(messages.Batch)):
             worker.send(messages.Returned(session=worker.session, lease=other.lease))
         assert server.thread is not None
-        server.thread.join(20)
+        server.thread.join(60)
         ended = not server.thread.is_alive()
 
     assert drain.timeout == 20

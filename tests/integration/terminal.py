@@ -61,7 +61,7 @@ class Terminal:
             kill_tree(self.process.pid)
             self.process.wait()
             for process in left:
-                process.wait(5)
-        self._reader.join(10)
+                process.wait(60)
+        self._reader.join(60)
         if not self._leave.is_set():
             os.close(self._master)

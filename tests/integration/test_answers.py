@@ -51,7 +51,7 @@ def test_a_drained_batch_awaits_what_is_in_flight_and_sends_nothing_twice(
         terminal.press_ctrl_c()
         until(lambda: "Ctrl+C again" in terminal.shown, "the countdown")
         provider.release()
-        terminal.process.wait(30)
+        terminal.process.wait(60)
     until(lambda: all_gone(processes), "no process outlives the run")
     assert len(provider.asked) == 13, "a draining run sends no new request"
 

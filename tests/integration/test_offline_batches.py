@@ -181,7 +181,7 @@ def test_a_stopped_run_leaves_its_jobs_and_the_next_one_finds_them(script: Scrip
     with Terminal(script) as terminal:
         until(lambda: "batch job(s) at the provider" in terminal.shown, "the job")
         terminal.press_ctrl_c()
-        assert terminal.process.wait(20) in (130, -signal.SIGINT)
+        assert terminal.process.wait(60) in (130, -signal.SIGINT)
     assert "1batchjobgoesonatitsprovider" in "".join(terminal.shown.split())
     assert [job.state for job in provider.jobs.begun] == ["running"]
     provider.jobs.release()
@@ -200,7 +200,7 @@ def test_a_stopped_run_cancels_its_jobs_if_it_shall(script: Script, provider: Pr
         until(lambda: "batch job(s) at the provider" in terminal.shown, "the job")
         provider.jobs.do_some(provider.jobs.begun[0], 25)
         terminal.press_ctrl_c()
-        assert terminal.process.wait(20) in (130, -signal.SIGINT)
+        assert terminal.process.wait(60) in (130, -signal.SIGINT)
     assert "goes on at its provider" not in terminal.shown
     assert [job.state for job in provider.jobs.begun] == ["cancelled"]
     provider.jobs.release()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.runs import Script, all_gone, family, until
 from tests.integration.terminal import Terminal
+from tests.stopwatch import Stopwatch
 
 CODE = """
     class Slow(Step):
@@ -65,7 +65,7 @@ HANDLED = """
 """In front of the script: it does something of its own on SIGTERM."""
 
 PROMISED = 2.0
-"""Seconds from the second Ctrl+C to the end of every process."""
+"""Seconds from the second Ctrl+C to the end of every process, where none of them must wait for a processor."""
 
 INTERRUPTED = (130, -signal.SIGINT)
 """How a shell sees it: Python ends itself by the signal, which a shell reports as 130."""
@@ -102,7 +102,7 @@ def test_a_first_ctrl_c_finishes_what_is_in_hand_and_ends_with_130(tmp_path: Pat
         until(lambda: "Ctrl+C again" in terminal.shown, "the countdown")
         (script.folder / "gate").touch()
 
-        assert terminal.process.wait(30) in INTERRUPTED
+        assert terminal.process.wait(60) in INTERRUPTED
     assert "runthescriptagain" in "".join(terminal.shown.split()), "wherever the terminal broke its lines"
     assert "KeyboardInterrupt" in terminal.shown
     assert not (script.folder / "after").exists(), "the next line must not run"
@@ -123,7 +123,7 @@ def test_a_first_ctrl_c_while_loading_ends_the_run_without_waiting_for_load(tmp_
 
         terminal.press_ctrl_c()
 
-        assert terminal.process.wait(15) in INTERRUPTED
+        assert terminal.process.wait(60) in INTERRUPTED
     assert "runthescriptagain" in "".join(terminal.shown.split()), "wherever the terminal broke its lines"
     until(lambda: all_gone(processes), "no process outlives the run")
 
@@ -136,7 +136,7 @@ def test_a_ctrl_c_while_the_dataset_is_built_keeps_every_row(tmp_path: Path) -> 
 
         terminal.press_ctrl_c()
 
-        assert terminal.process.wait(15) in INTERRUPTED
+        assert terminal.process.wait(60) in INTERRUPTED
     assert "run the script again to get the dataset" in terminal.shown.replace("\r\n", " ")
     assert not (script.folder / "after").exists(), "the next line must not run"
     until(lambda: all_gone(processes), "no process outlives the run")
@@ -157,7 +157,7 @@ def test_a_ctrl_c_after_which_the_last_batch_ends_is_not_forgotten(tmp_path: Pat
         until(lambda: "Ctrl+C again" in terminal.shown, "the countdown")
         (script.folder / "gate").touch()
 
-        assert terminal.process.wait(30) in INTERRUPTED
+        assert terminal.process.wait(60) in INTERRUPTED
     assert "All rows are done: run the script again to get the dataset" in terminal.shown.replace("\r\n", " ")
     assert not (script.folder / "after").exists(), "the next line must not run"
 
@@ -176,7 +176,7 @@ def test_what_is_said_of_going_on_holds_for_how_it_was_run(tmp_path: Path, call:
 
         terminal.press_ctrl_c()
 
-        assert terminal.process.wait(30) in INTERRUPTED
+        assert terminal.process.wait(60) in INTERRUPTED
     assert said.replace(" ", "") in "".join(terminal.shown.split())
 
 
@@ -197,10 +197,10 @@ def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path: Path, phase: str) -> Non
         else:
             await_the_first(terminal)
         terminal.press_ctrl_c()
-        pressed = time.monotonic()
-        assert terminal.process.wait(30) in INTERRUPTED
+        pressed = Stopwatch()
+        assert terminal.process.wait(60) in INTERRUPTED
         until(lambda: all_gone(processes), "no process outlives the run")
-        took = time.monotonic() - pressed
+        took = pressed.seconds
     assert took < PROMISED, f"it took {took:.1f} s"
 
 
@@ -214,10 +214,10 @@ def test_two_presses_in_quick_succession_are_two(tmp_path: Path, phase: str) -> 
         terminal.press_ctrl_c()
         await_the_first(terminal)
         terminal.press_ctrl_c()
-        pressed = time.monotonic()
-        assert terminal.process.wait(30) in INTERRUPTED
+        pressed = Stopwatch()
+        assert terminal.process.wait(60) in INTERRUPTED
         until(lambda: all_gone(processes), "no process outlives the run")
-        took = time.monotonic() - pressed
+        took = pressed.seconds
     assert took < PROMISED, f"it took {took:.1f} s"
 
 

@@ -20,7 +20,7 @@ from distilmq.protocol.rows import decode_rows, encode_rows
 from distilmq.transport.ports import PeerId, PeerUnreachableError
 from distilmq.transport.zeromq import listen
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
 
 M = TypeVar("M", bound=messages.Message)

@@ -92,7 +92,7 @@ def test_nobody_of_a_killed_group_is_left(output: Path) -> None:
 
     launcher.stop(now=True)
 
-    child.wait(10)
+    child.wait(60)
     assert not launcher.running
 
 

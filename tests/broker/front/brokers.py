@@ -29,7 +29,7 @@ from tests.broker.serving import Client, Worker
 from tests.network.machines import Machine
 
 M = TypeVar("M", bound=messages.Message)
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Program:

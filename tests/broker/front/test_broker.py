@@ -347,7 +347,7 @@ def _end(program: Program, how: str) -> None:
     if how == "coordinator killed":
         (coordinator,) = program.coordinators()
         coordinator.kill()
-        coordinator.wait(20)
+        coordinator.wait(60)
         return
     if how == "broker killed":
         program.kill()
