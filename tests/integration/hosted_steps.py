@@ -61,6 +61,24 @@ class Needing(Gated):
             raise ModuleNotFoundError("No module named 'somewhere_else'")
 
 
+class Secretive(Gated):
+    """Loads where it knows a secret, and says which process worked with it."""
+
+    key: SecretStr
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["doubled", "pid"]
+
+    def load(self) -> None:
+        super().load()
+        assert self.key.get_secret_value() == "sk-of-a-client"
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        for rows in super().process(inputs):
+            yield [{**row, "pid": os.getpid()} for row in rows]
+
+
 class Showing(Double):
     """Says which GPUs its process sees."""
 

@@ -9,13 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from distilmq.protocol import messages as m
-from tests.broker.front.brokers import Program, broker_in, client_of
+from distilmq.pipeline import Pipeline
+from distilmq.pipeline.submitted_run import SubmittedRun
+from distilmq.steps import LoadDataFromDicts, StepResources
+from tests.broker.front.brokers import Program, broker_in
 from tests.integration import hosted_steps as samples
 from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, shown, state_of, submit, until
 from tests.integration.test_hosts import EXPECTED, ROWS, gated
 from tests.servers.link import Link
+
+SECRET = "sk-of-a-client"
 
 
 @pytest.fixture
@@ -33,6 +38,36 @@ def hosts(program: Program, tmp_path: Path) -> Iterator[Hosts]:
 def lost(program: Program, worker: str) -> bool:
     """Whether the broker has given a host up."""
     return any("host_lost" in line and f'"{worker}"' in line for line in program.log.splitlines())
+
+
+def note_of(program: Program, run: str, step: str) -> str:
+    """What is remarked of a step."""
+    progress = shown(program, run).progress
+    return "" if progress is None else next(one.note for one in progress.steps if one.step == step)
+
+
+def processes_of(program: Program, run: str) -> dict[str, int]:
+    """Step to how many processes it has."""
+    counts: dict[str, int] = {}
+    for worker in shown(program, run).workers:
+        for step, count in worker.processes.items():
+            counts[step] = counts.get(step, 0) + count
+    return counts
+
+
+def secretive(program: Program, folder: Path) -> SubmittedRun:
+    """A run whose second step, of two processes, needs a secret that only its client knows."""
+    with Pipeline("doubling") as pipeline:
+        load = LoadDataFromDicts(name="load", data=[{"n": number} for number in range(ROWS)], batch_size=5)
+        load >> samples.Secretive(
+            name="double",
+            input_batch_size=5,
+            key=SecretStr(SECRET),
+            resources=StepResources(replicas=2),
+            gate=str(folder / "gate"),
+            begun=str(folder / "begun"),
+        )
+    return pipeline.submit(program.endpoint, use_cache=False)
 
 
 def times_begun(folder: Path) -> list[int]:
@@ -124,26 +159,46 @@ def test_workers_outlive_their_broker_and_hand_in_what_they_did_meanwhile(tmp_pa
         assert host.process.poll() is None
 
 
-def test_a_process_with_a_secret_that_only_its_client_knew_goes_on_when_the_broker_has_forgotten_it(
+def test_processes_that_have_a_secret_of_a_client_go_on_when_their_broker_is_started_again(
     program: Program, hosts: Hosts, tmp_path: Path
 ) -> None:
-    hosts.start("h", "--slots", "2")
-    plan = gated(tmp_path, kind=samples.Keyed)
-    load, double = plan.steps
-    keyed = double.model_copy(update={"secrets": {"key": ""}})
-    submit(program, "r", plan.model_copy(update={"steps": (load, keyed)}))
-    with client_of(program, "r") as client:
-        client.send(m.Secrets(session=client.session, values={"double": {"key": "sesame"}}))
-    until((tmp_path / "begun").exists)
+    host = hosts.start("h", "--slots", "3")
+    run = secretive(program, tmp_path)
+    until(lambda: (tmp_path / "begun").exists() and len(times_begun(tmp_path)) > 1)
+    before = {child.pid for child in host.children()}
 
     program.kill()
     program.start_again()
-    until(lambda: len(shown(program, "r").workers) == 1)
+    until(lambda: "new processes wait for a secret: key" in note_of(program, run.id, "double"))
     (tmp_path / "gate").touch()
 
-    assert outcome(program, "r").outcome == "done"
-    assert fetched(program, "r", "double") == EXPECTED
+    assert outcome(program, run.id).outcome == "done"
+    rows = fetched(program, run.id, "double")
+    assert [row["doubled"] for row in rows] == [2 * n for n in range(ROWS)]
+    assert {row["pid"] for row in rows} <= before
+    assert len({row["pid"] for row in rows}) == 2
     assert times_begun(tmp_path) == [*range(0, ROWS, 5)]
+
+
+def test_a_process_that_dies_after_that_is_replaced_when_the_secret_has_come(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    host = hosts.start("h", "--slots", "3")
+    run = secretive(program, tmp_path)
+    until(lambda: (tmp_path / "begun").exists() and len(times_begun(tmp_path)) > 1)
+
+    program.kill()
+    program.start_again()
+    until(lambda: "new processes wait for a secret: key" in note_of(program, run.id, "double"))
+    for child in host.children():
+        child.kill()
+    until(lambda: note_of(program, run.id, "double").startswith("waits for a secret: key"))
+    until(lambda: set(processes_of(program, run.id)) <= {"load"})
+    run.give_secrets({"double": {"key": SECRET}})
+    (tmp_path / "gate").touch()
+
+    assert outcome(program, run.id).outcome == "done"
+    assert [row["doubled"] for row in fetched(program, run.id, "double")] == [2 * n for n in range(ROWS)]
 
 
 def test_processes_stay_at_work_when_only_the_supervisor_of_their_host_is_frozen(

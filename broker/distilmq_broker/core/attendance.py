@@ -99,6 +99,8 @@ class Attendance:
             self._losses.condemn(session, counted=False, why="it was given up before")
         elif event.step is not None:
             self._came_back(session, event, now)
+        elif self._takes_only_what_waits(session):
+            self._stop(session)
 
     def ready(self, event: WorkerReady, now: float) -> None:
         """`load()` of a step returned."""
@@ -208,6 +210,10 @@ class Attendance:
         if self._start_deaths >= policy.START_DEATHS + self._run.stages.slots():
             text = f"step processes end before they can say Hello; {why}"
             self._ending.fail("", ErrorInfo(type="WorkerDied", message=text), loading=True)
+
+    def _takes_only_what_waits(self, session: Session) -> bool:
+        """Whether all its steps wait for a secret: its slot is of more use elsewhere until then."""
+        return bool(session.takes) and all(step in self._run.secrets_missing for step in session.takes)
 
     def _joined_again(self, session: Session, event: WorkerJoined, now: float) -> None:
         state = self._run.state_of(session)

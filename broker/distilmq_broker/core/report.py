@@ -70,7 +70,8 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
 
 def _remarks(run: Run, state: StepState) -> Iterator[str]:
     if missing := run.secrets_missing.get(state.name):
-        yield f"waits for a secret: {', '.join(missing)}. Run its script again, or keep it at the broker"
+        who = "new processes wait" if state.sessions else "waits"
+        yield f"{who} for a secret: {', '.join(missing)}. Run its script again, or keep it at the broker"
     if state.counts.nowhere:
         yield f"{state.counts.nowhere} batch(es) routed to no step"
     if state.jobs:

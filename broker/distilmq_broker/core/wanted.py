@@ -21,7 +21,10 @@ class Wanted:
 
 
 def wanted(run: Run, dispatch: Dispatch) -> list[Wanted]:
-    """The processes that the steps loaded now want; of a run that drains, those that still hold something."""
+    """The processes that the steps loaded now want; of a run that drains, those that still hold something.
+
+    A step whose secret nobody knows keeps the processes that have it from before a restart, and gets no others.
+    """
     if run.mode is Mode.OVER:
         return []
     if run.mode is Mode.DRAINING:

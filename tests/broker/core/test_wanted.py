@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from distilmq_broker.core.commands import SendAssign
+from distilmq.protocol.messages import Stop
+from distilmq_broker.core.commands import Send, SendAssign
 from distilmq_broker.core.events import PauseRequested, SecretsMissing, StopRequested
 from distilmq_broker.core.wanted import Wanted
 from tests.broker.core.scene import Scene, batches, generator, global_step, plan_of, step
@@ -65,8 +66,25 @@ def test_a_step_whose_secret_nobody_has_told_waits_for_it_and_says_so() -> None:
     assigned = scene.tell(SecretsMissing(()))
 
     assert nothing == []
-    assert [(wanted.step, wanted.waits) for wanted in waiting] == [("load", False), ("a", True)]
+    assert waiting == [Wanted("load", 1, work=3), Wanted("a", 1, work=0, waits=True)]
     assert note == "waits for a secret: llm.api_key. Run its script again, or keep it at the broker"
     assert [command.step for command in assigned if isinstance(command, SendAssign)] == ["a"]
     assert not any(wanted.waits for wanted in scene.core.wanted())
     assert scene.core.progress(scene.now).steps[1].note == ""
+
+
+def test_processes_that_have_the_secret_from_before_a_restart_go_on() -> None:
+    scene = Scene(plan_of(generator(), step("a", "load", replicas=2)))
+    scene.tell(SecretsMissing((("a", ("llm.api_key",)),)))
+    (order, *_) = batches(scene.load(scene.join(steps=("load",))), "load")
+
+    scene.join(steps=("a",), step="a", ready=True)
+    handed = batches(scene.done(order), "a")
+    new = scene.join(steps=("a",))
+
+    assert [batch.session for batch in handed] == ["s2"]
+    assert new == [Send("s3", Stop())]
+    assert scene.core.wanted()[1] == Wanted("a", 2, work=1, waits=True)
+    assert scene.core.progress(scene.now).steps[1].note == (
+        "new processes wait for a secret: llm.api_key. Run its script again, or keep it at the broker"
+    )

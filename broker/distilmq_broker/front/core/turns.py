@@ -46,7 +46,7 @@ class Turns:
     def _is_of_use(self, host: Host, run: str, name: str) -> bool:
         claim = self._board.claims.get(run)
         need = None if claim is None or claim.has(name) else claim.need(name)
-        if claim is None or need is None or not need.work or host.leaving:
+        if claim is None or need is None or need.waits or not need.work or host.leaving:
             return False
         return claim.may_have(host, need) and host.coming_room().fits(need)
 

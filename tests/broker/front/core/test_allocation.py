@@ -406,3 +406,21 @@ def test_a_run_without_a_slot_takes_no_more_than_one() -> None:
     world.settle()
 
     assert (len(world.running("first")), len(world.running("second"))) == (3, 1)
+
+
+def test_a_need_that_keeps_what_it_has_loses_nothing_and_gets_nothing() -> None:
+    world = World()
+    host = world.join("h", offer(4))
+    world.handle(NeedsTold("r", (need("a", 2),)))
+    world.settle()
+    world.restart(settling=5.0)
+    world.handle(host.hello())
+
+    world.handle(NeedsTold("r", (need("a", 3, waits=True), need("b", 3, waits=True))))
+    world.settle(8)
+    kept = world.needs_of("r")
+    world.handle(NeedsTold("r", (need("a", 3), need("b", 1))))
+    world.settle()
+
+    assert kept == ["a", "a"]
+    assert world.needs_of("r") == ["a", "a", "a", "b"]
