@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distilmq.errors import JournalError
 from distilmq.protocol import messages
 from distilmq.protocol.messages import Cursor, Lease
 from distilmq.protocol.packing import pack
@@ -55,6 +56,7 @@ class BatchPost:
         answers = self._journal.answers(step, slices[0]) if slices else []
         kept = self._journal.kept(step, slices) if slices else []
         jobs = self._journal.in_jobs(step, slices[0]) if slices else []
+        first = self._first(command.first)
         batch = messages.Batch(
             lease=command.lease,
             inputs=tuple(name for name, _ in command.inputs),
@@ -66,9 +68,10 @@ class BatchPost:
             epoch=self._journal.epoch,
             acked=tuple(acked),
             parts=rows is None,
+            first=bool(first),
         )
         known = [pack(entries) for entries in (answers, kept, jobs) if entries]
-        self._post.send(command.session, batch, [*(rows or ()), *known])
+        self._post.send(command.session, batch, [*(rows or ()), *known, *first])
         if acked:
             self._crash.reach("before_send")
         if self._log.debugs:
@@ -93,6 +96,13 @@ class BatchPost:
             return None
         rows = [self._journal.rows(each) for each in slices]
         return None if in_parts and sum(map(len, rows)) > self._max_part else rows
+
+    def _first(self, slices: Sequence[Slice]) -> list[bytes]:
+        """The frame with a generator's first row; none where it cannot be read, which whoever needs it will say."""
+        try:
+            return [self._journal.rows(slices)] if slices else []
+        except JournalError:
+            return []
 
     def _part(self, inputs: Sequence[Sequence[Slice]], cursor: Cursor) -> tuple[int, bytes, Cursor] | None:
         """Of which input the rows at a place are, their bytes, and the place behind them."""

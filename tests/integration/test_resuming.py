@@ -205,3 +205,42 @@ def test_a_script_run_again_at_once_waits_for_the_coordinator_of_the_killed_one(
     assert again.wait(60) == 0
     assert rows_of(script) == EXPECTED
     assert max(doubled(script).values()) == 1, "the batch in hand was finished, and used"
+
+
+HEEDLESS = """
+    class Heedless(GeneratorStep):
+        @property
+        def outputs(self): return ["n"]
+
+        def process(self, offset: int = 0):
+            mark("begun", [])
+            for at in range(0, 60, 5):
+                if at == 30 and not (HERE / "died").exists():
+                    (HERE / "died").touch()
+                    wait_until_recorded(5)
+                    os.kill(os.getpid(), 9)
+                yield [{"n": n} for n in range(at, at + 5)], at == 55
+
+    def wait_until_recorded(batches):
+        import sqlite3
+        [ledger] = HERE.glob("cache/*/*/ledger.db")
+        deadline = time.monotonic() + 60
+        while sqlite3.connect(ledger).execute("SELECT count(*) FROM batch").fetchone()[0] < batches:
+            assert time.monotonic() < deadline
+
+    if __name__ == "__main__":
+        with Pipeline("heedless") as pipeline:
+            Heedless(name="load", batch_size=5)
+        dump(pipeline.run())
+"""
+
+
+def test_a_generator_that_does_not_look_at_its_offset_gives_no_row_twice(tmp_path: Path) -> None:
+    script = Script(tmp_path / "run", HEEDLESS)
+
+    code = script.run()
+
+    assert code == 0, script.output
+    assert [row["n"] for row in script.rows["default"]] == list(range(60))
+    assert len(script.worked) == 2, "it was begun twice"
+    assert "rows that are recorded are passed over" in script.output

@@ -36,6 +36,7 @@ from distilmq_workers.generating import Generating
 from distilmq_workers.halving import Piece, in_halves
 from distilmq_workers.jobs import BatchJobs, JobOffice, JobPage, recorded_jobs
 from distilmq_workers.kept import Computed, gaps, kept_rows, put_together
+from distilmq_workers.passing_over import looks_at
 from distilmq_workers.pieces import frames_of
 
 Row = dict[str, Any]
@@ -131,7 +132,11 @@ class Runner:
         self._outputs = assign.outputs or tuple(step.get_outputs())
         self._stateful = assign.stateful or bool(getattr(step, "stateful", False))
         self._equal_inputs = bool(getattr(step, "equal_inputs", False))
-        self._generating = Generating(lambda offset: step.process_applying_mappings(offset=offset))
+        function = getattr(step, "_process_function", None)
+        self._generating = Generating(
+            lambda offset: step.process_applying_mappings(offset=offset),
+            heeds=function is None or looks_at(function(), "offset"),
+        )
 
     def run(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
         """The answer to a batch; never raises."""
@@ -150,7 +155,9 @@ class Runner:
 
     def _run(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
         try:
-            return self._generate(batch) if self._assign.step_kind == "generator" else self._process(batch, payload)
+            if self._assign.step_kind == "generator":
+                return self._generate(batch, payload)
+            return self._process(batch, payload)
         except DrainedError:
             return Ended(Returned(session=self._session, lease=batch.lease))
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raised has to become an answer
@@ -158,9 +165,10 @@ class Runner:
 
     # ---------------------------------------------------------------- generators
 
-    def _generate(self, batch: Batch) -> Ended:
+    def _generate(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
         number = batch.lease.seq_no[0] if batch.lease.seq_no else 0
-        rows, last = self._generating.take(number, batch.offset)
+        is_first = partial(_is_row, split_payload(payload[0])[0]) if batch.first else None
+        rows, last = self._generating.take(number, batch.offset, is_first)
         failures: list[RowFailure] = []
         try:
             encoded = encode_each(rows)
@@ -377,6 +385,13 @@ class Runner:
     @property
     def _size_name(self) -> str:
         return "batch_size" if self._assign.step_kind == "generator" else "input_batch_size"
+
+
+def _is_row(encoded: bytes, row: Row) -> bool:
+    try:
+        return encode_row(row) == encoded
+    except RowTypeError:
+        return False
 
 
 def check_equal_inputs(step: str, names: Sequence[str], counts: Sequence[int]) -> None:

@@ -48,6 +48,8 @@ class SendBatch:
     inputs: tuple[tuple[str, tuple[Slice, ...]], ...]
     """The predecessors that take part, with what is taken of each; of a generator empty."""
     offset: int = 0
+    first: tuple[Slice, ...] = ()
+    """Of a generator that may begin here: the row that is recorded as its first."""
 
 
 @dataclass(frozen=True, slots=True)

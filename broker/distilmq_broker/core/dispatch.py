@@ -6,8 +6,10 @@ from distilmq.protocol.messages import Cancel, Who
 from distilmq_broker.core import policy
 from distilmq_broker.core.commands import SendAssign, SendBatch, SendPart
 from distilmq_broker.core.events import PartWanted
+from distilmq_broker.core.facts import Slice
 from distilmq_broker.core.leases import Work
 from distilmq_broker.core.run import Run
+from distilmq_broker.core.sources import ordinal
 from distilmq_broker.core.steps import StepState
 from distilmq_broker.core.workers import Session, roomiest
 
@@ -114,7 +116,7 @@ class Dispatch:
         predecessors = state.place.spec.predecessors
         inputs = tuple((predecessors[branch], work.cut.inputs[branch]) for branch in work.cut.present)
         offset = 0 if state.source is None else state.source.offset
-        run.outbox.emit(SendBatch(session.id, run.lease(work), inputs, offset))
+        run.outbox.emit(SendBatch(session.id, run.lease(work), inputs, offset, _first_row(state, work)))
 
     def send_part(self, event: PartWanted, now: float) -> None:
         """Sends more rows of a large batch to its holder; to any other process, that they are not for it."""
@@ -156,6 +158,14 @@ class Dispatch:
     def _loaded(self, component: int) -> list[StepState]:
         stages = self._run.stages
         return [state for state in self._run.flow.steps if state.place.component == component and stages.loaded(state)]
+
+
+def _first_row(state: StepState, work: Work) -> tuple[Slice, ...]:
+    """Of a generator whose process may begin with this batch: the row that is recorded as its first."""
+    source = state.source
+    if source is None or source.opening is None or ordinal(work.cut.seq_no) != source.recorded:
+        return ()
+    return (Slice(state.name, source.opening, 0, 1),)
 
 
 def _given(state: StepState) -> tuple[int, int]:

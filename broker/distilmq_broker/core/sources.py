@@ -36,6 +36,8 @@ class Source:
     offset: int = 0
     """Rows recorded."""
     asked: int = 0
+    opening: SeqNo | None = None
+    """The first recorded batch that has rows."""
     ended: bool = False
     """It said that nothing comes after its last batch."""
     session: str | None = None
@@ -87,6 +89,8 @@ class Source:
         """Batch `recorded` came."""
         if self.restarted and rows and self.first is None:
             self.first = payload
+        if rows and self.opening is None:
+            self.opening = number(self.recorded)
         self.early.pop(self.recorded, None)
         self.deaths.pop(self.recorded, None)
         self.recorded += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from distilmq.protocol.messages import Ack, Cancel
 from distilmq_broker.core.commands import Command, EndRun, KillWorker
 from distilmq_broker.core.events import BatchDone
-from distilmq_broker.core.facts import BatchRecorded
+from distilmq_broker.core.facts import BatchRecorded, Slice
 from tests.broker.core.scene import Scene, batches, generator, messages, only, plan_of, records, step
 
 
@@ -185,3 +185,17 @@ def test_a_batch_that_was_not_asked_for_is_passed_over() -> None:
 
     assert strange == []
     assert [fact.seq_no for fact in records(followed, BatchRecorded)] == [(1,)]
+
+
+def test_who_may_have_to_begin_is_told_the_first_row() -> None:
+    scene = Scene(plan_of(generator(size=10)))
+    first, second = batches(scene.staff())
+    scene.done(first, 0)
+    third = only(batches(scene.done(second)))
+
+    scene.dies(third.session)
+    began, behind, *_ = batches(scene.load(scene.join()))
+
+    assert (first.first, second.first, third.first) == ((), (), ())
+    assert (began.offset, began.first) == (10, (Slice("load", (1,), 0, 1),))
+    assert behind.first == ()

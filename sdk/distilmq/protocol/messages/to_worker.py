@@ -78,6 +78,8 @@ class Batch(Message):
     """Results of the same worker that are committed: each as good as an `Ack` before this."""
     parts: bool = False
     """There is no frame for the names in `inputs`: the worker asks for the rows by `FetchPart`."""
+    first: bool = False
+    """Of a generator that may begin here: a frame follows with the row that is recorded as its first."""
 
 
 class BatchPart(Message):
