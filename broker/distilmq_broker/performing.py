@@ -165,6 +165,7 @@ class Performer:
             artifacts="" if self._artifacts is None else str(self._artifacts / step.name),
             secrets=self._secrets.values(step.name),
             variables=self._secrets.variables(step.name),
+            data=step.data,
         )
         self._log.info("step_assigned", session=command.session, step=step.name, replica=command.replica)
         self._post.send(command.session, assign, [step.definition])

@@ -95,6 +95,10 @@ class Reception:
             if reason is not None:
                 self._log.warning("artifact_not_kept", step=message.step, worker=sender.hello.worker, reason=reason)
             return
+        if isinstance(message, messages.FetchFile):
+            part = messages.FilePart(path=message.path, offset=message.offset)
+            self._post.send(message.session, part, [run.files.data_part(message.path, message.offset)])
+            return
         event = translation.to_event(message, payload, sender, self._sessions)
         if event is not None:
             self._log_event(message)

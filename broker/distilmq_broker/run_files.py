@@ -1,4 +1,4 @@
-"""The artifacts of a run: written by steps on this machine, or sent by those on others, and read by clients."""
+"""The files of a run: artifacts, written by steps or sent by them, and the data that its plan was submitted with."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ class RunFiles:
     Args:
         folder: of the run.
         steps: that may have artifacts.
+        digests: of the data files of its plan.
     """
 
-    def __init__(self, folder: RunFolder, steps: frozenset[str]) -> None:
+    def __init__(self, folder: RunFolder, steps: frozenset[str], digests: frozenset[str] = frozenset()) -> None:
+        self._data = folder.data
+        self._digests = digests
         self._root = folder.path.resolve()
         self._artifacts = folder.artifacts
         self._steps = steps
@@ -41,6 +44,17 @@ class RunFiles:
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(FILE_PART)
+
+    def data_part(self, digest: str, offset: int) -> bytes:
+        """Bytes of a data file of the plan from an offset on; none at its end, or where there is no such file."""
+        if digest not in self._digests or offset < 0:
+            return b""
+        try:
+            with (self._data / digest).open("rb") as file:
+                file.seek(offset)
+                return file.read(FILE_PART)
+        except FileNotFoundError:
+            return b""
 
     def take(self, artifact: Artifact, data: bytes) -> str | None:
         """Keeps a part of a file that a step has sent; the last one makes it visible.

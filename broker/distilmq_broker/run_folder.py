@@ -18,6 +18,8 @@ class RunFolder:
         self.log_file = path / "pipeline.log"
         self.workers_log = path / "workers.log"
         self.artifacts = path / "artifacts"
+        self.data = path / "data"
+        """Data files of the plan, by digest."""
 
     def make(self) -> None:
         """Makes the folder.

@@ -246,7 +246,7 @@ class Service:
             plan,
             incoming=incoming,
             secrets=book,
-            files=RunFiles(self._folder, frozenset(step.name for step in plan.steps)),
+            files=_files(self._folder, plan),
             mind=self._make_mind(plan),
             clock=self._clock,
             journal=self._journal,
@@ -282,3 +282,8 @@ class Service:
             max_message=MAX_MESSAGE,
             max_part=self._max_part,
         )
+
+
+def _files(folder: RunFolder, plan: Plan) -> RunFiles:
+    digests = frozenset(file.digest for step in plan.steps for file in step.data)
+    return RunFiles(folder, frozenset(step.name for step in plan.steps), digests)

@@ -65,6 +65,8 @@ if __name__ == "__main__":
 WORDS = "from helpers.more import TWO\n\ndef twice(n):\n    return TWO * n\n"
 LISTED = '[{"n": n} for n in range(40)]'
 MAPPED = 'Dataset.from_dict({"n": range(40)}).map(lambda row: {"n": row["n"]}, cache_file_name="./mapped.arrow")'
+MANY = '[{"n": n, "text": str(n % 10) * 300_000} for n in range(40)]'
+LARGE = f"Dataset.from_list({MANY})"
 RUN = "distiset = pipeline.run(broker=sys.argv[1]); print(json.dumps(list(distiset['keep']['train'])))"
 SUBMIT = "print(pipeline.submit(sys.argv[1]).id)"
 EXPECTED = [{"n": n, "doubled": 2 * n} for n in range(40)]
@@ -119,7 +121,11 @@ def target_of(program: Program) -> Path:
     return program.folder / "keys" / "client.json"
 
 
-@pytest.mark.parametrize("dataset", [LISTED, MAPPED], ids=["rows in the script", "a dataset in files"])
+@pytest.mark.parametrize(
+    "dataset",
+    [LISTED, MAPPED, MANY, LARGE],
+    ids=["rows in the script", "a dataset in files", "rows that are large", "a dataset that is large"],
+)
 def test_a_script_runs_on_hosts_that_have_nothing_of_it(
     tmp_path: Path, program: Program, hosts: Hosts, dataset: str
 ) -> None:
@@ -128,6 +134,11 @@ def test_a_script_runs_on_hosts_that_have_nothing_of_it(
     rows = json.loads(Away(tmp_path / "script", RUN, dataset).run(program))
 
     assert [{name: row[name] for name in ("n", "doubled")} for row in rows] == EXPECTED
+    assert all(row.get("text", str(row["n"] % 10) * 300_000) == str(row["n"] % 10) * 300_000 for row in rows)
+    data = list(program.folder.glob("runs/*/data/*"))
+    assert len(data) == (1 if dataset in (MANY, LARGE) else 0)
+    assert {path.stat().st_mode & 0o777 for path in data} <= {0o600}
+    assert list((tmp_path / "script" / "cache").glob(".submitted-*")) == []
 
 
 def test_a_submitted_run_outlives_its_script_and_another_host_fetches_it(

@@ -26,6 +26,15 @@ class LimitMessages:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteData:
+    """Write bytes of a data file of the step."""
+
+    digest: str
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LoadStep:
     """Rebuild the step and call its `load()`."""
 
@@ -83,6 +92,7 @@ class Leave:
 Command = (
     Say
     | LimitMessages
+    | WriteData
     | LoadStep
     | RunBatch
     | TakeLoan

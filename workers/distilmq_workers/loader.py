@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of the base class
 
 
-def load_step(assign: Assign, definition: bytes, artifacts: Path | str) -> _Step:
+def load_step(assign: Assign, definition: bytes, artifacts: Path | str, data: Path | None = None) -> _Step:
     """The step of an assignment, after its `load()`.
 
     Args:
         assign: what the coordinator said about it.
         definition: the step by cloudpickle.
         artifacts: folder where it saves artifacts.
+        data: folder with the files that its data came in; None where there are none.
 
     Raises:
         DistilmqUserError: it was pickled by another minor version of Python: loading it may crash the interpreter.
@@ -31,11 +32,14 @@ def load_step(assign: Assign, definition: bytes, artifacts: Path | str) -> _Step
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
 
     from distilmq.mixins.secrets import give_secrets
+    from distilmq.steps.base import GeneratorStep
 
     pickle: Any = cloudpickle
     step: _Step = pickle.loads(definition)
     give_secrets(step, {**assign.secrets, **_from_environment(assign.variables)})
     step.keep_artifacts_in(artifacts)
+    if data is not None and isinstance(step, GeneratorStep):
+        step.find_data(data)
     step.load()
     return step
 

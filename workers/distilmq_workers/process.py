@@ -116,6 +116,7 @@ def _serve_socket(settings: ProcessSettings, signals: int, outbox: Outbox, lanes
         end_process(CRASHED, at_once=True)
     else:
         if not leave.unload:
+            work.data.remove()
             end_process(0, at_once=True)
         end_within(UNLOAD_PATIENCE)
         lanes.call(work.unload)

@@ -28,6 +28,7 @@ from distilmq_workers.commands import (
     StopAsking,
     TakeJobKept,
     TakeLoan,
+    WriteData,
 )
 from distilmq_workers.outbox import Outbox
 from distilmq_workers.session import Session
@@ -143,6 +144,8 @@ class Service:
                     self._work.run(batch, payload)
                 case LimitMessages(size, part):
                     self._limit(size, part)
+                case WriteData(digest, offset, data):
+                    self._work.data.write(digest, offset, data)
                 case LoadStep(assign, definition):
                     self._work.load(assign, definition)
                 case TakeLoan(lend):

@@ -24,6 +24,7 @@ from distilmq.protocol.messages import (
     Drain,
     Failed,
     FetchPart,
+    FilePart,
     Heartbeat,
     Hello,
     JobKept,
@@ -55,7 +56,9 @@ from distilmq_workers.commands import (
     StopAsking,
     TakeJobKept,
     TakeLoan,
+    WriteData,
 )
+from distilmq_workers.data_fetch import DataFetch
 from distilmq_workers.gathering import Gathering
 from distilmq_workers.offer import Offer
 
@@ -112,6 +115,8 @@ class Session:
     phase: Phase = Phase.UNASSIGNED
     welcome: Welcome | None = None
     assign: Assign | None = None
+    data: DataFetch | None = None
+    """What is still to come before the step can be loaded."""
     lanes: int = 1
     demand: tuple[int, int] | None = None
     """Requests that its models may have out at once, and those that wait; None while none was made."""
@@ -131,6 +136,7 @@ class Session:
     left: bool = False
     usage: tuple[Usage, ...] = ()
     """What was had from models so far. Each beat says it again, in case a message about it was lost."""
+    _definition: bytes = b""
     _drain_until: float | None = None
     _leave_by: float | None = None
     _beat_at: float = 0.0
@@ -162,6 +168,7 @@ class Session:
         deadlines += [running.report_at for running in self.running.values()]
         if not self.draining:
             deadlines += [each.again_at for each in self.gathering.values() if each.again_at is not None]
+        deadlines += [] if self.data is None else [self.data.again_at]
         deadlines += [at for at in (self._drain_until, self._leave_by) if at is not None]
         return min(deadlines)
 
@@ -217,7 +224,9 @@ class Session:
             case Who():
                 return self._say_hello(now)
             case Assign():
-                return self._assigned(message, payload)
+                return self._assigned(message, payload, now)
+            case FilePart():
+                return self._take_data(message, payload, now)
             case Batch(acked=acked):
                 for lease in acked:
                     self.kept.pop(_key(lease), None)
@@ -264,7 +273,7 @@ class Session:
             offers += kept.say(now)
         return offers
 
-    def _assigned(self, assign: Assign, payload: Sequence[bytes]) -> list[Command]:
+    def _assigned(self, assign: Assign, payload: Sequence[bytes], now: float) -> list[Command]:
         if self.phase is not Phase.UNASSIGNED:
             # It was sent twice. A process has one step for life, so another one is not for us.
             if self.phase is Phase.READY and self.assign is not None and assign.step == self.assign.step:
@@ -272,7 +281,21 @@ class Session:
             return []
         self.assign = assign
         self.phase = Phase.LOADING
-        return [LoadStep(assign, payload[0] if payload else b"")]
+        self._definition = payload[0] if payload else b""
+        self.data = DataFetch(assign.data, self._id)
+        return self._load_or_ask(assign, self.data, now)
+
+    def _load_or_ask(self, assign: Assign, data: DataFetch, now: float) -> list[Command]:
+        if data.done:
+            self.data = None
+            return [LoadStep(assign, self._definition)]
+        return [self._say(data.ask(now))]
+
+    def _take_data(self, part: FilePart, payload: Sequence[bytes], now: float) -> list[Command]:
+        content = payload[0] if payload else b""
+        if self.assign is None or self.data is None or not self.data.take(part, content):
+            return []
+        return [WriteData(part.path, part.offset, content), *self._load_or_ask(self.assign, self.data, now)]
 
     def _handed(self, batch: Batch, payload: Sequence[bytes], now: float) -> list[Command]:
         if self.assign is None or batch.lease.step != self.assign.step:
@@ -382,6 +405,8 @@ class Session:
                 # The one before may be lost, and its loss would show in nothing but speed.
                 commands.append(self._say(Want(session=self._id, batches=self.wanted)))
         commands += [say for kept in self.kept.values() if now >= kept.again_at for say in kept.say_again(now)]
+        if self.data is not None and now >= self.data.again_at:
+            commands.append(self._say(self.data.ask(now, waited=True)))
         commands += self._stalls(now)
         if self._drain_until is not None and now >= self._drain_until:
             self._drain_until = None

@@ -15,6 +15,7 @@ from distilmq.models.requests.demand import Expected, demand, expected
 from distilmq.protocol.messages import Assign, Batch, JobKept, Lease, Lend, Note
 from distilmq_workers import events
 from distilmq_workers.artifacts import ArtifactCarrier
+from distilmq_workers.data_folder import DataFolder
 from distilmq_workers.jobs import JobOffice
 from distilmq_workers.lanes import Lanes
 from distilmq_workers.outbox import Outbox
@@ -36,6 +37,8 @@ class Work:
         """Bytes of the largest message that the coordinator takes."""
         self.max_part = 0
         """Bytes of a part of a result; 0 for a coordinator that takes no parts."""
+        self.data = DataFolder()
+        """Of the step, where it comes in files."""
         self._session = session
         self._outbox = outbox
         self._lanes = lanes
@@ -94,6 +97,7 @@ class Work:
         """Calls the step's `unload()`, if one is loaded."""
         if self._step is not None:
             self._step.unload()
+        self.data.remove()
         if self._carrier is not None:
             self._carrier.remove()
 
@@ -104,7 +108,8 @@ class Work:
 
         send_logs_as_notes(self._session, assign.step, self._note)
         try:
-            self._step = load_step(assign, definition, assign.artifacts or self._carried(assign.step))
+            data = self.data.check(assign.data)
+            self._step = load_step(assign, definition, assign.artifacts or self._carried(assign.step), data)
             self._runner = self._make_runner(assign)
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raises ends the run with that error
             self._outbox.put(events.LoadRaised(assign.step, describe(error)))

@@ -20,6 +20,7 @@ class BrokerFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.runs = path / "runs"
+        self.uploads = path / "uploads"
         self.log_file = path / "broker.log"
         self.secrets_file = path / "secrets.json"
         self.limits_file = path / "limits.json"

@@ -11,6 +11,7 @@ from distilmq.errors import JournalError
 from distilmq.protocol.messages import Message
 from distilmq.protocol.messages.runs import (
     ControlRun,
+    DataWanted,
     Denied,
     ListRuns,
     LogPart,
@@ -21,6 +22,8 @@ from distilmq.protocol.messages.runs import (
     RunStarted,
     ShowRun,
     StartRun,
+    Upload,
+    Uploaded,
 )
 from distilmq.transport.ports import PeerId
 from distilmq_broker.clients import RefusedPlanError, plan_in
@@ -32,6 +35,7 @@ from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.keeper import RunKeeper
 from distilmq_broker.front.run_store import RunStore
 from distilmq_broker.front.run_view import RunView
+from distilmq_broker.front.uploads import UploadError, Uploads
 from distilmq_broker.front.way import Way
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.ports import Clock
@@ -59,6 +63,8 @@ class RunDesk:
         self._runs = keeper.runs
         self._store = store
         self._folder = folder
+        self._uploads = Uploads(folder.uploads)
+        self._uploads.forget_old()
         self._way = way
         self._clock = clock
         self._view = view
@@ -69,6 +75,8 @@ class RunDesk:
         match message:
             case StartRun():
                 self._way.say(peer, self._start(message, payload))
+            case Upload():
+                self._way.say(peer, self._upload(message, b"".join(payload)))
             case ListRuns():
                 self._way.say(peer, RunList(runs=tuple(self._view.info(record) for record in self._runs.records())))
             case ShowRun():
@@ -80,16 +88,28 @@ class RunDesk:
             case _:
                 return
 
-    def _start(self, message: StartRun, payload: Sequence[bytes]) -> RunStarted | Denied:
+    def _upload(self, message: Upload, data: bytes) -> Uploaded | Denied:
         if not _ID.fullmatch(message.run):
-            reason = f"{message.run!r:.100} cannot be the id of a run"
-            return Denied(reason=reason, fix="use letters, digits, '.', '_' and '-'")
+            return _no_id(message.run)
         if self._runs.record(message.run) is not None:
-            return RunStarted(run=message.run, asked=message.run)
+            return Denied(reason=f"run '{message.run}' has begun: no data is added to it")
+        try:
+            size = self._uploads.take(message.run, message.digest, message.offset, message.crc, data)
+        except UploadError as error:
+            return Denied(reason=str(error))
+        return Uploaded(run=message.run, digest=message.digest, size=size)
+
+    def _start(self, message: StartRun, payload: Sequence[bytes]) -> RunStarted | DataWanted | Denied:
+        if not _ID.fullmatch(message.run):
+            return _no_id(message.run)
+        if self._runs.record(message.run) is not None:
+            return RunStarted(run=message.run, asked=message.run, data=True)
         if message.key and (before := self._runs.unfinished(message.key)) is not None:
             return RunStarted(run=before.run, asked=message.run, attached=True)
         try:
             plan = plan_in(payload)
+            if missing := self._uploads.missing(message.run, plan):
+                return DataWanted(run=message.run, digests=missing)
             record = RunRecord(
                 run=message.run,
                 pipeline=plan.pipeline,
@@ -99,14 +119,14 @@ class RunDesk:
                 variables=tuple(sorted({name for step in plan.steps for name in step.secrets.values() if name})),
                 leaves={leaf: plan.step(leaf).outputs for leaf in plan.leaves},
             )
-            self._store.add(record, plan)
+            self._store.add(record, plan, lambda data: self._uploads.move(message.run, data))
         except RefusedPlanError as error:
             return Denied(reason=error.reason, fix=error.fix)
         except JournalError as error:
             return Denied(reason=f"the broker cannot keep the run: {error}")
         self._log.info("run_submitted", run=record.run, pipeline=record.pipeline)
         self._keeper.handle(RunSubmitted(record))
-        return RunStarted(run=record.run, asked=message.run)
+        return RunStarted(run=record.run, asked=message.run, data=True)
 
     def _showing(self, run: str) -> RunShown | Denied:
         record = self._runs.record(run)
@@ -125,6 +145,10 @@ class RunDesk:
             return
         lines = _lines(self._folder.run(message.run) / "pipeline.log", message.offset)
         self._way.say(peer, LogPart(run=message.run, offset=message.offset + len(lines)), [lines])
+
+
+def _no_id(run: str) -> Denied:
+    return Denied(reason=f"{run!r:.100} cannot be the id of a run", fix="use letters, digits, '.', '_' and '-'")
 
 
 def _denied(deny: Deny) -> Denied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -37,8 +38,13 @@ class RunStore:
                 self._log.error("run_unreadable", path=str(path), reason=str(error)[:500])
         return records
 
-    def add(self, record: RunRecord, plan: Plan) -> None:
-        """Keeps a new run: the plan first, so that what has a record has a plan.
+    def add(self, record: RunRecord, plan: Plan, put_data: Callable[[Path], None] = lambda folder: None) -> None:
+        """Keeps a new run: plan and data first, so that what has a record has both.
+
+        Args:
+            record: of the run.
+            plan: of the run.
+            put_data: puts its data where it is told.
 
         Raises:
             JournalError: it cannot be kept.
@@ -47,6 +53,7 @@ class RunStore:
         folder.make()
         folder.store_plan(plan)
         try:
+            put_data(folder.data)
             self._write(record)
         except OSError as error:
             raise JournalError(f"cannot write {folder.path / _NAME}: {error.strerror}") from error

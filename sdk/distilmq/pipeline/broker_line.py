@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import secrets
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from distilmq.errors import DistilmqUserError, RunError
+from distilmq.pipeline.data_files import Send
 from distilmq.protocol import codec
 from distilmq.protocol.broker_codec import FROM_BROKER
 from distilmq.protocol.messages import Message, Refused
 from distilmq.protocol.messages.runs import (
     ControlRun,
+    DataWanted,
     Denied,
     ListRuns,
     LogPart,
@@ -26,6 +29,8 @@ from distilmq.protocol.messages.runs import (
     RunStarted,
     ShowRun,
     StartRun,
+    Upload,
+    Uploaded,
 )
 from distilmq.transport.addressed import Addressed
 from distilmq.transport.ports import Connection
@@ -80,10 +85,41 @@ class BrokerLine:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def start(self, run: str, plan: bytes, *, key: str, weight: float) -> RunStarted:
-        """Has the broker take a plan, or say which unfinished run it is the plan of already."""
+    def start(
+        self,
+        run: str,
+        plan: bytes,
+        *,
+        key: str,
+        weight: float,
+        send_data: Callable[[Send, Sequence[str]], None] | None = None,
+    ) -> RunStarted:
+        """Has the broker take a plan, or say which unfinished run it is the plan of already.
+
+        Args:
+            run: the id of a new run.
+            plan: encoded.
+            key: what makes two submissions the same.
+            weight: of the run.
+            send_data: sends the data files that the broker wants, by their digests.
+        """
         message = StartRun(session=self._session, run=run, key=key, weight=weight)
-        return self._ask(message, RunStarted, lambda answer: answer.asked == run, [plan])
+
+        def concerned(answer: RunStarted | DataWanted) -> bool:
+            return (answer.asked if isinstance(answer, RunStarted) else answer.run) == run
+
+        while True:
+            answer, _ = self._answer(message, (RunStarted, DataWanted), concerned, [plan])
+            if isinstance(answer, RunStarted):
+                return answer
+            if send_data is None:
+                raise RunError("The broker wants data that the plan does not have.")
+            send_data(lambda digest, offset, data: self._upload(run, digest, offset, data), answer.digests)
+
+    def _upload(self, run: str, digest: str, offset: int, data: bytes) -> int:
+        message = Upload(session=self._session, run=run, digest=digest, offset=offset, crc=zlib.crc32(data))
+        answer = self._ask(message, Uploaded, lambda answer: answer.digest == digest, [data])
+        return answer.size
 
     def control(self, run: str, action: str, timeout: float | None = None) -> None:
         """Wants something of a run: see `ControlRun`."""
@@ -118,7 +154,7 @@ class BrokerLine:
     def log(self, run: str, offset: int = 0) -> tuple[bytes, int]:
         """Lines of a run's log from a byte on, and where the next ones begin."""
         message = ReadLog(session=self._session, run=run, offset=offset)
-        part, payload = self._answer(message, LogPart, lambda answer: answer.run == run)
+        part, payload = self._answer(message, (LogPart,), lambda answer: answer.run == run)
         return b"".join(payload), part.offset
 
     def close(self) -> None:
@@ -132,12 +168,12 @@ class BrokerLine:
         wanted: Callable[[M], bool] = lambda answer: True,
         payload: Sequence[bytes] = (),
     ) -> M:
-        return self._answer(message, kind, wanted, payload)[0]
+        return self._answer(message, (kind,), wanted, payload)[0]
 
     def _answer(
         self,
         message: Message,
-        kind: type[M],
+        kinds: tuple[type[M], ...],
         wanted: Callable[[M], bool] = lambda answer: True,
         payload: Sequence[bytes] = (),
     ) -> tuple[M, list[bytes]]:
@@ -148,7 +184,7 @@ class BrokerLine:
             again_at = min(deadline, now + ASK_AGAIN + size / SLOWEST)
             while (left := again_at - time.monotonic()) > 0:
                 received = self._received(left)
-                if received is not None and isinstance(received[0], kind) and wanted(received[0]):
+                if received is not None and isinstance(received[0], kinds) and wanted(received[0]):
                     return received[0], received[1]
         why = self._connection.trouble or "is it running, and can this machine reach it?"
         raise RunError(f"The broker did not answer within {self._patience:.0f} s: {why}")

@@ -12,11 +12,12 @@ from typing import Literal
 
 from distilmq.mixins.secrets import secret_values, secret_variables
 from distilmq.pipeline.dag import Dag, route_name
+from distilmq.pipeline.data_files import described
 from distilmq.pipeline.offline_batches import NEVER, asks_in_batch_jobs
 from distilmq.pipeline.pickling import pickled_function, pickled_step
 from distilmq.pipeline.signatures import StepSignature, route_signature
 from distilmq.pipeline.validation import batch_size
-from distilmq.protocol.plan import DatasetSpec, Plan, ResourceSpec, RouteSpec, RunSettings, StepSpec
+from distilmq.protocol.plan import DataFile, DatasetSpec, Plan, ResourceSpec, RouteSpec, RunSettings, StepSpec
 from distilmq.steps.base import GeneratorStep, _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 
 _MODEL_FIELDS = ("llm", "embeddings", "image_generation_model")
@@ -31,6 +32,8 @@ class Compiled:
     plan: Plan
     secrets: dict[str, dict[str, str]] = field(repr=False)
     """Step to dotted field to value."""
+    files: dict[str, Path] = field(default_factory=dict[str, Path])
+    """By digest, where the data files of a plan that travels are."""
 
 
 def compile_plan(
@@ -54,14 +57,23 @@ def compile_plan(
         signatures: of each step.
         stages: steps loaded together, in order.
         settings: how the run behaves.
-        inputs: folder for the data that generators hold in memory, so that the run goes on without this process.
+        inputs: folder for the data that generators hold in memory, so that the run goes on without this process; of a
+            plan that travels, for data that is too large to be part of it.
         max_batches: how many batches each generator is asked for; None for all.
         travels: of a plan that runs where nothing of this machine is: what is told about its dataset there. Its data
             and the user's modules are part of it.
     """
     away = travels is not None
+    files: dict[str, Path] = {}
     steps = tuple(
-        _step_spec(dag, dag.steps[step], signatures[step], inputs=inputs, max_batches=max_batches, travels=away)
+        _step_spec(
+            dag,
+            dag.steps[step],
+            signatures[step],
+            inputs=inputs,
+            max_batches=max_batches,
+            files=files if away else None,
+        )
         for step in dag
     )
     plan = Plan(
@@ -76,7 +88,7 @@ def compile_plan(
         dataset=travels or DatasetSpec(),
     )
     secrets = {step: values for step in dag if (values := secret_values(dag.steps[step]))}
-    return Compiled(plan, secrets)
+    return Compiled(plan, secrets, files)
 
 
 def step_kind(step: _Step) -> Literal["generator", "normal", "global"]:
@@ -87,17 +99,28 @@ def step_kind(step: _Step) -> Literal["generator", "normal", "global"]:
 
 
 def _step_spec(
-    dag: Dag, step: _Step, signature: StepSignature, *, inputs: Path | None, max_batches: int | None, travels: bool
+    dag: Dag,
+    step: _Step,
+    signature: StepSignature,
+    *,
+    inputs: Path | None,
+    max_batches: int | None,
+    files: dict[str, Path] | None,
 ) -> StepSpec:
+    """What the plan says of a step; of one that travels, its data files are put into `files`."""
+    travels = files is not None
     generator = isinstance(step, GeneratorStep)
     known_rows = step.num_rows() if generator else None
     size = batch_size(step)
     if known_rows is not None and max_batches is not None:
         known_rows = min(known_rows, size * max_batches)
     offline = asks_in_batch_jobs(step)
-    sent = step
-    if generator and travels:
-        sent = step.carried()
+    sent, data = step, tuple[DataFile, ...]()
+    if generator and files is not None:
+        sent, paths = (step.carried(), []) if inputs is None else step.apart(inputs / step.name)
+        found = [(described(path), path) for path in paths]
+        data = tuple(file for file, _ in found)
+        files.update((file.digest, path) for file, path in found)
     elif generator and inputs is not None:
         sent = step.stored(inputs / step.name)
     return StepSpec(
@@ -121,6 +144,7 @@ def _step_spec(
         known_rows=known_rows,
         secrets=secret_variables(step) if travels else {},
         definition=pickled_step(sent, travels=travels),
+        data=data,
     )
 
 

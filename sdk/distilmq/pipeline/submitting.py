@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from distilmq.errors import DistilmqUserError
@@ -11,6 +14,7 @@ from distilmq.pipeline import serialization
 from distilmq.pipeline.broker_line import BrokerLine, connect_to
 from distilmq.pipeline.budget import check_prices
 from distilmq.pipeline.compile import Compiled, compile_plan
+from distilmq.pipeline.data_files import Send, upload
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.launch import Launchable, folder_name
 from distilmq.pipeline.logs import run_logging
@@ -21,11 +25,12 @@ from distilmq.pipeline.requirements import check_requirements
 from distilmq.pipeline.run import say
 from distilmq.pipeline.settings import run_settings
 from distilmq.pipeline.submitted_run import Broker, SubmittedRun
+from distilmq.protocol.messages.runs import RunStarted
 from distilmq.protocol.plan import DatasetSpec, encode_plan
 from distilmq.utils.files import to_yaml
 
 MAX_PLAN = 128 * 1024 * 1024
-"""Bytes of a plan, with the data in it."""
+"""Bytes of a plan; large data is not part of it."""
 
 
 def submit(
@@ -50,22 +55,57 @@ def submit(
         check_requirements(pipeline.requirements)
         if options.max_cost is not None:
             check_prices(prepared.dag)
-        compiled = _compile(pipeline, options, prepared)
-        plan = encode_plan(compiled.plan)
-    if len(plan) > MAX_PLAN:
-        raise DistilmqUserError(
-            f"The pipeline with its data takes {len(plan) // 1024**2} MiB, and at most {MAX_PLAN // 1024**2} MiB travel"
-            " to a broker. Load the data with `LoadDataFromHub`, or with `LoadDataFromDisk` or `LoadDataFromFileSystem`"
-            " from a place that the workers can read."
-        )
-    run = f"{folder_name(pipeline.name)}-{secrets.token_hex(4)}"
-    with BrokerLine(lambda: connect_to(broker)) as line:
-        started = line.start(run, plan, key="" if new else f"{pipeline.name}/{prepared.run_id}", weight=weight)
+        with _folder_for_data(pipeline.cache_dir) as inputs:
+            compiled = _compile(pipeline, options, prepared, inputs)
+            started = _start(pipeline, broker, compiled, key="" if new else prepared.run_id, weight=weight)
     folder = pipeline.cache_dir / folder_name(pipeline.name)
     submitted = SubmittedRun(broker, started.run, folder=folder, attached=started.attached)
     if compiled.secrets:
         submitted.give_secrets(compiled.secrets)
     return submitted
+
+
+def _start(pipeline: Launchable, broker: Broker, compiled: Compiled, *, key: str, weight: float) -> RunStarted:
+    plan = encode_plan(compiled.plan)
+    if len(plan) > MAX_PLAN:
+        raise DistilmqUserError(
+            f"The pipeline takes {len(plan) // 1024**2} MiB without the data of `dataset=` and `LoadDataFromDicts`, and"
+            f" at most {MAX_PLAN // 1024**2} MiB travel to a broker. What its steps hold is best loaded in `load()`,"
+            " from a place that the workers can read."
+        )
+    run = f"{folder_name(pipeline.name)}-{secrets.token_hex(4)}"
+    with BrokerLine(lambda: connect_to(broker)) as line:
+        started = line.start(
+            run, plan, key=f"{pipeline.name}/{key}" if key else "", weight=weight, send_data=_sender(compiled)
+        )
+        if compiled.files and not started.attached and not started.data:
+            line.control(started.run, "kill")
+            raise DistilmqUserError(
+                "The broker is of an earlier version, which takes no data beside a plan: update it, or load the data"
+                " from a place that the workers can read."
+            )
+    return started
+
+
+def _sender(compiled: Compiled) -> Callable[[Send, Sequence[str]], None]:
+    """Sends those of the data files that a broker wants."""
+    known = {file.digest: file for step in compiled.plan.steps for file in step.data}
+
+    def send_data(send: Send, wanted: Sequence[str]) -> None:
+        size = sum(known[digest].size for digest in wanted)
+        say(f"Sending {size // 1024**2:,} MiB of data to the broker.")
+        for digest in wanted:
+            upload(compiled.files[digest], known[digest], send)
+
+    return send_data
+
+
+@contextmanager
+def _folder_for_data(cache_dir: Path) -> Generator[Path]:
+    """On the disk that has room for runs; what is put there is gone in the end."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".submitted-", dir=cache_dir) as folder:
+        yield Path(folder)
 
 
 def submit_and_wait(pipeline: Launchable, broker: Broker, options: RunOptions, *, new: bool) -> SubmittedRun:
@@ -112,7 +152,7 @@ def attached(broker: Broker, id: str, cache_dir: Path) -> SubmittedRun:
     return SubmittedRun(broker, id, folder=cache_dir / folder_name(info.pipeline), attached=True)
 
 
-def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared) -> Compiled:
+def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared, inputs: Path) -> Compiled:
     settings = run_settings(os.environ).model_copy(
         update={
             "use_cache": options.use_cache,
@@ -127,6 +167,7 @@ def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared) -> C
         signatures=prepared.signatures,
         stages=prepared.stages,
         settings=settings,
+        inputs=inputs,
         travels=DatasetSpec(
             config=_config(pipeline, prepared),
             columns={leaf: tuple(prepared.columns.get(leaf, ())) for leaf in prepared.dag.graph.leaves},

@@ -35,6 +35,16 @@ class ResourceSpec(PlanPart):
     """What its host must be labelled with."""
 
 
+class DataFile(PlanPart):
+    """A file that a step's data lies in, where it is too large to be part of the plan."""
+
+    name: str
+    """As the step knows it."""
+    size: int
+    digest: str
+    """BLAKE2b of 32 bytes, as hexadecimal digits: what it is asked for by."""
+
+
 class StepSpec(PlanPart):
     """One step, as the coordinator sees it."""
 
@@ -71,6 +81,8 @@ class StepSpec(PlanPart):
     environment variable that the value comes from, or to nothing where the user gave it."""
     definition: bytes = Field(default=b"", repr=False)
     """The step by cloudpickle, without secrets."""
+    data: tuple[DataFile, ...] = ()
+    """Of a step that travels to a broker: files that its process has to have before it is loaded."""
 
 
 class RouteSpec(PlanPart):

@@ -350,6 +350,15 @@ class GeneratorStep(_Step, ABC):
         del folder
         return self
 
+    def apart(self, folder: Path) -> tuple[GeneratorStep, list[Path]]:
+        """As `carried`, but with data that is large in files of a folder, which are sent beside it."""
+        del folder
+        return self.carried(), []
+
+    def find_data(self, folder: Path) -> None:
+        """Tells a step that came `apart` where its files are."""
+        del folder
+
     def carried(self) -> GeneratorStep:
         """The same step with its data in it, for a machine that has none of the files of this one."""
         return self

@@ -95,6 +95,7 @@ _SaidByWorkers: TypeAlias = (
     | Exited
     | Note
     | Artifact
+    | FetchFile
     | Bye
 )
 FromWorker = Annotated[_SaidByWorkers, Field(discriminator="kind")]
@@ -113,7 +114,8 @@ ToWorker = Annotated[
     | Drain
     | Stop
     | Slots
-    | Kill,
+    | Kill
+    | FilePart,
     Field(discriminator="kind"),
 ]
 _SaidByClients: TypeAlias = (

@@ -16,6 +16,7 @@ from distilmq.protocol.messages.client import Progress, Secrets
 from distilmq.protocol.messages.from_worker import Borrow, Bye, Hello, Loan
 from distilmq.protocol.messages.runs import (
     ControlRun,
+    DataWanted,
     Denied,
     ListRuns,
     LogPart,
@@ -28,6 +29,8 @@ from distilmq.protocol.messages.runs import (
     ShowRun,
     StartRun,
     Unmet,
+    Upload,
+    Uploaded,
 )
 from distilmq.protocol.messages.to_worker import Refused, Stop, Welcome, Who
 from distilmq.protocol.messages.values import Message, Value, Versions
@@ -207,12 +210,12 @@ class Order(Message):
 
 
 ToBroker = Annotated[
-    Hello | HostHello | HostBeat | Bye | StartRun | ListRuns | ShowRun | ControlRun | ReadLog,
+    Hello | HostHello | HostBeat | Bye | StartRun | Upload | ListRuns | ShowRun | ControlRun | ReadLog,
     Field(discriminator="kind"),
 ]
 """From outside."""
 FromBroker = Annotated[
-    Welcome | Refused | Who | RunStarted | RunList | RunShown | RunChanged | LogPart | Denied,
+    Welcome | Refused | Who | RunStarted | DataWanted | Uploaded | RunList | RunShown | RunChanged | LogPart | Denied,
     Field(discriminator="kind"),
 ]
 """To clients."""

@@ -197,7 +197,7 @@ class FileList(Message):
 
 
 class FetchFile(Message):
-    """A part of an artifact, from a byte on."""
+    """A part of an artifact, from a byte on; of a step process, of a data file of its step, by its digest."""
 
     kind: Literal["fetch_file"] = "fetch_file"
     session: str

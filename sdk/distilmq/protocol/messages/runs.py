@@ -61,6 +61,38 @@ class RunStarted(Message):
     """The id in `StartRun`."""
     attached: bool = False
     """It is an unfinished run of before, not a new one."""
+    data: bool = False
+    """The data files of its plan are here. A broker of before 0.2 knows of none."""
+
+
+class DataWanted(Message):
+    """Files of the plan are not here: `Upload` them, and say `StartRun` again."""
+
+    kind: Literal["data_wanted"] = "data_wanted"
+    run: str
+    digests: tuple[str, ...]
+
+
+class Upload(Message):
+    """Bytes of a data file of a run that is to be started. One payload frame: the bytes; none to ask what is there."""
+
+    kind: Literal["upload"] = "upload"
+    session: str
+    run: str
+    digest: str
+    """Of the file, see `plan.DataFile`."""
+    offset: int = 0
+    crc: int = 0
+    """CRC-32 of these bytes."""
+
+
+class Uploaded(Message):
+    """So many bytes of a data file are on the broker's disk."""
+
+    kind: Literal["uploaded"] = "uploaded"
+    run: str
+    digest: str
+    size: int
 
 
 class ListRuns(Message):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from distilmq.protocol.messages.from_worker import Loan
 from distilmq.protocol.messages.values import Cursor, Lease, Message
+from distilmq.protocol.plan import DataFile
 
 
 class Welcome(Message):
@@ -53,6 +54,8 @@ class Assign(Message):
     """Folder where `save_artifact` of this step writes; empty: into one of its own, whose files it sends."""
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
     """Dotted field of the step (`llm.api_key`) to its secret value."""
+    data: tuple[DataFile, ...] = ()
+    """What it has to fetch by `FetchFile` before it loads the step."""
     variables: dict[str, str] = Field(default_factory=dict)
     """Fields of these to environment variables of the worker: where one is set, its value counts."""
 

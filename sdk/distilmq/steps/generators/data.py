@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -12,7 +13,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from distilmq.steps.base import GeneratorStep
 from distilmq.steps.generators.fingerprints import of_rows
 from distilmq.steps.generators.row_dump import dumped_rows, undumped_rows
-from distilmq.steps.generators.row_file import RowFile
+from distilmq.steps.generators.row_file import LARGE, RowFile
 from distilmq.typing import GeneratorStepOutput, Row, StepColumns
 from distilmq.utils.columns import unique
 
@@ -78,10 +79,29 @@ class LoadDataFromDicts(GeneratorStep):
         """The same step with its rows in a file, when they are many."""
         if len(self.data) <= _FEW or type(self).process is not LoadDataFromDicts.process:
             return self
+        return self._in_file(RowFile.write(folder / "rows.pickle", self.data))
+
+    def _in_file(self, file: RowFile) -> LoadDataFromDicts:
         stored = self.model_copy(update={"data": []})
         stored._columns = list(self.outputs)
-        stored._file = RowFile.write(folder / "rows.pickle", self.data)
+        stored._file = file
         return stored
+
+    def apart(self, folder: Path) -> tuple[GeneratorStep, list[Path]]:
+        """The same step, and the file with its rows when they are large."""
+        if not self.data or type(self).process is not LoadDataFromDicts.process:
+            return self.carried(), []
+        written = RowFile.write(folder / "rows.pickle", self.data)
+        path = Path(written.path)
+        if path.stat().st_size <= LARGE:
+            path.unlink()
+            return self.carried(), []
+        return self._in_file(replace(written, path=path.name)), [path]
+
+    def find_data(self, folder: Path) -> None:
+        """See `GeneratorStep.find_data`."""
+        if self._file is not None:
+            self._file = replace(self._file, path=str(folder / self._file.path))
 
     def process(self, offset: int = 0) -> GeneratorStepOutput:
         """Gives the rows of the list, from an offset on.

@@ -13,6 +13,7 @@ from distilmq.steps.base import GeneratorStep
 from distilmq.steps.generators import fingerprints
 from distilmq.steps.generators.dataset_loader import DatasetLoader
 from distilmq.steps.generators.dataset_rows import Known
+from distilmq.steps.generators.row_file import LARGE
 from distilmq.utils.untyped import untyped
 
 _SMALL = 64 * 1024**2
@@ -86,7 +87,24 @@ class LoadDataFromDataset(DatasetLoader):
             return self
         if dataset.cache_files and dataset._indices is None:  # pickled as the paths of its files
             return self
-        target = folder / "dataset.arrow"
+        return self._written(folder / "dataset.arrow")
+
+    def apart(self, folder: Path) -> tuple[GeneratorStep, list[Path]]:
+        """The same step, and the file with its dataset when it is large."""
+        dataset = self.dataset
+        if dataset is None or dataset.format["type"] == "custom" or dataset.data.nbytes <= LARGE:
+            return self.carried(), []
+        stored = self._written(folder / "dataset.arrow")
+        path, stored._file = Path(cast("str", stored._file)), "dataset.arrow"
+        return stored, [path]
+
+    def find_data(self, folder: Path) -> None:
+        """See `GeneratorStep.find_data`."""
+        if self._file is not None:
+            self._file = str(folder / self._file)
+
+    def _written(self, target: Path) -> LoadDataFromDataset:
+        dataset = self.dataset
         if not target.is_file():
             _write(dataset, target)
         stored = self.model_copy(update={"dataset": None})

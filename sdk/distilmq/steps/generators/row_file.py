@@ -10,6 +10,8 @@ from typing import Any
 
 from distilmq.typing import Row
 
+LARGE = 8 * 1024 * 1024
+"""Bytes: data with more does not travel within its step."""
 _ROWS_AT_ONCE = 500
 
 
