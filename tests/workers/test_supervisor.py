@@ -203,7 +203,7 @@ def test_no_process_is_left_when_whoever_started_it_is_gone(
         process.kill()
     process.wait(PATIENCE)
 
-    assert all_gone([busy.hello.pid, idle.hello.pid], patience=5)
+    assert all_gone([busy.hello.pid, idle.hello.pid])
 
 
 def test_the_first_sigterm_finishes_what_is_in_hand(coordinator: ScriptedCoordinator, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_the_second_sigterm_ends_everything_at_once(coordinator: ScriptedCoordin
 
     # A third signal may come while the interpreter is ending, after its handlers are gone.
     assert process.returncode in {0, -signal.SIGTERM}
-    assert all_gone([worker.hello.pid], patience=5)
+    assert all_gone([worker.hello.pid])
 
 
 def test_a_welcome_that_was_lost_is_asked_for_again(coordinator: ScriptedCoordinator) -> None:

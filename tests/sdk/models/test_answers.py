@@ -16,6 +16,7 @@ from distilmq.models import LLM, OpenAILLM
 from distilmq.models.requests.answers import asking_for, current_answers, failed_requests
 from distilmq.testing import ScriptedLLM, requests_in
 from tests.servers.providers import KEY, ProviderServer
+from tests.waiting import until
 
 
 class Book:
@@ -243,15 +244,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{running.url}/openai/v1")
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         yield running
-
-
-def until(condition: Any) -> None:
-    deadline = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        deadline.wait(0.005)
-    raise AssertionError("waited in vain")
 
 
 def test_draining_awaits_what_is_out_and_sends_nothing_new(server: ProviderServer) -> None:

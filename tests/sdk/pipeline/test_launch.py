@@ -28,6 +28,7 @@ from distilmq.steps import (
     step,
 )
 from tests.sdk.pipeline.some_steps import Asks, Double, Service, Total, rows
+from tests.waiting import until
 
 
 def column(distiset: Any, name: str, leaf: str = "default") -> list[Any]:
@@ -183,8 +184,7 @@ def test_a_coordinator_that_is_killed_is_named_and_the_run_goes_on_next_time(tmp
         )
 
     def kill() -> None:
-        while not started.exists():
-            threading.Event().wait(0.01)
+        until(started.exists, "a batch is being worked on")
         for process in psutil.Process(os.getpid()).children():
             if "distilmq_broker" in " ".join(process.cmdline()):
                 process.kill()

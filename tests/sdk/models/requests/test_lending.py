@@ -22,6 +22,7 @@ from distilmq.protocol.messages import Borrow
 from distilmq_broker.core.accounts import Accounts
 from distilmq_broker.core.events import LoanAsked
 from distilmq_workers.loans import LoanOffice
+from tests.waiting import until
 
 ACCOUNT = b"account"
 
@@ -111,23 +112,6 @@ def model(holder: Holder, places: int | None = None, limits: Limits | None = Non
         borrower.close()
         limiter.close()
         loop.close()
-
-
-def until(condition: object, seconds: float = 20.0) -> None:
-    """Waits for what a loop in another thread brings about."""
-    assert callable(condition)
-    gone = asyncio.run(_until(condition, seconds))
-    assert gone, "waited in vain"
-
-
-async def _until(condition: object, seconds: float) -> bool:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(0.01)
-    return True
 
 
 def test_two_models_of_one_account_in_one_process_share_it() -> None:
