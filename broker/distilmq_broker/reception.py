@@ -89,7 +89,6 @@ class Reception:
             return
         if isinstance(message, messages.Borrow) and self._borrow is not None:
             self._borrow(message)
-            return
         if isinstance(message, messages.Artifact):
             reason = run.files.take(message, b"".join(payload))
             if reason is not None:

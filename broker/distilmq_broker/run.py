@@ -15,6 +15,7 @@ from distilmq_broker.core.events import (
     DeadlineReached,
     Event,
     KillRequested,
+    LoanCame,
     RouteFailed,
     SecretsMissing,
     StopRequested,
@@ -173,7 +174,7 @@ class Run:
 
     def lend(self, session: str, lend: messages.Lend) -> None:
         """Gives a step process the loan that the broker has answered it with."""
-        self._post.send(session, lend)
+        self.handle(LoanCame(session, lend))
 
     def dismiss_supervisors(self) -> bool:
         """Lets supervisors go once their step processes have left; tells whether all have."""

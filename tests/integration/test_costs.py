@@ -151,7 +151,7 @@ def test_a_run_stops_at_its_bound_and_goes_on_with_a_higher_one(script: Script, 
     stopped, said = billed(server), budget_of(script)
     assert said["bound"] == "max_cost"
     assert said["cost"] == pytest.approx(cost(stopped)), "what was in flight is awaited and counted"
-    assert 0.05 <= said["cost"] <= 0.05 + 16 * cost({"small": (1, 5, 6)}), "at most what was out came on top"
+    assert 0.05 <= said["cost"] <= 0.05 + 2 * cost({"small": (1, 5, 6)}), "of sixteen that could be out"
     assert "The run was stopped by max_cost=0.05" in said["text"]
     assert len(server.asked) == len(server.answered)
     assert len(script.rows.get("default", [])) < 40
@@ -170,7 +170,7 @@ def test_tokens_can_be_bound_where_prices_are_not_known(script: Script, server: 
 
     spent = sum(given + said for _, given, said in billed(server).values())
     assert budget_of(script)["tokens"] == spent
-    assert 100 <= spent < 300
+    assert 100 <= spent <= 100 + 2 * 11, "a request of either step on top, of sixteen that could be out"
 
 
 def test_a_run_without_cache_counts_like_any_other(script: Script, server: ProviderServer) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from distilmq.protocol import messages
-from distilmq.protocol.messages import Ack, Stop
+from distilmq.protocol.messages import Ack, Lend, Stop
 from distilmq.protocol.plan import Plan
 from distilmq_broker.core import events, report
 from distilmq_broker.core.accounts import Accounts
+from distilmq_broker.core.allowance import Allowance
 from distilmq_broker.core.attendance import Attendance
 from distilmq_broker.core.commands import Command, KeepSlots, Send
 from distilmq_broker.core.dispatch import Dispatch
@@ -40,9 +41,10 @@ class Coordinator:
         epoch: which coordinator of this run it is, from 1.
         run: its id.
         many_hosts: whether hosts differ, so that one may have a package that another lacks.
+        lends: whether it holds the limits of accounts; else somebody does so for several runs, and it passes loans on.
     """
 
-    def __init__(self, plan: Plan, *, epoch: int, run: str, many_hosts: bool = False) -> None:
+    def __init__(self, plan: Plan, *, epoch: int, run: str, many_hosts: bool = False, lends: bool = True) -> None:
         self.epoch = epoch
         """Which coordinator of this run it is, from 1."""
         self.name = run
@@ -53,6 +55,8 @@ class Coordinator:
         self._dispatch = Dispatch(self.run)
         self._attendance = Attendance(self.run, self._dispatch, self._losses, self._ending)
         self._accounts = Accounts(cautious=epoch > 1)
+        self._allowance = Allowance(self.run.spending)
+        self._lends = lends
         self._jobs = Jobs(self.run)
         self._slots = 0
         self._nothing_before = 0.0
@@ -67,6 +71,7 @@ class Coordinator:
             events.BatchesWanted: self._attendance.wants,
             events.PartWanted: self._part_wanted,
             events.LoanAsked: self._loan_asked,
+            events.LoanCame: lambda event, now: self._lend(event.session, event.lend, now),
             events.WorkerBeat: self._attendance.beat,
             events.WorkerStalled: lambda event, now: self._attendance.stalled(event),
             events.WorkerExited: lambda event, now: self._attendance.exited(event),
@@ -255,6 +260,8 @@ class Coordinator:
     def _usage_came(self, event: events.UsageCame, now: float) -> None:
         if self._results.usage(event):
             self._ending.heed_budget(now)
+            for session, lend in self._allowance.changed(now):
+                self.run.outbox.urge(Send(session, lend))
 
     def _of_batches(self, facts: Iterable[Fact]) -> Iterator[Fact]:
         """The facts about batches; those about models are taken over on the way."""
@@ -281,12 +288,20 @@ class Coordinator:
         self._dispatch.send_part(event, now)
 
     def _loan_asked(self, event: events.LoanAsked, now: float) -> None:
-        if event.session not in self.run.workers.sessions:
+        session = self.run.workers.sessions.get(event.session)
+        if session is None:
             return
-        # It follows from no fact, so it waits for no commit.
-        self.run.outbox.urge(Send(event.session, self._accounts.asked(event, now)))
+        if (state := self.run.state_of(session)) is not None:
+            self._allowance.asked(event, state.name)
+        if not self._lends:
+            return
+        self._lend(event.session, self._accounts.asked(event, now), now)
         if (news := self._accounts.news(event.account)) is not None:
             self.run.outbox.record(news)
+
+    def _lend(self, session: str, lend: Lend, now: float) -> None:
+        # It follows from no fact, so it waits for no commit.
+        self.run.outbox.urge(Send(session, self._allowance.lent(session, lend, now)))
 
     def _routed(self, event: events.Routed, now: float) -> None:
         self._results.routed(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilmq.protocol.messages import Cursor, ErrorInfo, JobRequest, Lease, Loan, RowFailure
+from distilmq.protocol.messages import Cursor, ErrorInfo, JobRequest, Lease, Lend, Loan, RowFailure
 from distilmq.protocol.seq_no import SeqNo
 from distilmq.protocol.usage import Usage
 
@@ -81,6 +81,14 @@ class LoanAsked:
     """What it began from."""
     settled: bool = False
     """Whether it has seen a sign that more requests at once bring nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoanCame:
+    """Who holds the limits of accounts, where that is not the coordinator, answered a step process."""
+
+    session: str
+    lend: Lend
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +317,7 @@ Event = (
     | BatchesWanted
     | PartWanted
     | LoanAsked
+    | LoanCame
     | LoadFailed
     | HostsExhausted
     | BatchDone

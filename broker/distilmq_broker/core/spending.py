@@ -1,4 +1,4 @@
-"""What the run has had from models, and whether a bound on it is reached.
+"""What the run has had from models, what that says of the next requests, and whether a bound on it is reached.
 
 Worker processes tell their totals so far. The later total of a process replaces the earlier one, so nothing is
 counted twice, whatever is sent again, and what a lost message said is in the next one.
@@ -6,6 +6,7 @@ counted twice, whatever is sent again, and what a lost message said is in the ne
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from distilmq.protocol.plan import RunSettings
@@ -13,6 +14,10 @@ from distilmq.protocol.usage import Usage
 
 Bound = Literal["max_cost", "max_tokens"]
 
+_CAUTION = 4.0
+"""After one request the next is taken for five times as much, after a hundred for 1.4 times the average."""
+_ALL = 1e9
+"""Part of what is left where nothing is."""
 _ROUNDING = 1e-9
 """Share of a bound on money by which sums of floats may miss it."""
 
@@ -47,6 +52,27 @@ class Spending:
         """What a step has had, of all models together."""
         return self._of_steps.get(step) or Usage(model="")
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a bound."""
+        return self._max_cost is not None or self._max_tokens is not None
+
+    def part_of_rest(self, step: str) -> float | None:
+        """The part of what is left of the bounds that one request of a step takes; None while nothing is known.
+
+        It is taken for more than the average: by the less, the more requests there were.
+        """
+        had = self.of_step(step)
+        if not had.requests:
+            return None
+        caution = 1 + _CAUTION / math.sqrt(had.requests)
+        parts = [0.0]
+        if self._max_cost is not None:
+            parts.append(_part(had.cost * caution / had.requests, self._max_cost - self.of_run.cost))
+        if self._max_tokens is not None:
+            parts.append(_part(had.tokens * caution / had.requests, self._max_tokens - self.of_run.tokens))
+        return max(parts)
+
     def reached(self) -> Bound | None:
         """The bound that is reached, if one is."""
         if self._max_cost is not None and self.of_run.cost >= self._max_cost * (1 - _ROUNDING):
@@ -54,6 +80,10 @@ class Spending:
         if self._max_tokens is not None and self.of_run.tokens >= self._max_tokens:
             return "max_tokens"
         return None
+
+
+def _part(amount: float, rest: float) -> float:
+    return min(_ALL, amount / rest) if rest > 0 else _ALL
 
 
 def _since(before: Usage, now: Usage) -> Usage:

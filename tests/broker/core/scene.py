@@ -39,9 +39,15 @@ class Scene:
     """A coordinator and what was said to it; commits follow at once unless `held_commits` is set."""
 
     def __init__(
-        self, plan: Plan, *, facts: Iterable[Fact] = (), held_commits: bool = False, many_hosts: bool = False
+        self,
+        plan: Plan,
+        *,
+        facts: Iterable[Fact] = (),
+        held_commits: bool = False,
+        many_hosts: bool = False,
+        lends: bool = True,
     ) -> None:
-        self.core = Coordinator(plan, epoch=1, run="run", many_hosts=many_hosts)
+        self.core = Coordinator(plan, epoch=1, run="run", many_hosts=many_hosts, lends=lends)
         self.core.restore(facts)
         self.now = 0.0
         self.held_commits = held_commits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilmq.protocol.messages import ErrorInfo, JobRequest, Lease, Loan
+from distilmq.protocol.messages import ErrorInfo, JobRequest, Lease, Lend, Loan
 from distilmq_broker.core import events
 from tests.broker.core.behaviour import Behaviour
 from tests.broker.core.scene import generator, plan_of, step
@@ -34,6 +34,11 @@ HARMLESS = st.one_of(
         st.just(0.0),
     ),
     st.builds(events.PartWanted, SESSIONS, LEASES, NUMBERS),
+    st.builds(
+        events.LoanCame,
+        SESSIONS,
+        st.just(Lend(account=b"a", loan=Loan(places=4), seconds=5.0, asked=0.0)),
+    ),
     st.builds(events.BatchReturned, SESSIONS, LEASES),
     st.builds(
         events.AnswerCame, SESSIONS, LEASES, st.integers(-1, 9), st.binary(max_size=2), st.integers(0, 2), st.none()
