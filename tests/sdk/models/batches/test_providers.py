@@ -17,7 +17,7 @@ from distilmq.errors import (
     StepFatalError,
     TransientError,
 )
-from distilmq.models import AnthropicLLM, MistralLLM, OpenAILLM
+from distilmq.models import AnthropicLLM, MistralLLM, MixtureOfAgentsLLM, OpenAILLM
 from distilmq.models.batches.jobs import Found, Line, Results, custom_id
 from distilmq.models.batches.provider import BatchProvider
 from tests.servers.providers import Asked, ProviderServer
@@ -97,6 +97,42 @@ def test_a_shape_and_a_system_message_arrive(llm: Any, server: ProviderServer) -
     [asked] = server.asked
     assert "be brief" in str(asked.body)
     assert "'a'" in str(asked.body)
+
+
+def test_more_requests_than_a_job_takes_are_several_jobs(openai: Any, server: ProviderServer) -> None:
+    openai.offline_batch_generation_requests = 1000
+    texts = [f"question {number}." for number in range(2600)]
+
+    outputs = openai.generate_outputs([[{"role": "user", "content": text}] for text in texts])
+
+    assert [output["generations"] for output in outputs] == [[f"You said: {text}"] for text in texts]
+    assert sorted(sizes(server)) == [600, 1000, 1000]
+    assert len(server.answered) == 2600
+
+
+def test_an_answer_without_its_shape_is_asked_for_again_in_another_job(llm: Any, server: ProviderServer) -> None:
+    server.says = lambda text: "none" if text in ("question 1.", "question 4.") else '{"a": "b"}'
+    llm.structured_output = {"schema": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}}
+
+    assert ask(llm) == [['{"a": "b"}']] * 6
+    assert sizes(server) == [6, 2]
+    assert sum("cannot be used" in asked.prompt for asked in server.asked) == 2
+
+
+def test_models_that_answer_together_are_asked_through_jobs_of_their_own(server: ProviderServer) -> None:
+    def of(name: str) -> Any:
+        often = {"use_offline_batch_generation": True, "offline_batch_generation_block_until_done": 1}
+        return CLASSES[name](model=name, **often)
+
+    mixture = MixtureOfAgentsLLM(aggregator_llm=of("openai"), proposers_llms=[of("mistral"), of("anthropic")])
+    mixture.load()
+
+    assert ask(mixture) == ANSWERS
+
+    mixture.unload()
+    jobs = [(job.provider, len(job.lines)) for job in server.jobs.begun]
+    assert sorted(jobs[:2]) == [("anthropic", 6), ("mistral", 6)]
+    assert jobs[2:] == [("openai", 6)]
 
 
 def test_what_a_job_did_not_come_to_goes_into_another_one(llm: Any, server: ProviderServer) -> None:
