@@ -79,6 +79,27 @@ def test_many_batches_become_one_job(script: Script, provider: ProviderServer) -
     assert jobs_in_ledger(script) == [(provider.jobs.begun[0].id, 1)]
 
 
+@pytest.mark.parametrize("name", ["openai", "mistral"])
+def test_files_are_deleted_when_all_that_was_in_them_is_recorded(
+    script: Script, provider: ProviderServer, name: str
+) -> None:
+    provider.jobs.stall("results")
+    env = {"PROVIDER": name}
+    process = script.start(env=env)
+    until(provider.jobs.stalled.is_set, "the answers are asked for", 120)
+    kill(process.pid, "all")
+    process.wait(60)
+    before = provider.jobs.files
+    provider.jobs.go_on()
+
+    assert script.run(env=env) == 0, script.output
+
+    assert answers_of(script) == ANSWERS
+    assert len(before) == 2, "of requests and of answers: the run that goes on needs them"
+    assert provider.jobs.files == []
+    assert len(provider.jobs.begun) == 1
+
+
 @pytest.mark.parametrize(
     ("point", "victim"),
     [

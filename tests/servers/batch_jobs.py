@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
@@ -44,6 +45,10 @@ class Job:
     """What became of requests: status and body."""
     reason: str = ""
     code: str = ""
+    input: str = ""
+    """The file with its requests."""
+    results: tuple[str | None, str | None] | None = None
+    """Files with its answers and errors, once somebody has seen that it is over."""
 
     @property
     def over(self) -> bool:
@@ -60,6 +65,7 @@ class BatchJobs:
     def __init__(self, server: ProviderServer) -> None:
         self._server = server
         self._files: dict[str, bytes] = {}
+        self._names = count()
         self._stall: Point | None = None
         self._free = threading.Event()
         self._free.set()
@@ -117,9 +123,14 @@ class BatchJobs:
 
     def file(self, data: bytes) -> str:
         """Keeps a file; its name."""
-        name = f"file-{len(self._files)}"
+        name = f"file-{next(self._names)}"
         self._files[name] = data
         return name
+
+    @property
+    def files(self) -> list[str]:
+        """What lies there."""
+        return list(self._files)
 
     # ------------------------------------------------------------ what all providers share
 
@@ -136,13 +147,15 @@ class BatchJobs:
         lines: list[tuple[str, dict[str, Any]]],
         metadata: dict[str, str],
         model: str | None = None,
+        *,
+        file: str = "",
     ) -> Job:
         await self._reached("creating")
         if request.transport is None:
             raise web.HTTPBadRequest(text="who asked has gone, and what it asked was lost on the way")
         if self.refused and any(self.refused in json.dumps(body) for _, body in lines):
             raise web.HTTPBadRequest(text=json.dumps({"error": {"message": "a request is none", "type": "invalid"}}))
-        job = Job(f"{provider}-job-{len(self.begun)}", provider, lines, metadata, model)
+        job = Job(f"{provider}-job-{len(self.begun)}", provider, lines, metadata, model, input=file)
         self.begun.append(job)
         if self._next_end:
             end, after, job.code, job.reason = self._next_end.pop(0)
@@ -192,12 +205,23 @@ class BatchJobs:
         data = self._files[request.match_info["file"]]
         return web.Response(body=data, content_type="application/octet-stream")
 
+    async def _deleted(self, request: web.Request) -> web.Response:
+        name = request.match_info["file"]
+        if self._files.pop(name, None) is None:
+            raise web.HTTPNotFound(text=json.dumps({"error": {"message": "no such file", "type": "not_found_error"}}))
+        return web.json_response({"id": name, "object": "file", "deleted": True})
+
     def _lines_of(self, file: str) -> list[tuple[str, dict[str, Any]]]:
         lines = [json.loads(line) for line in self._files[file].splitlines()]
         return [(line["custom_id"], line["body"]) for line in lines]
 
     def _result_files(self, job: Job) -> tuple[str | None, str | None]:
         """A file with the answers and one with the errors, in OpenAI's form."""
+        if job.results is None:
+            job.results = self._written(job)
+        return job.results
+
+    def _written(self, job: Job) -> tuple[str | None, str | None]:
         files: list[str | None] = []
         for wanted in (False, True):
             lines = [
@@ -221,6 +245,7 @@ class BatchJobs:
         for base in ("/openai/v1", "/mistral/v1"):
             add("POST", f"{base}/files", self._upload)
             add("GET", f"{base}/files/{{file}}/content", self._content)
+            add("DELETE", f"{base}/files/{{file}}", self._deleted)
         for base, provider in (
             ("/openai/v1/batches", _OpenAI(self)),
             ("/anthropic/v1/messages/batches", _Anthropic(self)),
@@ -263,8 +288,9 @@ class _OpenAI(_Provider):
 
     async def create(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        lines = self.jobs._lines_of(asked["input_file_id"])
-        return web.json_response(self.shown(await self.jobs._begin(request, self.name, lines, asked["metadata"])))
+        file = asked["input_file_id"]
+        job = await self.jobs._begin(request, self.name, self.jobs._lines_of(file), asked["metadata"], file=file)
+        return web.json_response(self.shown(job))
 
     async def list(self, request: web.Request) -> web.Response:
         found = self.mine()
@@ -283,7 +309,7 @@ class _OpenAI(_Provider):
             "id": job.id,
             "object": "batch",
             "endpoint": "/v1/chat/completions",
-            "input_file_id": "file",
+            "input_file_id": job.input,
             "completion_window": "24h",
             "status": state,
             "created_at": int(job.created),
@@ -358,9 +384,10 @@ class _Mistral(_Provider):
 
     async def create(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        lines = self.jobs._lines_of(asked["input_files"][0])
+        [file] = asked["input_files"]
+        lines = self.jobs._lines_of(file)
         lines = [(name, {"model": asked["model"], **body}) for name, body in lines]
-        job = await self.jobs._begin(request, self.name, lines, asked["metadata"], asked["model"])
+        job = await self.jobs._begin(request, self.name, lines, asked["metadata"], asked["model"], file=file)
         return web.json_response(self.shown(job))
 
     async def list(self, request: web.Request) -> web.Response:
@@ -381,7 +408,7 @@ class _Mistral(_Provider):
         return {
             "id": job.id,
             "object": "batch",
-            "input_files": ["file"],
+            "input_files": [job.input],
             "metadata": job.metadata,
             "endpoint": "/v1/chat/completions",
             "model": job.model,

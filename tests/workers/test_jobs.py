@@ -112,6 +112,24 @@ def test_a_batch_that_is_done_with_hears_nothing_more() -> None:
     assert told == []
 
 
+def test_whoever_waits_for_the_record_of_a_batch_is_called_once_it_is_done_with_and_recorded() -> None:
+    desk, _ = office()
+    jobs, answers = desk.open(LEASE, []), BatchAnswers([], keep=lambda *_: None, draining=lambda: False)
+    called: list[str] = []
+    for name in ("first", "second"):
+        jobs.page(answers, [0]).when_recorded(lambda name=name: called.append(name))
+
+    desk.recorded(LEASE)
+    early = list(called)
+    desk.close(LEASE)
+    desk.recorded(m.Lease(step="ask", seq_no=(9,)))
+    desk.recorded(LEASE.model_copy(update={"attempt": 2}))
+    desk.recorded(LEASE)
+
+    assert early == []
+    assert called == ["first", "second"]
+
+
 def test_what_a_batch_came_with_is_read() -> None:
     assert recorded_jobs(pack([(3, KEY, 1, "j", "id", 1, 1, 9, 1.0)])) == [(3, KEY, seat(1))]
 

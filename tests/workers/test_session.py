@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from distilmq.protocol import messages as m
 from distilmq.protocol.usage import Usage
 from distilmq_workers import events
-from distilmq_workers.commands import Command, Leave, LoadStep, ReportStall, RunBatch, Say, StopAsking, TakeJobKept
+from distilmq_workers.commands import (
+    Command,
+    Leave,
+    LoadStep,
+    ReportStall,
+    RunBatch,
+    Say,
+    StopAsking,
+    TakeJobKept,
+    TakeRecorded,
+)
 from distilmq_workers.offer import OFFER_AGAIN
 from distilmq_workers.session import ACK_PATIENCE, HELLO_AGAIN, Phase, Session
 
@@ -24,8 +34,8 @@ def lease(number: int, attempt: int = 1) -> m.Lease:
     return m.Lease(step="s", seq_no=(number,) if number else (), attempt=attempt)
 
 
-def batch(number: int, attempt: int = 1) -> events.Received:
-    return events.Received(m.Batch(lease=lease(number, attempt)), [b""])
+def batch(number: int, attempt: int = 1, *, jobs: bool = False) -> events.Received:
+    return events.Received(m.Batch(lease=lease(number, attempt), jobs=jobs), [b""])
 
 
 def result(of: m.Lease) -> events.BatchEnded:
@@ -490,3 +500,19 @@ def test_a_planned_job_is_said_with_the_lease_as_it_is_now_and_its_record_is_pas
     assert planned == [job.model_copy(update={"lease": lease(1, 2)})]
     assert recorded == [TakeJobKept(kept)]
     assert said(session.handle(events.JobChanged(started), 0.0)) == [started]
+
+
+@pytest.mark.parametrize("came_with_jobs", [False, True])
+def test_who_asked_through_jobs_is_told_when_a_batch_is_recorded(came_with_jobs: bool) -> None:
+    session = ready_session()
+    session.handle(batch(1, jobs=came_with_jobs), 0.0)
+    session.handle(batch(2), 0.0)
+    if not came_with_jobs:
+        session.handle(events.JobPlanned(m.Job(session="me", lease=lease(1), job="j", size=1, requests=())), 0.0)
+
+    first = session.handle(events.Received(m.Ack(lease=lease(1))), 0.0)
+    again = session.handle(events.Received(m.Ack(lease=lease(1))), 0.0)
+    other = session.handle(events.Received(m.Ack(lease=lease(2))), 0.0)
+
+    assert first == [TakeRecorded(lease(1))]
+    assert again == other == []

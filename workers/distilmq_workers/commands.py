@@ -65,6 +65,13 @@ class TakeJobKept:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeRecorded:
+    """Tell the models that asked through batch jobs that what came of a batch is recorded."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
 class SendFilesAgain:
     """Artifacts that were sent may not have come: send them again."""
 
@@ -97,6 +104,7 @@ Command = (
     | RunBatch
     | TakeLoan
     | TakeJobKept
+    | TakeRecorded
     | SendFilesAgain
     | StopAsking
     | ReportStall

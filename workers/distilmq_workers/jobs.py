@@ -33,6 +33,8 @@ class JobOffice:
         self.session = session
         self.put = put
         self._batches: dict[tuple[SeqNo, int], BatchJobs] = {}
+        self._unrecorded: dict[tuple[SeqNo, int], BatchJobs] = {}
+        """Batches that are done with, and for whose record somebody waits."""
 
     def open(self, lease: Lease, entries: Iterable[Entry]) -> BatchJobs:
         """A batch is begun, with what was recorded of its jobs."""
@@ -41,7 +43,15 @@ class JobOffice:
 
     def close(self, lease: Lease) -> None:
         """A batch is done with."""
-        self._batches.pop((lease.seq_no, lease.part), None)
+        batch = self._batches.pop((lease.seq_no, lease.part), None)
+        if batch is not None and batch.awaited:
+            self._unrecorded[lease.seq_no, lease.part] = batch
+
+    def recorded(self, lease: Lease) -> None:
+        """The coordinator has recorded what came of a batch."""
+        batch = self._unrecorded.pop((lease.seq_no, lease.part), None)
+        if batch is not None:
+            batch.recorded()
 
     def kept(self, kept: JobKept) -> None:
         """The coordinator has recorded which requests of a batch are in a job."""
@@ -58,6 +68,8 @@ class BatchJobs:
         self._office = office
         self._seats: defaultdict[tuple[int, bytes], dict[int, Seat]] = defaultdict(dict)
         self._told: dict[str, Callable[[bool], None]] = {}
+        self.awaited: list[Callable[[], None]] = []
+        """To be called when what came of the batch is recorded."""
         for place, key, seat in entries:
             self._seats[place, key][seat.occurrence] = seat
 
@@ -95,6 +107,11 @@ class BatchJobs:
     def ended(self, job: str) -> None:
         """A job is over."""
         self._say(JobEnded(session=self._office.session, step=self._lease.step, job=job))
+
+    def recorded(self) -> None:
+        """What came of the batch is recorded."""
+        for then in self.awaited:
+            then()
 
     def _say(self, news: JobStarted | JobEnded) -> None:
         self._office.put(events.JobChanged(news))
@@ -143,6 +160,10 @@ class JobPage:
     def ended(self, job: str) -> None:
         """Records that a job is over."""
         self._batch.ended(job)
+
+    def when_recorded(self, then: Callable[[], None]) -> None:
+        """Has something called when all that came of the batch is recorded."""
+        self._batch.awaited.append(then)
 
 
 def recorded_jobs(frame: bytes) -> list[Entry]:

@@ -28,6 +28,7 @@ from distilmq_workers.commands import (
     StopAsking,
     TakeJobKept,
     TakeLoan,
+    TakeRecorded,
     WriteData,
 )
 from distilmq_workers.outbox import Outbox
@@ -152,6 +153,8 @@ class Service:
                     self._work.take_loan(lend)
                 case TakeJobKept(kept):
                     self._work.take_job_kept(kept)
+                case TakeRecorded(lease):
+                    self._work.take_recorded(lease)
                 case SendFilesAgain():
                     self._work.send_files_again()
                 case StopAsking():

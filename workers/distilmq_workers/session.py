@@ -56,6 +56,7 @@ from distilmq_workers.commands import (
     StopAsking,
     TakeJobKept,
     TakeLoan,
+    TakeRecorded,
     WriteData,
 )
 from distilmq_workers.data_fetch import DataFetch
@@ -124,6 +125,8 @@ class Session:
     """What models have answered so far: a model that answers nothing gets no more rows than it began with."""
     wanted: int = 0
     """Batches that it last said it wants to hold; 0 while it said nothing."""
+    in_jobs: set[Key] = field(default_factory=set[Key])
+    """Batches with requests in batch jobs, whose models want to know when they are recorded."""
     queue: dict[Key, tuple[Batch, Sequence[bytes]]] = field(default_factory=dict[Key, tuple[Batch, Sequence[bytes]]])
     gathering: dict[Key, Gathering] = field(default_factory=dict[Key, Gathering])
     """Those in the queue whose rows are not here yet."""
@@ -199,6 +202,7 @@ class Session:
             case events.AnswerCame():
                 return self._answered(event)
             case events.JobPlanned(job):
+                self.in_jobs.add(_key(job.lease))
                 running = self.running.get(_key(job.lease))
                 return [self._say(job if running is None else job.model_copy(update={"lease": running.lease}))]
             case events.JobChanged(news):
@@ -228,13 +232,12 @@ class Session:
             case FilePart():
                 return self._take_data(message, payload, now)
             case Batch(acked=acked):
-                for lease in acked:
-                    self.kept.pop(_key(lease), None)
-                return self._handed(message, payload, now)
+                recorded = [command for lease in acked for command in self._acknowledged(lease)]
+                return [*recorded, *self._handed(message, payload, now)]
             case BatchPart():
                 self._take_part(message, payload)
             case Ack(lease=lease):
-                self.kept.pop(_key(lease), None)
+                return self._acknowledged(lease)
             case PartKept(lease=lease, parts=parts):
                 return self._part_kept(lease, parts, now)
             case Lend():
@@ -311,6 +314,8 @@ class Session:
         if self.draining and not self._quiet:
             return [self._say(Returned(session=self._id, lease=batch.lease))]
         self._queue(key, batch, payload)
+        if batch.jobs:
+            self.in_jobs.add(key)
         return []
 
     def _part_kept(self, lease: Lease, parts: int, now: float) -> list[Command]:
@@ -339,6 +344,15 @@ class Session:
         if gathering is not None and len(payload) == 1 and gathering.take(part, payload[0]):
             self.queue[key] = (gathering.batch, gathering.payload())
             del self.gathering[key]
+
+    def _acknowledged(self, lease: Lease) -> list[Command]:
+        """What came of a batch is recorded."""
+        key = _key(lease)
+        self.kept.pop(key, None)
+        if key not in self.in_jobs:
+            return []
+        self.in_jobs.discard(key)
+        return [TakeRecorded(lease)]
 
     def _cancel(self, lease: Lease) -> None:
         key = _key(lease)

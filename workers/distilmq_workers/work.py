@@ -76,6 +76,10 @@ class Work:
         """It is recorded which requests of a batch are in a job."""
         self._jobs.kept(kept)
 
+    def take_recorded(self, lease: Lease) -> None:
+        """What came of a batch is recorded."""
+        self._jobs.recorded(lease)
+
     def send_files_again(self) -> None:
         """Artifacts that were sent may be lost."""
         if self._carrier is not None:

@@ -98,6 +98,9 @@ class AnthropicBatches:
         with self._errors():
             await self._batches.cancel(id)
 
+    async def tidy(self, look: Look) -> None:
+        """There are no files."""
+
     async def _retrieved(self, id: str) -> Any:
         import anthropic
 

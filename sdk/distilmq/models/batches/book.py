@@ -56,6 +56,10 @@ class JobBook(Protocol):
         """Records that a job is over."""
         ...
 
+    def when_recorded(self, then: Callable[[], None]) -> None:
+        """Has something called, from any thread, when all that came of the batch is recorded; or never."""
+        ...
+
 
 class LooseJobs:
     """Where no worker runs the step: nothing is recorded.
@@ -81,6 +85,9 @@ class LooseJobs:
 
     def ended(self, job: str) -> None:
         """Nothing to do."""
+
+    def when_recorded(self, then: Callable[[], None]) -> None:
+        """Never, as far as anybody knows."""
 
 
 current_jobs: ContextVar[JobBook | None] = ContextVar("current_jobs", default=None)

@@ -47,6 +47,7 @@ class JobChannel:
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Ends it, after something that is done on its loop."""
         try:
+            self.loop.run(self._desk.finish())
             self.loop.run(last())
         finally:
             demand.widen(-self._most)

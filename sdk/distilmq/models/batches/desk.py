@@ -31,6 +31,7 @@ from distilmq.models.batches.book import JobBook, Planned
 from distilmq.models.batches.jobs import Line, Look, Results, Seat, custom_id, lots
 from distilmq.models.batches.provider import BatchProvider
 from distilmq.models.batches.ticket import Ticket
+from distilmq.models.batches.tidying import Tidying
 from distilmq.models.requests.retries import RetryPolicy
 
 T = TypeVar("T")
@@ -97,6 +98,7 @@ class JobDesk:
         self._lot = self._most
         """Requests in a job at most, as far as the provider's queue has room."""
         self._collected: list[Ticket] = []
+        self._tidying = Tidying(provider, log)
         self._running: dict[str, _Running] = {}
         self._callers: dict[Callable[[], bool], set[Ticket]] = {}
         """Who has to be asked whether they drain, and what they wait for."""
@@ -109,6 +111,10 @@ class JobDesk:
     def max_retries(self) -> int:
         """How often a request that met a passing fault in a job goes into another one."""
         return self._settings.policy.max_retries
+
+    async def finish(self) -> None:
+        """The model is unloaded: waits for what is being tidied up."""
+        await self._tidying.finish()
 
     async def deliver(self, ticket: Ticket) -> Any:
         """Has a request asked, in the job it is in or in the next one; see `Ticket.post`."""
@@ -328,6 +334,8 @@ class JobDesk:
         running.book.ended(running.job)
         if results.full:
             results = self._without_room(running)
+        if len(running.tickets) == running.size:  # else other processes have the rest
+            self._tidying.when_recorded(running.id, look, {ticket.book for ticket in running.tickets.values()})
         self._hand_back(running, results)
 
     def _without_room(self, running: _Running) -> Results:

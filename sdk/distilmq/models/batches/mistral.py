@@ -97,6 +97,23 @@ class MistralBatches:
         with self._errors():
             await self._jobs.cancel_async(job_id=id)
 
+    async def tidy(self, look: Look) -> None:
+        """Deletes the files of requests, of answers and of errors."""
+        job = look.raw
+        for file in () if job is None else (*(job.input_files or ()), job.output_file, job.error_file):
+            if file:
+                with self._errors():
+                    await self._deleted(file)
+
+    async def _deleted(self, file: str) -> None:
+        from mistralai.client.errors import MistralError
+
+        try:
+            await self._client.files.delete_async(file_id=file)
+        except MistralError as error:
+            if error.status_code != 404:
+                raise
+
     async def _retrieved(self, id: str) -> Any:
         from mistralai.client.errors import MistralError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from distilmq.errors import InvalidRequestError, StepFatalError, TransientError
@@ -88,6 +88,20 @@ class OpenAIBatches:
         """Has a job end early."""
         with self._errors():
             await self._client.batches.cancel(id)
+
+    async def tidy(self, look: Look) -> None:
+        """Deletes the files of requests, of answers and of errors."""
+        batch = look.raw
+        for file in () if batch is None else (batch.input_file_id, batch.output_file_id, batch.error_file_id):
+            if file:
+                with self._errors():
+                    await self._deleted(file)
+
+    async def _deleted(self, file: str) -> None:
+        import openai
+
+        with suppress(openai.NotFoundError):
+            await self._client.files.delete(file)
 
     async def _retrieved(self, id: str) -> Any:
         import openai

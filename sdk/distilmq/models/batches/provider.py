@@ -49,3 +49,7 @@ class BatchProvider(Protocol):
     async def cancel(self, id: str) -> None:
         """Has a job end early; what is done of it by then can be had. One that is over is left as it is."""
         ...
+
+    async def tidy(self, look: Look) -> None:
+        """Deletes the files that a job which is over has left; those that are gone already are none."""
+        ...

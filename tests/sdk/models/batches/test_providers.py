@@ -305,3 +305,28 @@ def test_a_batch_without_a_name_is_only_known_when_it_is_over(server: ProviderSe
     llm.unload()
 
     assert found == [Found(None, sure=False), Found(None), Found(None), Found(None)]
+
+
+def test_files_of_a_job_are_deleted_and_no_more_the_second_time(llm: Any, server: ProviderServer) -> None:
+    server.fail("hello", status=400, times=1)
+
+    async def use(provider: BatchProvider) -> tuple[list[str], list[str]]:
+        id = await provider.start("a1", lines("a1", llm))
+        look = await provider.look(id)
+        await provider.results("a1", look)
+        before = server.jobs.files
+        await provider.tidy(look)
+        await provider.tidy(look)
+        await provider.tidy(await provider.look("job-of-last-year"))
+        return before, server.jobs.files
+
+    before, after = with_provider(llm, use)
+
+    assert len(before) == (0 if isinstance(llm, AnthropicLLM) else 3), "of requests, answers and errors"
+    assert after == []
+
+
+def test_nothing_is_deleted_where_nobody_says_what_is_recorded(openai: Any, server: ProviderServer) -> None:
+    ask(openai)
+
+    assert len(server.jobs.files) == 2
