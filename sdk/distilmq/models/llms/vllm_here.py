@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, PrivateAttr, field_validator, validate_call
+from pydantic import Field, PositiveInt, field_validator, validate_call
 
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.llm import LLM
+from distilmq.models.llms.local_llm import LocalLLM
 from distilmq.models.llms.shapes import Shape, plain_shape, shape_of
-from distilmq.models.llms.utils import as_messages, as_text, given, optional_library, split_input
+from distilmq.models.llms.utils import given, optional_library, split_input
 from distilmq.models.llms.vllm_engine import gpus_wanted, released, started_engine
 from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
-from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs
 
 
-class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
+class vLLM(LocalLLM):
     """Runs a model in this process with vLLM, a batch at a time.
 
     Give the step a large `input_batch_size`: vLLM works on a batch's prompts together, as many as fit in memory.
@@ -51,7 +51,6 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
         ```
     """
 
-    model: str
     dtype: str = "auto"
     trust_remote_code: bool = False
     quantization: str | None = None
@@ -60,7 +59,6 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
     tokenizer_mode: Literal["auto", "slow"] = "auto"
     tokenizer_revision: str | None = None
     skip_tokenizer_init: bool = False
-    chat_template: str | None = None
     seed: int = 0
     extra_kwargs: RuntimeParameter[dict[str, Any]] | None = Field(
         default_factory=dict[str, Any], description="Further arguments of `vllm.LLM`."
@@ -68,13 +66,6 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
     structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
         default=None, description="The shape of the answers."
     )
-
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_model", "_tokenizer"})
-    runs_here: ClassVar[bool] = True
-
-    _model: Any = PrivateAttr(default=None)
-    """`vllm.LLM`, which is not installed where types are checked."""
-    _tokenizer: Any = PrivateAttr(default=None)
 
     @field_validator("structured_output", mode="before")
     @classmethod
@@ -94,9 +85,7 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
             shape.check()
         CudaDevicePlacementMixin.load(self)
         self._model = started_engine(self._options())
-        self._tokenizer = self._model.get_tokenizer()
-        if self.chat_template is not None:
-            self._tokenizer.chat_template = self.chat_template
+        self._use(self._model, self._model.get_tokenizer())
 
     def unload(self) -> None:
         """Gives the memory back."""
@@ -104,21 +93,6 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
         released(engine)
         CudaDevicePlacementMixin.unload(self)
         LLM.unload(self)
-
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
-
-    def prepare_input(self, input: Any) -> str:
-        """The text that the model goes on with.
-
-        Args:
-            input: a conversation, or a text, which is left as it is.
-        """
-        if isinstance(input, str):
-            return input
-        return self.prompt_of(as_messages(input), self._render, begin=self._tokenizer.bos_token)
 
     @validate_call
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride]  # its own arguments
@@ -170,8 +144,7 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
                 "`vLLM` takes no `logits_processors` with a request: give them to the engine, as"
                 " `extra_kwargs={'logits_processors': [...]}`."
             )
-        if self._model is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
+        engine = self._loaded()
         sampling = {
             "n": num_generations,
             "max_tokens": max_new_tokens,
@@ -188,7 +161,7 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
         }
         asked = [split_input(input) for input in inputs]
         texts = [self.prepare_input(conversation) for conversation, _ in asked]
-        outputs: Any = self._model.generate(
+        outputs: Any = engine.generate(
             [self._prompt(text, conversation) for text, (conversation, _) in zip(texts, asked, strict=True)],
             sampling_params=[self._sampling(sampling, shape) for _, shape in asked],
             use_tqdm=False,
@@ -197,7 +170,7 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
 
     def _prompt(self, text: str, conversation: Any) -> str | dict[str, Any]:
         """What the engine is given; a chat template has the special tokens in it, so they are not added again."""
-        if isinstance(conversation, str) or self._tokenizer.chat_template is None:
+        if self._is_bare(conversation):
             return text
         return {"prompt_token_ids": self._tokenizer.encode(text, add_special_tokens=False)}
 
@@ -208,11 +181,6 @@ class vLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
             return library.SamplingParams(**options)
         structure = optional_library("vllm.sampling_params", "vllm").StructuredOutputsParams(**structure_of(asked))
         return library.SamplingParams(**options, structured_outputs=structure)
-
-    def _render(self, messages: Sequence[Mapping[str, Any]], answering: bool) -> str:
-        if self._tokenizer.chat_template is None:
-            return as_text(cast("Any", messages))
-        return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answering)
 
     def _options(self) -> dict[str, Any]:
         """Arguments of `vllm.LLM`."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
-from pydantic import Field, PrivateAttr, SecretStr, validate_call
+from pydantic import Field, SecretStr, validate_call
 
 from distilmq.errors import DistilmqUserError, RequestsFailedError, TooLongError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.credentials import key_from
 from distilmq.models.llms.llm import LLM
-from distilmq.models.llms.utils import as_messages, as_text, optional_library, split_input
+from distilmq.models.llms.local_llm import LocalLLM
+from distilmq.models.llms.utils import optional_library, split_input
 from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
-from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, HiddenState
 
@@ -25,7 +25,7 @@ _NO_BOUND = 10**9
 """Tokenizers that know no bound name a number that is larger still."""
 
 
-class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
+class TransformersLLM(LocalLLM):
     """Runs a model in this process with transformers, a batch at a time.
 
     The step's `input_batch_size` is how many prompts are worked on together. A model without a chat template (a base
@@ -56,14 +56,12 @@ class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
         ```
     """
 
-    model: str
     revision: str = "main"
     torch_dtype: str = "auto"
     trust_remote_code: bool = False
     model_kwargs: dict[str, Any] | None = None
     tokenizer: str | None = None
     use_fast: bool = True
-    chat_template: str | None = None
     device: str | int | None = None
     device_map: str | dict[str, Any] | None = None
     token: RuntimeParameter[SecretStr] | None = Field(
@@ -74,12 +72,6 @@ class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
     )
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"device", "device_map", "token", "use_fast"})
-    process_bound: ClassVar[frozenset[str]] = frozenset({"_model", "_tokenizer"})
-    runs_here: ClassVar[bool] = True
-
-    _model: Any = PrivateAttr(default=None)
-    """Of transformers, which is not installed where types are checked."""
-    _tokenizer: Any = PrivateAttr(default=None)
 
     def load(self) -> None:
         """Loads the weights.
@@ -96,19 +88,16 @@ class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its warning at every fork tells nothing
         library = optional_library("transformers", _EXTRA)
         try:
-            self._tokenizer = library.AutoTokenizer.from_pretrained(
-                self.tokenizer or self.model, **self._tokenizer_options()
-            )
-            self._model = library.AutoModelForCausalLM.from_pretrained(self.model, **self._model_options())
+            tokenizer = library.AutoTokenizer.from_pretrained(self.tokenizer or self.model, **self._tokenizer_options())
+            model = library.AutoModelForCausalLM.from_pretrained(self.model, **self._model_options())
         except (OSError, ValueError) as error:
             raise DistilmqUserError(f"'{self.model}' cannot be loaded by transformers: {error}") from error
-        if self.chat_template is not None:
-            self._tokenizer.chat_template = self.chat_template
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._use(model, tokenizer)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
         if self.device_map is None:
-            self._model.to(self._own_device())
-        self._model.eval()
+            model.to(self._own_device())
+        model.eval()
 
     def unload(self) -> None:
         """Gives the memory back."""
@@ -121,21 +110,6 @@ class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
     def shapes_answers(self) -> bool:
         """No: transformers shapes no answers."""
         return False
-
-    @property
-    def model_name(self) -> str:
-        """The model's name."""
-        return self.model
-
-    def prepare_input(self, input: Any) -> str:
-        """The text that the model goes on with.
-
-        Args:
-            input: a conversation, or a text, which is left as it is.
-        """
-        if isinstance(input, str):
-            return input
-        return self.prompt_of(as_messages(input), self._render, begin=self._tokenizer.bos_token)
 
     @validate_call
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride]  # its own arguments
@@ -203,17 +177,14 @@ class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
 
     def _encoded(self, inputs: Sequence[Any]) -> list[list[int]]:
         """The tokens of each prompt."""
-        if self._model is None:
-            raise DistilmqUserError(f"'{self.model_name}' is not loaded: call `load()` first.")
+        self._loaded()
         asked = [split_input(input) for input in inputs]
         if any(shape is not None for _, shape in asked):
             raise DistilmqUserError(_NO_SHAPE)
         prompts: list[list[int]] = []
         for conversation, _ in asked:
-            # A chat template has the special tokens in it.
-            bare = isinstance(conversation, str) or self._tokenizer.chat_template is None
             text = self.prepare_input(conversation)
-            prompts.append(self._tokenizer(text, add_special_tokens=bare)["input_ids"])
+            prompts.append(self._tokenizer(text, add_special_tokens=self._is_bare(conversation))["input_ids"])
         self._check_lengths(prompts)
         return prompts
 
@@ -256,11 +227,6 @@ class TransformersLLM(MagpieChatTemplateMixin, CudaDevicePlacementMixin, LLM):
         texts = [cast("str", self._tokenizer.decode(answer, skip_special_tokens=True)) for answer in answers]
         counts = [len(answer) for answer in answers]
         return {"generations": list(texts), "statistics": statistics(len(prompt), counts, len(answers))}
-
-    def _render(self, messages: Sequence[Mapping[str, Any]], answering: bool) -> str:
-        if self._tokenizer.chat_template is None:
-            return as_text(cast("Any", messages))
-        return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answering)
 
     def _tokenizer_options(self) -> dict[str, Any]:
         own = {} if self.tokenizer else {"revision": self.revision}
