@@ -21,6 +21,7 @@ class Link:
         self.port: int = self._listener.getsockname()[1]
         self._other: dict[socket.socket, socket.socket] = {}
         self._mended_at = 0.0
+        self._severed = False
         self._over = False
         self._thread = threading.Thread(target=self._serve, name="link", daemon=True)
 
@@ -44,8 +45,15 @@ class Link:
         """Everything passes, what has waited first."""
         self._mended_at = 0.0
 
+    def sever(self) -> None:
+        """All connections break, as when a router between them starts again; new ones can be made."""
+        self._severed = True
+
     def _serve(self) -> None:
         while not self._over:
+            if self._severed:
+                self._severed = False
+                self._close(list(self._other))
             passing = time.monotonic() >= self._mended_at
             watched = [self._listener, *self._other] if passing else []
             ready, _, _ = select.select(watched, [], [], 0.02)
@@ -72,7 +80,10 @@ class Link:
         except OSError:
             piece = b""
         if not piece:
-            for closed in (end, other):
-                self._other.pop(closed, None)
-                with contextlib.suppress(OSError):
-                    closed.close()
+            self._close([end, other])
+
+    def _close(self, ends: list[socket.socket]) -> None:
+        for end in ends:
+            self._other.pop(end, None)
+            with contextlib.suppress(OSError):
+                end.close()
