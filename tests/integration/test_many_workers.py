@@ -27,6 +27,13 @@ def test_hundreds_of_workers_join_and_their_beats_take_a_small_part_of_a_core(pr
     assert figures["coordinator_beats"] < 0.1
 
 
+def test_each_of_many_steps_gets_its_share_of_a_hundred_workers_and_the_run_ends(program: Program) -> None:
+    figures = crowd.between_steps(program, 100)
+
+    assert figures["fewest"] > 0.8
+    assert figures["chain_run"] > 0
+
+
 def test_a_small_slow_run_goes_on_beside_a_large_fast_one(program: Program) -> None:
     figures = crowd.sharing(program, 20, batches=10_000, slow=0.1)
 

@@ -171,4 +171,7 @@ def roomiest(sessions: Iterable[Session]) -> Session | None:
     for session in sessions:
         if session.room > 0 and (best is None or len(session.held) < len(best.held)):
             best = session
+            if not best.held:
+                # None can hold less. Of a thousand that wait for work, the others are not looked at.
+                break
     return best
