@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.crowd [--workers 1000] [--seconds 10] [--tcp]
 
-Broker and coordinators are the real programs. The workers are simulated by this process, each with a connection of its
-own that speaks for the host, for its supervisor and for its one step process. Prints one JSON line.
+Beside that: whether a small slow run goes on beside a large fast one, and how many workers each of nine steps gets that
+all want all of them. Broker and coordinators are the real programs. The workers are simulated by this process, each
+with a connection of its own that speaks for the host, its supervisor and its one step process. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ from tests.broker.front.brokers import BrokerClient, Program, broker_in
 from tests.broker.serving import place_of
 
 ROWS_PER_BATCH = 5
+STEPS = 9
+"""Behind one another, where steps share the workers."""
+BATCHES = 1_000
+"""Of such a run, at each step."""
 _PATIENCE = 120.0
 _NEVER = (float("inf"), float("inf"))
 """Seconds between beats, and when the next one is due."""
@@ -46,6 +51,8 @@ class SimulatedWorker:
         self.name = f"w{number}"
         self.welcomed = False
         self.ready = False
+        self.step = ""
+        """What its step process was assigned."""
         self._hold = hold
         self._slow = slow
         self._run = ""
@@ -96,6 +103,7 @@ class SimulatedWorker:
                 self._granted(message)
             case m.Assign():
                 self.ready = True
+                self.step = message.step
                 self._say(run, m.Ready(session=self._process, step=message.step))
             case m.Batch() if run == self._run:
                 wait = self._slow if "slow" in run and message.lease.step != "load" else 0.0
@@ -121,7 +129,7 @@ class SimulatedWorker:
     def _leave_run(self) -> None:
         for session in (self._process, f"s-{self.name}"):
             self._say(self._run, m.Bye(session=session))
-        self._run = self._process = ""
+        self._run = self._process = self.step = ""
         self._run_beat = _NEVER
         self._held.clear()
 
@@ -202,10 +210,12 @@ def joining(program: Program, count: int, seconds: float) -> dict[str, float]:
     try:
         (coordinator,) = program.coordinators()
         idle = _cpu(broker), _cpu(coordinator)
+        own = time.process_time()
         for worker in crowd.workers:
             worker.join()
         welcomed = crowd.until(lambda: all(worker.welcomed for worker in crowd.workers))
         assigned = welcomed + crowd.until(lambda: all(worker.ready for worker in crowd.workers))
+        own = time.process_time() - own
         joined = [now - then for now, then in zip((_cpu(broker), _cpu(coordinator)), idle, strict=True)]
         # What joining has left to do is no beat.
         settled = time.monotonic() + 5.0
@@ -221,9 +231,39 @@ def joining(program: Program, count: int, seconds: float) -> dict[str, float]:
         "assigned": assigned,
         "broker_joining": joined[0],
         "coordinator_joining": joined[1],
+        "crowd_joining": own,
         "broker_beats": beats[0],
         "coordinator_beats": beats[1],
     }
+
+
+def between_steps(program: Program, count: int) -> dict[str, float]:
+    """What the step with the fewest processes has of its share, where each wants all, and how long a run takes then."""
+    names = [f"step-{number}" for number in range(STEPS)]
+    with BrokerClient(program) as client:
+        client.start("held-1", _plan(count, *names))
+        crowd = Crowd(program, count, hold=True)
+        try:
+            for worker in crowd.workers:
+                worker.join()
+            crowd.until(lambda: all(worker.ready for worker in crowd.workers))
+            having = Counter(worker.step for worker in crowd.workers)
+        finally:
+            crowd.close()
+        client.control("held-1", "kill")
+        chain = f"chain-{BATCHES}"
+        client.start(chain, _plan(count, *names))
+        crowd = Crowd(program, min(count, 100), hold=False)
+        try:
+            for worker in crowd.workers:
+                worker.join()
+            crowd.until(lambda: client.runs()[chain].state == "done", apart=0.5)
+        finally:
+            crowd.close()
+        info = client.runs()[chain]
+    share = (count - having["load"]) / STEPS
+    took = 0.0 if info.ended is None else info.ended - info.submitted
+    return {"fewest": min(having[name] for name in names) / share, "chain_run": took}
 
 
 def sharing(program: Program, count: int, *, batches: int = 10_000, slow: float = 0.5) -> dict[str, float]:
@@ -243,23 +283,39 @@ def sharing(program: Program, count: int, *, batches: int = 10_000, slow: float 
     return {"slow_run": ended["slow-10"], "fast_run": ended[fast]}
 
 
-def _plan(replicas: int) -> Plan:
-    """A generator, and one step with so many processes."""
-    load = StepSpec(name="load", kind="generator", size=ROWS_PER_BATCH, signature="l")
-    work = StepSpec(
-        name="work",
-        kind="normal",
-        size=ROWS_PER_BATCH,
-        predecessors=("load",),
-        resources=ResourceSpec(replicas=replicas),
-        signature="w",
-    )
-    return Plan(pipeline="crowd", steps=(load, work), settings=RunSettings(use_cache=False))
+def _plan(replicas: int, *names: str) -> Plan:
+    """A generator and steps behind it, one after the other, that want so many processes each."""
+    steps = [StepSpec(name="load", kind="generator", size=ROWS_PER_BATCH, signature="load")]
+    for name in names or ("work",):
+        step = StepSpec(
+            name=name,
+            kind="normal",
+            size=ROWS_PER_BATCH,
+            predecessors=(steps[-1].name,),
+            resources=ResourceSpec(replicas=replicas),
+            signature=name,
+        )
+        steps.append(step)
+    return Plan(pipeline="crowd", steps=tuple(steps), settings=RunSettings(use_cache=False))
 
 
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
+
+
+def measured(workers: int, seconds: float = 10.0, *, tcp: bool = False) -> dict[str, float]:
+    """All figures."""
+    cores = os.cpu_count() or 1
+    figures: dict[str, float] = {"workers": workers, "cores": cores, "load": os.getloadavg()[0] / cores}
+    with tempfile.TemporaryDirectory(prefix="distilmq-crowd-") as folder:
+        with broker_in(Path(folder) / "a", tcp=tcp) as program:
+            figures |= joining(program, workers, seconds)
+        with broker_in(Path(folder) / "b", tcp=tcp) as program:
+            figures |= sharing(program, min(workers, 100))
+        with broker_in(Path(folder) / "c", tcp=tcp) as program:
+            figures |= between_steps(program, workers)
+    return {name: round(figure, 3) for name, figure in figures.items()}
 
 
 def main() -> None:
@@ -269,13 +325,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--tcp", action="store_true")
     options = parser.parse_args()
-    figures: dict[str, float] = {"workers": options.workers, "cores": os.cpu_count() or 0}
-    with tempfile.TemporaryDirectory(prefix="distilmq-crowd-") as folder:
-        with broker_in(Path(folder) / "a", tcp=options.tcp) as program:
-            figures |= joining(program, options.workers, options.seconds)
-        with broker_in(Path(folder) / "b", tcp=options.tcp) as program:
-            figures |= sharing(program, min(options.workers, 100))
-    print(json.dumps({name: round(figure, 3) for name, figure in figures.items()}))
+    print("RESULT " + json.dumps(measured(options.workers, options.seconds, tcp=options.tcp)))
 
 
 if __name__ == "__main__":

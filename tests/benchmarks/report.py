@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import report_models
+from tests.benchmarks import report_hosts, report_models
 from tests.benchmarks.cases import CASES
 
 RESULTS = Path(__file__).parent / "results"
@@ -127,6 +127,7 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     parts += report_models.sections(results)
     if keys := results.get("keys"):
         parts.append(_keys(keys["values"]))
+    parts += report_hosts.sections(results)
     parts.append(_machines(results))
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 

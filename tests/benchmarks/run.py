@@ -210,6 +210,15 @@ def keys(bench: Bench) -> dict[str, Any]:
     return bench.alternating(curve=lambda: slope("curve"), plain=lambda: slope("plain"))
 
 
+def crowd(bench: Bench) -> dict[str, Any]:
+    """A thousand simulated workers at a broker: how soon all are in, what their beats cost, and that nobody starves."""
+    found: list[dict[str, Any]] = []
+    for _ in range(bench.times):
+        found.append(measure([sys.executable, "-m", "tests.benchmarks.crowd"], cwd=HERE.parents[1]).result)
+        print(f"  {found[-1]}", flush=True)
+    return {"distilmq": found}
+
+
 BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "throughput": throughput,
     "chain": chain,
@@ -223,6 +232,7 @@ BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "client": cost_of_a_request,
     "others": others,
     "keys": keys,
+    "crowd": crowd,
 }
 
 

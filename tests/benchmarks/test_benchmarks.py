@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.benchmarks import busy, kills, report_models
+from tests.benchmarks import busy, kills, report_hosts, report_models
 from tests.benchmarks.model_servers import Entry
 
 RUN = {"ideal": 10.0, "span": 11.0, "process": 12.5, "requests": 3, "refused": 0, "lost": 0, "failed": 0}
@@ -62,6 +62,32 @@ def test_the_page_says_how_those_ended_that_did_not_come_to_the_end() -> None:
 
     assert "| one task, the whole process | 1.25 | ends with an error | not measured | not measured |" in lines[-5]
     assert lines[-1].endswith("| 3 of 171 | not measured | not measured | not measured | the next run does not end |")
+
+
+def test_many_hosts_reach_their_targets_only_by_what_was_recorded() -> None:
+    seconds = {"welcomed": 0.7, "assigned": 1.9, "broker_joining": 0.5, "coordinator_joining": 0.3, "crowd_joining": 1}
+    beats = {"broker_beats": 0.02, "coordinator_beats": 0.06}
+    crowd = {
+        "workers": 1000,
+        "cores": 2,
+        "load": 0.1,
+        **seconds,
+        **beats,
+        "slow_run": 5.0,
+        "fast_run": 50.0,
+        "fewest": 1.0,
+    }
+    counts = {"seeds": 60, "first": 0, "rows": 160, "faults": 480, "batches": 12_660, "again": 90, "asked": 9_700}
+    chaos = {**counts, "wrong": [7], "growth": {"broker": 1.04, "worker program": 1.2}}
+
+    first, second = report_hosts.sections({"crowd": {"values": {"distilmq": [crowd]}}, "chaos": {"values": chaos}})
+
+    assert "ready | **1.9 s** | within 2 s | yes |" in first
+    assert "of the coordinator | **6.0%** | under 5% | no |" in first
+    assert "| seeds, from 0 on | 60 | 200 | no |" in second
+    assert "left | **1** | 0 | no |" in second
+    assert "worker program, its last third to its first, at most | 1.20 | 1.1 | no |" in second
+    assert "For 9,600 answers that the runs needed, the model was asked 100 times more" in second
 
 
 def test_a_kill_reaches_its_target_only_if_nothing_old_was_sent_again() -> None:
