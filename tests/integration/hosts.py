@@ -86,16 +86,22 @@ class Hosts:
         self.started: list[Host] = []
 
     def start(
-        self, name: str = "h", *options: str, over: Link | None = None, on: Machine | None = None, **environment: str
+        self,
+        name: str = "h",
+        *options: str,
+        output: str = "",
+        over: Link | None = None,
+        on: Machine | None = None,
+        **environment: str,
     ) -> Host:
         """Another one; it reaches the broker over a link, or is on another machine, where one is given."""
-        output = self._folder / f"{name}.out"
+        file = self._folder / f"{output or name}.out"
         program = self._program
         local = program.endpoint.startswith("ipc://")
         target = program.endpoint if local else str(program.folder / "keys" / "worker.json")
         if over is not None:
             environment["DISTILMQ_CONNECTION"], target = target, f"tcp://127.0.0.1:{over.port}"
-        host = Host(target, output, "--name", name, *options, on=on, **environment)
+        host = Host(target, file, "--name", name, *options, on=on, **environment)
         self.started.append(host)
         return host
 

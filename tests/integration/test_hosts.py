@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from tests.integration.hosts import (
 )
 
 ROWS = 40
+MISSING = "ModuleNotFoundError: No module named 'somewhere_else'"
 EXPECTED = [{"n": number, "doubled": 2 * number} for number in range(ROWS)]
 
 
@@ -71,6 +73,46 @@ def test_hosts_may_come_before_and_after_a_run(tmp_path: Path, *, tcp: bool) -> 
         finished = outcome(program, "r")
 
         assert finished.outcome == "done"
+        assert fetched(program, "r", "double") == EXPECTED
+
+
+def test_a_second_worker_of_a_name_is_refused_and_the_first_goes_on(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    first = hosts.start("h", "--slots", "2")
+    submit(program, "r", gated(tmp_path))
+    until((tmp_path / "begun").exists)
+
+    second = hosts.start("h", "--slots", "2", output="second")
+    code = second.wait()
+    (tmp_path / "gate").touch()
+
+    assert code == 2
+    assert (
+        f"refused: a worker of the name 'h' is at work on {gethostname()} (process {first.process.pid})" in second.said
+    )
+    assert "give this one another --name, or end that one first" in second.said
+    assert [line for line in program.log.splitlines() if '"host_refused"' in line and '"worker": "h"' in line]
+    assert '"host_lost"' not in program.log
+    assert outcome(program, "r").outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+    assert first.process.poll() is None
+
+
+def test_a_worker_that_is_killed_and_started_again_under_its_name_has_its_place_again(tmp_path: Path) -> None:
+    with (
+        broker_in(tmp_path / "broker", tcp=True, options=["--liveness", "1h"]) as program,
+        hosts_of(program, tmp_path) as hosts,
+    ):
+        first = hosts.start("h", "--slots", "2")
+        submit(program, "r", gated(tmp_path))
+        until((tmp_path / "begun").exists)
+
+        first.end()
+        hosts.start("h", "--slots", "2")
+        (tmp_path / "gate").touch()
+
+        assert outcome(program, "r").outcome == "done"
         assert fetched(program, "r", "double") == EXPECTED
 
 
@@ -163,7 +205,7 @@ def test_a_step_runs_only_where_its_labels_and_resources_are(program: Program, h
 
 
 def test_a_step_is_loaded_where_its_package_is(program: Program, hosts: Hosts, tmp_path: Path) -> None:
-    hosts.start("bare", "--slots", "2")
+    bare = hosts.start("bare", "--slots", "2")
     hosts.start("equipped", "--slots", "2", HAS_IT="yes")
 
     submit(program, "r", gated(tmp_path, kind=samples.Needing, resources=StepResources(replicas=3)))
@@ -171,7 +213,8 @@ def test_a_step_is_loaded_where_its_package_is(program: Program, hosts: Hosts, t
     (tmp_path / "gate").touch()
 
     assert [(refusal.worker, refusal.step) for refusal in refused] == [("bare", "double")]
-    assert "somewhere_else" in refused[0].reason
+    assert refused[0].reason == f"{MISSING}; install it there, and start the worker again"
+    assert f"step 'double' cannot be loaded here: {MISSING}; install it here, and start the" in bare.said
     assert outcome(program, "r").outcome == "done"
     assert fetched(program, "r", "double") == EXPECTED
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.codec import TO_WORKER, decode, encode
-from distilmq.protocol.messages import Message, Note, Refused
+from distilmq.protocol.messages import LoadFailed, Message, Note, Refused
 from distilmq.transport.ports import Connection, MessageTooLargeError
 from distilmq_workers import events
 from distilmq_workers.commands import (
@@ -137,6 +137,8 @@ class Service:
         for command in commands:
             match command:
                 case Say(message, payload):
+                    if isinstance(message, LoadFailed):
+                        print(_cannot_load(message), file=sys.stderr)
                     self._say(message, payload)
                 case RunBatch(batch, payload):
                     if not self._switch.armed:
@@ -188,3 +190,10 @@ class Service:
 
 
 _SIGTERM = 15
+
+
+def _cannot_load(failed: LoadFailed) -> str:
+    """For the log of this machine: where others can load the step, nobody but its operator can do anything about it."""
+    said = f"step '{failed.step}' cannot be loaded here: {failed.error.type}: {failed.error.message}"
+    missing = failed.error.type in {"ImportError", "ModuleNotFoundError"}
+    return f"{said}; install it here, and start the worker again" if missing else said

@@ -42,7 +42,12 @@ class Attendance:
 
     def supervisor_joined(self, event: SupervisorJoined, now: float) -> None:
         """A host is there, for the first time or again."""
-        self._run.workers.supervise(self._run.workers.touch(event.worker, now), event.session)
+        host = self._run.workers.touch(event.worker, now)
+        if host.session != event.session:
+            # It was started anew, maybe with what a step lacked.
+            for state in self._run.flow.steps:
+                state.refused.pop(event.worker, None)
+        self._run.workers.supervise(host, event.session)
 
     def supervisor_beat(self, event: SupervisorBeat, now: float) -> None:
         """A host lives; a process that it does not list any more is gone."""

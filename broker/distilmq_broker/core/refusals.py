@@ -20,7 +20,8 @@ def lacks_package(error: ErrorInfo) -> bool:
 def refuse(run: Run, state: StepState, worker: str, error: ErrorInfo) -> list[Session]:
     """Has a host get no more of a step; gives the processes of the step that are there and could not load it."""
     state.refused[worker] = error
-    run.outbox.urge(RefuseHost(worker, state.name, f"{error.type}: {error.message}"))
+    fix = "install it there, and start the worker again"
+    run.outbox.urge(RefuseHost(worker, state.name, f"{error.type}: {error.message}; {fix}"))
     unable = [session for session in state.sessions if session.worker == worker and not session.ready]
     for session in unable:
         state.sessions.remove(session)

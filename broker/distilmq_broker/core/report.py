@@ -22,7 +22,7 @@ def progress(run: Run, ending: Ending, attendance: Attendance, name: str, now: f
         stage=min(run.stages.current, run.stages.count - 1),
         stages=run.stages.count,
         stop_in=None if ending.deadline is None or ending.outcome else max(0.0, ending.deadline - now),
-        waiting_for=ending.in_flight(),
+        waiting_for=0 if ending.outcome else ending.in_flight(),
         reason=run.fault or run.held_up or (f"{ending.budget} is reached" if ending.budget else ""),
         resumable=run.fault is None and run.held_up is not None,
         steps=tuple(_step(run, state, ending, now) for state in run.flow.steps),
@@ -57,7 +57,7 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
         known_rows=_known_rows(run, state),
         failed_rows=counts.failed_rows,
         replicas=state.place.replicas,
-        ready=sum(session.ready for session in state.sessions),
+        ready=0 if ending.outcome else sum(session.ready for session in state.sessions),
         note=", ".join(_remarks(run, state)),
         jobs=len(state.jobs),
         models=spec.models or bool(usage.requests),
@@ -69,7 +69,7 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
 
 
 def _remarks(run: Run, state: StepState) -> Iterator[str]:
-    if missing := run.secrets_missing.get(state.name):
+    if run.mode is not Mode.OVER and (missing := run.secrets_missing.get(state.name)):
         who = "new processes wait" if state.sessions else "waits"
         yield f"{who} for a secret: {', '.join(missing)}. Run its script again, or keep it at the broker"
     if state.counts.nowhere:
@@ -83,7 +83,9 @@ def _step_state(run: Run, state: StepState, ending: Ending, now: float) -> _Stat
         return "done"
     if ending.outcome == "failed" and ending.step == state.name:
         return "failed"
-    if not run.stages.loaded(state):
+    if ending.outcome is not None or not run.stages.loaded(state):
+        return "waiting"
+    if state.name in run.secrets_missing and not state.sessions:
         return "waiting"
     if not any(session.ready for session in state.sessions):
         return "loading"

@@ -48,6 +48,7 @@ class RunView:
             rows=sum(step.rows for step in steps if step.step in record.leaves),
             processes=self._hosts.allocation.processes(record.run),
             reason=record.reason,
+            stopping=not record.over and progress is not None and progress.state == "draining",
         )
 
     def shown(self, record: RunRecord) -> RunShown:
@@ -62,7 +63,7 @@ class RunView:
                 Refusal(worker=worker, step=need, reason=reason)
                 for worker, need, reason in self._hosts.allocation.refusals(record.run)
             ),
-            unmet=() if granted is None else granted.unmet,
+            unmet=() if granted is None or record.over else granted.unmet,
         )
 
     def _workers(self, run: str) -> list[RunWorker]:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from distilmq.pipeline.progress import Rates, duration, line
+from distilmq.pipeline.progress import Rates, duration, line, shown_state
+from distilmq.protocol.messages.client import StepProgress
 from distilmq.protocol.messages.runs import RunInfo, RunShown, RunWorker
 
+_ENDED = ("done", "failed", "reused")
+_NEXT = {
+    "paused": "Go on with it: distilmq runs resume {run}",
+    "stopped": "Go on with it: distilmq runs resume {run}",
+    "failed": "Try again from there: distilmq runs resume {run}",
+}
+"""What may be done about a run in such a state."""
 _HEAD = ("RUN", "PIPELINE", "STATE", "ROWS", "PROCESSES", "AGE")
 
 
@@ -23,24 +31,38 @@ def table(runs: Iterable[RunInfo], now: datetime) -> str:
 def described(shown: RunShown) -> str:
     """All there is to say about a run, but for the text of its rows."""
     info = shown.info
-    told = [
-        f"Run {info.run} of pipeline '{info.pipeline}': {info.state}" + (f" ({info.reason})" if info.reason else "")
-    ]
+    why = f" ({info.reason})" if info.reason else ""
+    told = [f"Run {info.run} of pipeline '{info.pipeline}': {_state(info)}{why}"]
     told.append(f"Submitted {_time(info.submitted)}" + (f", ended {_time(info.ended)}" if info.ended else ""))
-    steps = () if shown.progress is None else shown.progress.steps
-    told += _section("Steps", [line(step, Rates(), 0.0) for step in steps])
+    if shown.progress is not None:
+        told += _section("Steps", [_step(info, step) for step in shown.progress.steps])
+    elif info.ended is None:
+        told.append("It is being started: nothing is known of its steps yet.")
     told += _section("Workers", [_worker(worker) for worker in shown.workers])
     told += _section("Waiting for workers", [f"{unmet.need}: {unmet.reason}" for unmet in shown.unmet])
     told += _section(
         "Refused workers",
-        [f"{one.worker}{f', step {one.step}' if one.step else ''}: {one.reason}" for one in shown.refusals],
+        [f"{one.worker}{f', step {one.step!r}' if one.step else ''}: {one.reason}" for one in shown.refusals],
     )
+    if info.state in _NEXT:
+        told.append(_NEXT[info.state].format(run=info.run))
     return "\n".join(told)
+
+
+def _state(info: RunInfo) -> str:
+    return "stopping" if info.stopping else info.state
+
+
+def _step(info: RunInfo, step: StepProgress) -> str:
+    if info.ended is not None and step.state not in _ENDED:
+        # However it was when the run ended: it is no more.
+        return line(step, Rates(), 0.0).replace(f"{step.step}: {shown_state(step)}", f"{step.step}: not finished", 1)
+    return line(step, Rates(), 0.0)
 
 
 def _cells(info: RunInfo, now: datetime) -> tuple[str, ...]:
     age = duration(max(0.0, now.timestamp() - info.submitted))
-    return info.run, info.pipeline, info.state, str(info.rows), str(info.processes), age
+    return info.run, info.pipeline, _state(info), str(info.rows), str(info.processes), age
 
 
 def _section(title: str, entries: Sequence[str]) -> list[str]:

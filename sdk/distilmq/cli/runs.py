@@ -135,7 +135,9 @@ def fetch(
     with told(RunError), tempfile.TemporaryDirectory(prefix=".distilmq-", dir=_parent(folder)) as beside:
         distiset = SubmittedRun(broker, known, folder=Path(beside)).distiset()
         distiset.save_to_disk(folder)
-    print(f"The dataset of run {known} is in {folder}.")
+    with _line(broker) as line:
+        partly = line.run(known).state == "stopped"
+    print(f"The dataset of run {known} is in {folder}" + (", up to where the run was stopped." if partly else "."))
 
 
 @app.command()

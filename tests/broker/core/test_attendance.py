@@ -243,10 +243,22 @@ def test_a_host_that_lacks_a_package_is_refused_and_another_one_gets_the_step() 
     again = scene.join(worker="h1", steps=("a",))
     elsewhere = scene.join(worker="h2", steps=("a",))
 
-    assert RefuseHost("h1", "a", "ModuleNotFoundError: No module named 'x'") in refused
+    why = "ModuleNotFoundError: No module named 'x'; install it there, and start the worker again"
+    assert RefuseHost("h1", "a", why) in refused
     assert messages(refused, Stop) == [("s2", Stop())]
     assert [each for each in refused if isinstance(each, EndRun)] == []
     assert (assigned(again), assigned(elsewhere)) == ([], [("a", 0)])
+
+
+def test_a_host_that_was_refused_is_tried_again_when_it_was_started_anew() -> None:
+    scene = Scene(plan_of(generator(), step("a", "load")), many_hosts=True)
+    scene.tell(SupervisorJoined("first", "h1", 1))
+    scene.join(worker="h1", steps=("a",))
+    scene.tell(LoadFailed("s1", "a", MISSING))
+
+    scene.tell(SupervisorJoined("second", "h1", 1))
+
+    assert assigned(scene.join(worker="h1", steps=("a",))) == [("a", 0)]
 
 
 def test_a_run_fails_when_no_host_is_left_that_could_load_a_step() -> None:

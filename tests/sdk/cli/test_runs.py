@@ -94,6 +94,36 @@ def test_a_run_is_stopped_gone_on_with_and_removed(program: Program, worker: Wor
     assert _runs(program, "list").stdout == "The broker has no runs.\n"
 
 
+def test_a_run_that_was_stopped_says_what_it_did_not_finish_and_how_to_go_on(program: Program, worker: Worker) -> None:
+    worker.batch()
+    _runs(program, "stop", RUN, "--timeout", "1h")
+    _until_shown(program, "stopping")
+    listed = _runs(program, "list").stdout
+    stopping = json.loads(_runs(program, "show", RUN, "--json").stdout)["info"]
+    _runs(program, "stop", RUN, "--now")
+    _until(program, "stopped")
+
+    shown = _runs(program, "show", RUN).stdout
+
+    assert listed.splitlines()[1].split()[2] == "stopping"
+    assert (stopping["state"], stopping["stopping"]) == ("running", True)
+    assert "  load: not finished, 0/" in shown
+    assert shown.endswith("Go on with it: distilmq runs resume run-1\n")
+
+
+def test_a_run_that_is_over_waits_for_nothing(program: Program) -> None:
+    with BrokerClient(program) as client:
+        client.start(RUN, chain("load"))
+        until(lambda: client.shown(RUN).unmet, "it waits for a worker")
+        waiting = _runs(program, "show", RUN).stdout
+        client.control(RUN, "kill")
+        until(lambda: client.runs()[RUN].state == "stopped", "it is stopped")
+
+        assert "Waiting for workers:\n  load: no worker is there" in waiting
+        assert client.shown(RUN).unmet == ()
+        assert "Waiting" not in _runs(program, "show", RUN).stdout
+
+
 def test_its_dataset_is_saved_in_a_folder(program: Program, worker: Worker, tmp_path: Path) -> None:
     _end(program, worker)
 
@@ -136,6 +166,10 @@ def _end(program: Program, worker: Worker) -> None:
     batch, _ = worker.batch()
     worker.give(batch.lease, rows_of("load", 0), last=True)
     _until(program, "done")
+
+
+def _until_shown(program: Program, words: str) -> None:
+    until(lambda: words in _runs(program, "show", RUN).stdout, f"it shows {words}")
 
 
 def _until(program: Program, state: str) -> None:

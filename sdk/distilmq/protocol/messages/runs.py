@@ -38,6 +38,8 @@ class RunInfo(Value):
     """Step processes that it has."""
     reason: str = ""
     """Why it failed, or cannot begin."""
+    stopping: bool = False
+    """It was told to stop, and finishes what is in work."""
 
 
 class StartRun(Message):
