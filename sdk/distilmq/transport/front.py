@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -133,8 +134,8 @@ class FrontListener(RoutingEnd):
             frames = self._receive_frames()
             if frames is None:
                 return None
-            self._handshakes.heard(frames[0].get(zmq.SRCFD))
             key: str = frames[0].get("User-Id")
+            self._handshakes.heard(frames[0].get(zmq.SRCFD), partial(self._told_of, key, frames[0]))
             holder = self._admitted(key)
             if holder is None:
                 self.refusals.count("revoked key", self._told(key, frames[0].get("Peer-Address")))
@@ -160,7 +161,7 @@ class FrontListener(RoutingEnd):
         """See `ports.Front.close`."""
         if self._socket.closed:
             return
-        self._handshakes.monitor.close()
+        self._handshakes.close()
         self._socket.close()
         self._gatekeeper.close()
         self._context.term()
@@ -185,6 +186,9 @@ class FrontListener(RoutingEnd):
                 self._list = latest
                 self._tags = {_tag(key): key for key in latest}
         return self._list
+
+    def _told_of(self, key: str, frame: Any) -> str:
+        return self._told(key, frame.get("Peer-Address"))
 
     def _told(self, key: str, address: Any) -> str:
         allowed = self._list.get(key)

@@ -3,11 +3,19 @@
 libzmq tells of a connection in events (https://api.zeromq.org/4-3:zmq-socket-monitor) that carry a file descriptor or
 a reason, never both. A failure that has a reason is told right before its connection is closed. What is closed
 without one, and has not said a word, spoke no ZeroMQ, or had nothing to say.
+
+That a frame was too large is not told at all: its connection is closed before the frame is read. So a connection that
+has spoken is held by a second descriptor, which outlives that of libzmq until its end is told: where bytes wait there
+that nobody will read, or came just now, it was not the peer that ended it.
 """
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import zmq
 
@@ -25,6 +33,33 @@ _PROTOCOL_REASONS = {
     int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): "another server's key",
 }
 
+_LAST_DATA = 8 + 11 * 4
+"""Where `struct tcp_info` says how many milliseconds ago data came: tcp(7), linux/tcp.h."""
+_MOMENT = 1.0
+"""Seconds; a peer that is cut off for its silence was silent for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """A connection that has said something."""
+
+    who: str
+    file: int | None
+    """A second descriptor of it; None where none was to be had."""
+
+    def cut_off(self) -> bool:
+        """Tells, of a connection that is closed, whether the peer was in the middle of a frame; lets it go."""
+        if self.file is None:
+            return False
+        with socket.socket(fileno=self.file) as end:
+            try:
+                return bool(end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                # The peer is still there: what of the frame is under way was not here yet, or it was silent for long.
+                return _silence(end) < _MOMENT
+            except OSError:
+                return False
+
 
 class Handshakes:
     """The connections of a listener.
@@ -32,17 +67,18 @@ class Handshakes:
     Args:
         context: of the listener.
         socket: the listener's; bound after this is made.
-        failed: gets the reason of each connection that came to nothing, except those of which the gatekeeper knows.
+        failed: gets the reason of each connection that came to nothing, and who it was where that is known, except
+            those of which the gatekeeper knows.
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], failed: Callable[[str], None]
+        self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], failed: Callable[[str, str], None]
     ) -> None:
         self.ended = 0
         """Connections that said something and are closed."""
         self._failed = failed
         self._silent: set[int] = set()
-        self._heard: set[int] = set()
+        self._heard: dict[int, _Spoken] = {}
         self._explained = 0
         """Connections that will be closed, and are counted already."""
         self.monitor = Monitor(context, socket, _EVENTS)
@@ -52,12 +88,19 @@ class Handshakes:
         """Connections that are open, with those whose handshake is under way."""
         return len(self._silent) + len(self._heard)
 
-    def heard(self, file: int) -> None:
+    def heard(self, file: int, who: Callable[[], str]) -> None:
         """A message came over a connection."""
         if file not in self._heard:
             self.read()
             self._silent.discard(file)
-            self._heard.add(file)
+            self._heard[file] = _Spoken(who(), _second(file))
+
+    def close(self) -> None:
+        """Lets all of it go."""
+        self.monitor.close()
+        for spoken in self._heard.values():
+            spoken.cut_off()
+        self._heard.clear()
 
     def read(self) -> None:
         """Takes what has been told; never blocks."""
@@ -74,18 +117,36 @@ class Handshakes:
                 self._explained += 1
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._explained += 1
-                self._failed(_PROTOCOL_REASONS.get(value, "broken handshake"))
+                self._failed(_PROTOCOL_REASONS.get(value, "broken handshake"), "")
             case _:
                 self._explained += 1
-                self._failed("handshake not finished")
+                self._failed("handshake not finished", "")
 
     def _closed(self, file: int) -> None:
-        if file in self._heard:
-            self._heard.remove(file)
+        if (spoken := self._heard.pop(file, None)) is not None:
             self.ended += 1
+            cut_off = spoken.cut_off()
+            if self._explained:
+                self._explained -= 1
+            elif cut_off:
+                self._failed("too large", f"a frame of {spoken.who}; its connection is cut")
             return
         self._silent.discard(file)
         if self._explained:
             self._explained -= 1
         else:
-            self._failed("closed without a word")
+            self._failed("closed without a word", "")
+
+
+def _second(file: int) -> int | None:
+    try:
+        return os.dup(file)
+    except OSError:
+        # It is closed already, or no more files may be opened.
+        return None
+
+
+def _silence(end: socket.socket) -> float:
+    """Seconds since anything came over a connection."""
+    told = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA + 4)
+    return struct.unpack_from("=I", told, _LAST_DATA)[0] / 1000.0

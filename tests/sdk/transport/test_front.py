@@ -174,13 +174,26 @@ def test_a_message_of_too_many_frames_goes_nowhere(world: Guarded) -> None:
 
 @pytest.mark.may_leak("pyzmq keeps one thread that watches frames sent without copying")
 def test_a_frame_of_twice_the_size_is_cut_off_before_it_is_read(world: Guarded) -> None:
-    with world.connected(world.key("worker")) as connection:
+    with world.connected(world.key("worker", "big")) as connection:
         connection.send([b"hello"])
         world.next()
         assert world.front.connections == 1
         connection.send([b"x" * (2 * MAX_MESSAGE + 1)])
 
-        assert world.serve_until(lambda: world.front.receive() is None and world.front.ended == 1)
+        assert world.refused("too large")
+        assert world.told == [("too large", 1, "a frame of big from 127.0.0.1; its connection is cut")]
+        assert world.front.ended == 1
+
+
+@pytest.mark.may_leak("pyzmq keeps one thread that watches frames sent without copying")
+def test_a_peer_that_hangs_up_is_no_refusal(world: Guarded) -> None:
+    with world.connected(world.key("worker")) as connection:
+        connection.send([b"hello"])
+        world.next()
+        connection.send([b"x" * (MAX_MESSAGE - 10)])
+
+    assert world.serve_until(lambda: world.front.receive() is None and world.front.ended == 1)
+    assert world.front.refusals.counts == {}
 
 
 def test_an_endpoint_in_use_is_an_error_and_leaves_nothing(world: Guarded) -> None:
