@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from distilmq.protocol.messages import Borrow, Lend, Secrets
-from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Need, Needs, Order, Stored, Unfit
+from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored, Unfit
 from distilmq.protocol.messages.runs import RunState
+from distilmq.protocol.messages.slots import Need
 from distilmq.protocol.plan import Plan
 from distilmq_broker.clients import ClientDesk
 from distilmq_broker.core.events import HostsExhausted, PauseRequested, ResumeRequested

@@ -25,8 +25,9 @@ import zmq
 from distilmq.protocol import messages as m
 from distilmq.protocol.broker_codec import TO_HOST
 from distilmq.protocol.codec import TO_WORKER, decode, encode
-from distilmq.protocol.messages.broker import Grants, HostBeat, HostHello, Offer
+from distilmq.protocol.messages.broker import Grants, HostBeat, HostHello
 from distilmq.protocol.messages.runs import ShowRun
+from distilmq.protocol.messages.slots import Offer
 from distilmq.protocol.plan import Plan, ResourceSpec, RunSettings, StepSpec
 from distilmq.protocol.rows import encode_rows
 from distilmq.transport.connection_file import read_connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from distilmq.protocol.messages import Bye, Who
+from distilmq.protocol.messages import Bye, Stop, Who
 from distilmq.protocol.messages.broker import Grant, Granted, Grants, HostBeat, HostHello
 from distilmq.transport.ports import PeerId
 from distilmq_broker.front.core.allocation import Allocation
@@ -64,6 +64,18 @@ class HostDesk:
         """The hosts that are there, each with what it has."""
         for session, hello in self._hellos.items():
             yield hello, self.allocation.grants_of(session)
+
+    def drain(self, worker: str) -> None:
+        """A host is to finish what it has in hand, and leave."""
+        for session, hello in self._hellos.items():
+            if hello.worker == worker:
+                self._log.info("host_drained", worker=worker)
+                self._way.say(self._peers[session], Stop())
+
+    def machine(self, session: str) -> str:
+        """The name of the machine that a host is on."""
+        hello = self._hellos.get(session)
+        return "" if hello is None else hello.host
 
     def handle(self, event: Event, now: float) -> None:
         """Lets the allocation judge an event, and does what it says."""

@@ -13,6 +13,7 @@ from distilmq.protocol import messages
 from distilmq.protocol.broker_codec import TO_BROKER
 from distilmq.protocol.codec import decode
 from distilmq.protocol.messages.broker import Granted, HostBeat, HostHello
+from distilmq.protocol.messages.slots import DrainHost, ShowDemand
 from distilmq.transport.addressed import BROKER, split_address
 from distilmq.transport.ports import Front, PeerId, Role
 from distilmq.transport.refusals import Refusals
@@ -24,6 +25,7 @@ from distilmq_broker.front.coordinator_desk import CoordinatorDesk
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.run_events import RunAddressed
 from distilmq_broker.front.core.runs import Runs, unknown
+from distilmq_broker.front.demand_desk import DemandDesk
 from distilmq_broker.front.folder import BrokerFolder
 from distilmq_broker.front.host_desk import HostDesk
 from distilmq_broker.front.keeper import RunKeeper
@@ -84,6 +86,7 @@ class BrokerService:
         self._lender = Lender(LimitStore(folder.limits_file, log), cautious=epoch > 1, log=log)
         self._mailbox = Mailbox()
         self._hosts = HostDesk(allocation, way=self._way, tell_run=self._tell_run, log=log)
+        self._demand = DemandDesk(self._hosts, self._way)
         self._view = RunView(store, self._hosts)
         self._keeper = RunKeeper(
             self._runs,
@@ -213,6 +216,8 @@ class BrokerService:
                 self._refuse(peer, "out of role", f"a {role}'s key does not allow to say {message.kind}")
             case _ if role == "worker":
                 self._refuse(peer, "out of role", f"a worker's key does not allow to say {message.kind}")
+            case ShowDemand() | DrainHost():
+                self._demand.take(message, peer)
             case _:
                 self._desk.take(message, payload, peer)
 

@@ -11,6 +11,7 @@ import pytest
 
 from distilmq.protocol import messages
 from distilmq.protocol.messages import broker, runs
+from distilmq.protocol.messages.slots import Offer
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, start_command, worker_of
 from tests.broker.recorded import journal_in, places_of, rows_of
 from tests.broker.serving import Peer, Worker, chain
@@ -311,7 +312,7 @@ def test_a_workers_key_opens_no_door_for_clients(tmp_path: Path) -> None:
 def test_a_clients_key_opens_no_door_for_workers(tmp_path: Path) -> None:
     with broker_in(tmp_path / "broker", tcp=True) as program, BrokerClient(program) as client:
         client.start(RUN, chain("load"))
-        hello = broker.HostHello(worker="host", session="s", offer=broker.Offer())
+        hello = broker.HostHello(worker="host", session="s", offer=Offer())
         joined = client.ask(hello)
         with client_of(program, RUN) as peer:
             peer.send(messages.Hello(role="worker", worker="host", session="s"))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distilmq.protocol import messages as m
-from distilmq.protocol.messages.broker import Grant, Grants, HostBeat, HostHello, Offer
+from distilmq.protocol.messages.broker import Grant, Grants, HostBeat, HostHello
+from distilmq.protocol.messages.slots import Offer
 from distilmq_workers.host import events
 from distilmq_workers.host.commands import (
     Command,

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from distilmq.errors import DistilmqUserError
-from distilmq.protocol.messages.broker import Offer
+from distilmq.protocol.messages.slots import Offer
 from distilmq.utils.mistakes import told
 from distilmq.utils.option_values import counts, pairs, seconds, several, size
 from distilmq_workers.host import offer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from distilmq.protocol.messages.broker import Offer
+from distilmq.protocol.messages.slots import Offer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ A grant that is taken back keeps its room until its host does not name it any mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from distilmq.protocol.messages.broker import Grant
+from distilmq.protocol.messages.slots import Need
 from distilmq_broker.front.core.board import Board
 from distilmq_broker.front.core.choice import Choice
 from distilmq_broker.front.core.claims import Claim
@@ -26,6 +27,7 @@ from distilmq_broker.front.core.events import (
     NeedsTold,
     RunGone,
 )
+from distilmq_broker.front.core.hosts import Host
 from distilmq_broker.front.core.roll import Roll
 from distilmq_broker.front.core.turns import Turns
 
@@ -93,6 +95,16 @@ class Allocation:
         """The session of the host that goes by a name."""
         host = self._board.named(worker)
         return None if host is None else host.session
+
+    def hosts(self) -> Iterable[Host]:
+        """Those that are there."""
+        return self._board.hosts.values()
+
+    def needs(self) -> Iterator[tuple[str, Need, int]]:
+        """What runs need: run, need, and how many grants serve it."""
+        for claim in self._board.claims.values():
+            for need in (claim.needs or {}).values():
+                yield claim.run, need, claim.has(need.id)
 
     def processes(self, run: str) -> int:
         """How many grants a run has."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from distilmq.protocol.messages.broker import Grant, Need
+from distilmq.protocol.messages.broker import Grant
+from distilmq.protocol.messages.slots import Need
 from distilmq_broker.front.core.claims import Claim
 from distilmq_broker.front.core.commands import TellHost, TellRun
 from distilmq_broker.front.core.hosts import Holding, Host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
-from distilmq.protocol.messages.broker import Need
+from distilmq.protocol.messages.slots import Need
 from distilmq_broker.front.core.board import Board
 from distilmq_broker.front.core.claims import Claim
 from distilmq_broker.front.core.hosts import Host

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from distilmq.protocol.messages.broker import Need
 from distilmq.protocol.messages.runs import Unmet
+from distilmq.protocol.messages.slots import Need
 from distilmq_broker.front.core.hosts import Holding, Host
 
 

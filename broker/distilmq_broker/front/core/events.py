@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distilmq.protocol.messages.broker import Grant, Need, Offer
+from distilmq.protocol.messages.broker import Grant
+from distilmq.protocol.messages.slots import Need, Offer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from distilmq.protocol.messages.broker import Grant, Need, Offer
+from distilmq.protocol.messages.broker import Grant
+from distilmq.protocol.messages.slots import Need, Offer
 
 _NOTHING = Need(id="", steps=(), count=0)
 

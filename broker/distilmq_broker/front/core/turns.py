@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distilmq.protocol.messages.broker import Need
+from distilmq.protocol.messages.slots import Need
 from distilmq_broker.front.core.board import Board
 from distilmq_broker.front.core.claims import Claim
 from distilmq_broker.front.core.hosts import Holding, Host

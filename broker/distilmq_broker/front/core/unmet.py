@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from distilmq.protocol.messages.broker import Need
 from distilmq.protocol.messages.runs import Unmet
+from distilmq.protocol.messages.slots import Need
 from distilmq_broker.front.core.claims import Claim
 from distilmq_broker.front.core.hosts import Host
 

@@ -32,25 +32,11 @@ from distilmq.protocol.messages.runs import (
     Upload,
     Uploaded,
 )
+from distilmq.protocol.messages.slots import Demand, DrainHost, HostDrained, Need, Offer, ShowDemand
 from distilmq.protocol.messages.to_worker import Refused, Stop, Welcome, Who
 from distilmq.protocol.messages.values import Message, Value, Versions
 
 # ---------------------------------------------------------------- hosts
-
-
-class Offer(Value):
-    """What a host has for step processes, all in all."""
-
-    slots: int = 1
-    """Step processes at a time."""
-    cpus: int = 0
-    gpus: tuple[str, ...] = ()
-    """As `CUDA_VISIBLE_DEVICES` names them."""
-    memory: int = 0
-    """Bytes."""
-    resources: dict[str, int] = Field(default_factory=dict)
-    """Of the operator's own naming, each with a count."""
-    labels: dict[str, str] = Field(default_factory=dict)
 
 
 class Grant(Value):
@@ -116,24 +102,6 @@ class Grants(Message):
 
 
 # ---------------------------------------------------------------- coordinators
-
-
-class Need(Value):
-    """Step processes that a run wants, all alike."""
-
-    id: str
-    """Within the run."""
-    steps: tuple[str, ...]
-    count: int
-    work: int = 1
-    """Batches that wait or are in hand; 0: a process would have nothing to do at the moment."""
-    cpus: int = 0
-    gpus: int = 0
-    memory: int = 0
-    resources: dict[str, int] = Field(default_factory=dict)
-    labels: dict[str, str] = Field(default_factory=dict)
-    waits: bool = False
-    """None can be started for now: those that there are go on."""
 
 
 class CoordinatorHello(Message):
@@ -210,12 +178,35 @@ class Order(Message):
 
 
 ToBroker = Annotated[
-    Hello | HostHello | HostBeat | Bye | StartRun | Upload | ListRuns | ShowRun | ControlRun | ReadLog,
+    Hello
+    | HostHello
+    | HostBeat
+    | Bye
+    | StartRun
+    | Upload
+    | ListRuns
+    | ShowRun
+    | ControlRun
+    | ReadLog
+    | ShowDemand
+    | DrainHost,
     Field(discriminator="kind"),
 ]
 """From outside."""
 FromBroker = Annotated[
-    Welcome | Refused | Who | RunStarted | DataWanted | Uploaded | RunList | RunShown | RunChanged | LogPart | Denied,
+    Welcome
+    | Refused
+    | Who
+    | RunStarted
+    | DataWanted
+    | Uploaded
+    | RunList
+    | RunShown
+    | RunChanged
+    | LogPart
+    | Demand
+    | HostDrained
+    | Denied,
     Field(discriminator="kind"),
 ]
 """To clients."""

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from distilmq.protocol.messages.broker import Grant, Need, Offer
+from distilmq.protocol.messages.broker import Grant
 from distilmq.protocol.messages.runs import Unmet
+from distilmq.protocol.messages.slots import Need, Offer
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.commands import AskWho, Command, LoseHost, TellHost, TellRun
 from distilmq_broker.front.core.events import DeadlineReached, Event, HostBeaten, HostJoined, HostLeft

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilmq.protocol.messages.broker import Need, Offer
+from distilmq.protocol.messages.slots import Need, Offer
 from distilmq_broker.front.core.events import HostUnfit, NeedsTold, RunGone
 from distilmq_broker.front.core.turns import TURN
 from tests.broker.front.core.hosting import LIVENESS, SomeHost, World, need, offer
