@@ -36,20 +36,37 @@ class Host:
         output: file for what it says.
         options: of the command line.
         on: the machine, where it is not this one.
+        given: a line for its standard input, which then stays open until `hang_up`.
     """
 
-    def __init__(self, target: str, output: Path, *options: str, on: Machine | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        target: str,
+        output: Path,
+        *options: str,
+        on: Machine | None = None,
+        given: str | None = None,
+        **environment: str,
+    ) -> None:
         self.output = output
         command = "import typer; from distilmq_workers.host.cli import worker; typer.run(worker)"
         with output.open("ab") as file:
             self.process = subprocess.Popen(
                 [*(on.within if on else []), sys.executable, "-P", "-c", command, "--connect", target, *options],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
                 stdout=file,
                 stderr=file,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
                 start_new_session=True,
             )
+        if given is not None and self.process.stdin is not None:
+            self.process.stdin.write(f"{given}\n".encode())
+            self.process.stdin.flush()
+
+    def hang_up(self) -> None:
+        """Closes the other end of its standard input."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
     def children(self) -> list[psutil.Process]:
         """Its step processes."""
@@ -73,6 +90,7 @@ class Host:
 
     def end(self) -> None:
         """Whatever it does."""
+        self.hang_up()
         self.process.kill()
         self.process.wait()
 

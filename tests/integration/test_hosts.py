@@ -272,3 +272,27 @@ def test_another_version_of_the_protocol_is_refused_with_what_to_do(tmp_path: Pa
     assert host.wait() == 2
     assert "refused: the broker speaks version 02 of the protocol, this worker 01. Install" in host.said
     listener.close()
+
+
+def test_a_host_that_is_handed_its_key_leaves_no_file_and_goes_with_who_started_it(tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with broker_in(tmp_path / "broker", tcp=True) as program:
+        key = (program.folder / "keys" / "worker.json").read_text().replace("\n", " ")
+        with hosts_of(program, tmp_path) as hosts:
+            host = Host("-", tmp_path / "h.out", "--slots", "2", given=key, TMPDIR=str(folder))
+            hosts.started.append(host)
+            submit(program, "r", gated(tmp_path))
+            until(lambda: (tmp_path / "begun").exists())
+            (file,) = folder.glob("distilmq-worker-*/worker.json")
+            mode = file.stat().st_mode & 0o777
+            host.hang_up()
+
+            assert host.wait() == 0
+            assert mode == 0o600
+            assert list(folder.glob("distilmq-worker-*")) == []
+            assert "who started this worker is gone: leaving" in host.said
+            hosts.start("other", "--slots", "2")
+            (tmp_path / "gate").touch()
+            assert outcome(program, "r").outcome == "done"
+            assert fetched(program, "r", "double") == EXPECTED

@@ -20,7 +20,10 @@ from distilmq_workers.host.settings import HostSettings, OnLoss
 def worker(
     connect: Annotated[
         str,
-        typer.Option(help="A connection file of the broker; or its address, with DISTILMQ_CONNECTION naming the file."),
+        typer.Option(
+            help="A connection file of the broker; its address, with DISTILMQ_CONNECTION naming the file; or - for the"
+            " text of the file as one line of the standard input, at whose end the worker leaves at once."
+        ),
     ],
     steps: Annotated[
         Optional[list[str]],  # noqa: UP045  # typer reads the annotation

@@ -40,8 +40,13 @@ class TerminateAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class StarterGone:
+    """Who started the host, and holds the other end of its standard input, is gone: nobody wants it any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """`next_deadline()` may have been reached."""
 
 
-Event = Received | ProcessEnded | ProcessStalled | TerminateAsked | TimePassed
+Event = Received | ProcessEnded | ProcessStalled | TerminateAsked | StarterGone | TimePassed

@@ -42,12 +42,16 @@ class HostService:
         connection: to the broker; closed at the end.
         session: decides.
         children: the step processes.
+        starter: descriptor whose end says that whoever started the host is gone; None where that is no matter.
     """
 
-    def __init__(self, connection: Connection, session: HostSession, children: Children) -> None:
+    def __init__(
+        self, connection: Connection, session: HostSession, children: Children, *, starter: int | None = None
+    ) -> None:
         self._connection = connection
         self._session = session
         self._children = children
+        self._starter = starter
         self._code: int | None = None
         self._signals, self._signalled = os.pipe()
 
@@ -82,9 +86,12 @@ class HostService:
         if (due := self._children.stacks_due()) is not None:
             deadlines.append(due)
         patience = max(0.0, min(deadlines) - time.monotonic())
-        ready = self._connection.poll(patience, [self._signals, *self._children.files()])
+        starter = [] if self._starter is None else [self._starter]
+        ready = self._connection.poll(patience, [self._signals, *starter, *self._children.files()])
         if self._signals in ready:
             self._take_signals()
+        if self._starter in ready:
+            self._hear_starter(self._starter)
 
     def _take_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -92,6 +99,11 @@ class HostService:
                 # Who started it in a terminal ends it by Ctrl+C.
                 if number in {signal.SIGTERM, signal.SIGINT}:
                     self._handle(events.TerminateAsked())
+
+    def _hear_starter(self, starter: int) -> None:
+        if not os.read(starter, 4096):
+            self._starter = None
+            self._handle(events.StarterGone())
 
     def _receive(self) -> None:
         while self._code is None and (frames := self._connection.receive()) is not None:

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterable
 from distilmq.protocol.messages import Bye, Hello, Message, Refused, Stop, Versions, Welcome, Who
 from distilmq.protocol.messages.broker import Grants, HostBeat, HostHello
 from distilmq_workers.host.commands import Command, GoBy, Leave, Say, StartProcess, Tell
-from distilmq_workers.host.events import Event, ProcessEnded, ProcessStalled, Received, TerminateAsked, TimePassed
+from distilmq_workers.host.events import (
+    Event,
+    ProcessEnded,
+    ProcessStalled,
+    Received,
+    StarterGone,
+    TerminateAsked,
+    TimePassed,
+)
 from distilmq_workers.host.introductions import Introduction
 from distilmq_workers.host.places import Places
 from distilmq_workers.host.served_runs import ServedRuns
@@ -106,6 +114,8 @@ class HostSession:
                 if self._leaving is not None:
                     return self._leave(0)
                 return self._drain(0, "asked to leave: finishing what is in hand", now)
+            case StarterGone():
+                return [Tell("who started this worker is gone: leaving"), *self._leave(0)]
             case TimePassed():
                 return []
 
