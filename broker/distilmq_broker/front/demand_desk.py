@@ -29,11 +29,12 @@ class DemandDesk:
         allocation = self._hosts.allocation
         return Demand(
             needs=tuple(NeedShown(run=run, need=need, processes=has) for run, need, has in allocation.needs()),
-            hosts=tuple(_shown(host, self._hosts.machine(host.session)) for host in allocation.hosts()),
+            hosts=tuple(shown_host(host, self._hosts.machine(host.session)) for host in allocation.hosts()),
         )
 
 
-def _shown(host: Host, machine: str) -> HostShown:
+def shown_host(host: Host, machine: str) -> HostShown:
+    """A host, as a client sees it."""
     room = host.coming_room()
     return HostShown(
         worker=host.worker,

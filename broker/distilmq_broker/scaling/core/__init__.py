@@ -1,0 +1,1 @@
+"""What the scaler decides: pure, events in and commands out."""

@@ -1,0 +1,251 @@
+"""How many workers there shall be, and of what kind: launched while batches wait, drained when nothing is to be done.
+
+Laws: never more workers than the most, those that are leaving or have not joined counted in; never fewer than the least
+because of a drain; no worker with a process is told to leave, but to make room for a need that nothing serves; a need
+that could be served is not left without a process for ever; workers of others are never told to leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from distilmq.protocol.messages.slots import HostShown, Need, NeedShown
+from distilmq_broker.scaling.core.commands import Cancel, Command, Drain, Launch, TellUnserved
+from distilmq_broker.scaling.core.events import DemandSeen, Event, LaunchFailed
+from distilmq_broker.scaling.core.kinds import Kind, KindFor
+from distilmq_broker.scaling.core.policy import ScalingPolicy
+from distilmq_broker.scaling.core.spots import Spot, Spots, waiting
+
+REPEAT = 5.0
+"""Seconds after which a worker that does not leave yet is told again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Launched:
+    """A worker that has not joined yet."""
+
+    name: str
+    kind: Kind
+    at: float
+
+    def is_it(self, worker: str) -> bool:
+        return worker == self.name or worker.startswith(f"{self.name}-")
+
+
+class Autoscaler:
+    """Decides everything and does nothing itself.
+
+    Args:
+        policy: the operator's.
+        kind_for: what the launcher could start.
+        new_name: makes the name of the next worker.
+    """
+
+    def __init__(self, policy: ScalingPolicy, *, kind_for: KindFor, new_name: Callable[[], str]) -> None:
+        self._policy = policy
+        self._kind_for = kind_for
+        self._new_name = new_name
+        self._launched: dict[str, _Launched] = {}
+        """Not joined, by name."""
+        self._ours: dict[str, HostShown] = {}
+        """Joined, by name."""
+        self._told: dict[str, float] = {}
+        """Workers that were told to leave and are there still, and when they were told last."""
+        self._unused_since: dict[str, float] = {}
+        """Workers and launches that nothing needs, and since when."""
+        self._starving_since: dict[tuple[str, str], float] = {}
+        """Run and need that has work and no process, and since when."""
+        self._real: dict[str, Kind] = {}
+        """What a worker of some kind turned out to be: a machine may have less than was thought."""
+        self._failures = 0
+        self._launch_at = 0.0
+        """Before, nothing is launched."""
+        self._unserved: set[tuple[str, str]] = set()
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The workers that were launched and have not joined."""
+        return tuple(self._launched)
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """What follows from an event."""
+        match event:
+            case LaunchFailed(name):
+                if self._launched.pop(name, None) is not None:
+                    self._failed(now)
+                return []
+            case DemandSeen(needs, hosts):
+                late = self._look_at_hosts(hosts, now)
+                self._look_at_needs(needs, now)
+                return [*late, *self._decide(needs, hosts, now)]
+
+    # ---------------------------------------------------------------- what is there
+
+    def _look_at_hosts(self, hosts: Iterable[HostShown], now: float) -> list[Cancel]:
+        """Notes who has joined; who should have by now is not waited for any longer."""
+        late: list[Cancel] = []
+        self._ours = {host.worker: host for host in hosts if host.worker.startswith(f"{self._policy.prefix}-")}
+        for launched in list(self._launched.values()):
+            joined = next((host for host in self._ours.values() if launched.is_it(host.worker)), None)
+            if joined is not None:
+                del self._launched[launched.name]
+                self._real[_key(launched.kind)] = _kind_of(joined)
+                self._failures = 0
+            elif self._policy.join_within is not None and now >= launched.at + self._policy.join_within:
+                del self._launched[launched.name]
+                self._failed(now)
+                late.append(Cancel(launched.name))
+        self._told = {worker: at for worker, at in self._told.items() if worker in self._ours}
+        return late
+
+    def _look_at_needs(self, needs: Iterable[NeedShown], now: float) -> None:
+        starving = {_id(shown) for shown in needs if shown.need.work and shown.need.count and not shown.processes}
+        self._starving_since = {key: self._starving_since.get(key, now) for key in sorted(starving)}
+
+    def _failed(self, now: float) -> None:
+        self._failures += 1
+        self._launch_at = max(self._launch_at, now + self._policy.backoff(self._failures))
+
+    # ---------------------------------------------------------------- decisions
+
+    def _decide(self, needs: Iterable[NeedShown], hosts: Iterable[HostShown], now: float) -> list[Command]:
+        spots = Spots(Spot.of(host) for host in hosts if not host.leaving and host.worker not in self._told)
+        for launched in self._launched.values():
+            spots.add(Spot.coming(launched.name, self._as_it_is(launched.kind)))
+        commands = [*self._serve(needs, hosts, spots, now), *self._keep_least(spots, now)]
+        if commands:
+            self._launch_at = max(self._launch_at, now + self._policy.cooldown)
+        self._look_at_use(spots.used, now)
+        return [*commands, *self._tell_unserved(needs), *self._let_go(now), *self._tell_again(now)]
+
+    def _serve(
+        self, needs: Iterable[NeedShown], hosts: Iterable[HostShown], spots: Spots, now: float
+    ) -> Iterator[Command]:
+        """Launches for what fits nowhere, those that have waited longest first."""
+        by_wait = sorted(needs, key=lambda shown: (self._starving_since.get(_id(shown), now), _demands(shown.need)))
+        for shown in waiting(by_wait):
+            if spots.place(shown.need):
+                continue
+            kind = self._kind(shown.need)
+            if kind is None:
+                continue
+            if self._full:
+                yield from self._make_room(shown, hosts, spots, now)
+            elif now >= self._launch_at:
+                yield self._launch(kind, spots, now)
+                spots.place(shown.need)
+
+    def _keep_least(self, spots: Spots, now: float) -> Iterator[Launch]:
+        while self._staying < self._policy.least and not self._full and now >= self._launch_at:
+            kind = self._kind_for(None)
+            if kind is None:
+                return
+            yield self._launch(kind, spots, now)
+
+    def _launch(self, kind: Kind, spots: Spots, now: float) -> Launch:
+        name = self._new_name()
+        self._launched[name] = _Launched(name, kind, now)
+        spots.add(Spot.coming(name, self._as_it_is(kind)))
+        return Launch(name, kind)
+
+    def _make_room(
+        self, shown: NeedShown, hosts: Iterable[HostShown], spots: Spots, now: float
+    ) -> Iterator[Cancel | Drain]:
+        """Has a worker leave that is of no use to a need which nothing serves, once that has waited for its turn.
+
+        Where there is a worker of use, the broker sees to it that the need has its turn there.
+        """
+        need, since = shown.need, self._starving_since.get(_id(shown))
+        if since is None or self._leaving or any(_kind_of(host).suits(need) for host in hosts):
+            return
+        turn = self._policy.turn
+        for launched in self._launched.values():
+            overdue = now >= max(since, launched.at) + turn and not launched.kind.suits(need)
+            if overdue or launched.name not in spots.used:
+                del self._launched[launched.name]
+                yield Cancel(launched.name)
+                return
+        useless = [host for host in self._stayers if not host.processes or now >= since + turn]
+        if useless:
+            yield self._drain(min(useless, key=lambda host: len(host.processes)), now)
+
+    def _look_at_use(self, used: set[str], now: float) -> None:
+        unused = [host.worker for host in self._stayers if not host.processes and host.worker not in used]
+        unused += [name for name in self._launched if name not in used]
+        self._unused_since = {name: self._unused_since.get(name, now) for name in unused}
+
+    def _let_go(self, now: float) -> Iterator[Cancel | Drain]:
+        """What nothing has needed for long, those first that have not even joined."""
+        overdue = [name for name, since in self._unused_since.items() if now >= since + self._policy.idle]
+        for name in sorted(overdue, key=lambda name: (name in self._ours, self._unused_since[name])):
+            if self._staying <= self._policy.least:
+                return
+            del self._unused_since[name]
+            if name in self._ours:
+                yield self._drain(self._ours[name], now)
+            else:
+                del self._launched[name]
+                yield Cancel(name)
+
+    def _drain(self, host: HostShown, now: float) -> Drain:
+        self._told[host.worker] = now
+        return Drain(host.worker)
+
+    def _tell_again(self, now: float) -> Iterator[Drain]:
+        for worker, at in self._told.items():
+            if not self._ours[worker].leaving and now >= at + REPEAT:
+                self._told[worker] = now
+                yield Drain(worker)
+
+    def _tell_unserved(self, needs: Iterable[NeedShown]) -> Iterator[TellUnserved]:
+        unserved = {
+            _id(shown): shown for shown in needs if _id(shown) in self._starving_since and not self._kind(shown.need)
+        }
+        new = [shown for key, shown in unserved.items() if key not in self._unserved]
+        self._unserved = set(unserved)
+        for shown in new:
+            yield TellUnserved(shown.run, shown.need)
+
+    # ---------------------------------------------------------------- what follows from what is there
+
+    def _kind(self, need: Need) -> Kind | None:
+        """What to launch for a need; nothing where it is known that it would not do."""
+        kind = self._kind_for(need)
+        return kind if kind is not None and self._as_it_is(kind).suits(need) else None
+
+    def _as_it_is(self, kind: Kind) -> Kind:
+        return self._real.get(_key(kind), kind)
+
+    @property
+    def _stayers(self) -> list[HostShown]:
+        return [host for host in self._ours.values() if not host.leaving and host.worker not in self._told]
+
+    @property
+    def _leaving(self) -> bool:
+        return len(self._stayers) < len(self._ours)
+
+    @property
+    def _staying(self) -> int:
+        return len(self._stayers) + len(self._launched)
+
+    @property
+    def _full(self) -> bool:
+        return len(self._ours) + len(self._launched) >= self._policy.most
+
+
+def _id(shown: NeedShown) -> tuple[str, str]:
+    return shown.run, shown.need.id
+
+
+def _kind_of(host: HostShown) -> Kind:
+    return Kind(host.offer, host.steps)
+
+
+def _key(kind: Kind) -> str:
+    return f"{kind.steps} {kind.offer.model_dump_json()}"
+
+
+def _demands(need: Need) -> tuple[int, int, int, int]:
+    """What asks for more is placed before what would take its place from it."""
+    return -need.gpus, -len(need.resources), -need.memory, -need.cpus

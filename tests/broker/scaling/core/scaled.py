@@ -1,0 +1,130 @@
+"""An autoscaler over a real allocation: what it launches joins or fails, what it drains leaves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from distilmq.protocol.messages.slots import HostShown, Need, NeedShown
+from distilmq_broker.front.core.events import NeedsTold
+from distilmq_broker.front.demand_desk import shown_host
+from distilmq_broker.scaling.core.autoscaler import Autoscaler
+from distilmq_broker.scaling.core.commands import Cancel, Command, Drain, Launch, TellUnserved
+from distilmq_broker.scaling.core.events import DemandSeen, LaunchFailed
+from distilmq_broker.scaling.core.kinds import Kind, KindFor
+from distilmq_broker.scaling.core.policy import ScalingPolicy
+from tests.broker.front.core.hosting import World
+
+
+class ScaledWorld:
+    """Both; a broker of which an autoscaler is told whatever it asks.
+
+    Args:
+        policy: of the autoscaler.
+        kind_for: of the launcher.
+    """
+
+    def __init__(self, policy: ScalingPolicy, kind_for: KindFor) -> None:
+        self.policy = policy
+        self.world = World()
+        numbers = itertools.count(1)
+        self.scaler = Autoscaler(policy, kind_for=kind_for, new_name=lambda: f"{policy.prefix}-{next(numbers)}")
+        self.coming: dict[str, Kind] = {}
+        self.needs: dict[str, tuple[Need, ...]] = {}
+        self.unserved: list[tuple[str, str]] = []
+        self.launches: list[str] = []
+
+    def ask(self, run: str, needs: Sequence[Need]) -> None:
+        """A run needs this now, and nothing else."""
+        self.needs[run] = tuple(needs)
+        self.world.handle(NeedsTold(run, tuple(needs)))
+
+    def look(self) -> list[Command]:
+        """The autoscaler sees how it stands, and its commands are carried out."""
+        before = self.ours()
+        for name in self.scaler.awaited:
+            if name not in self.coming and not any(host.worker == f"{name}-1" for host in before):
+                # It came and went before anybody looked.
+                self.scaler.handle(LaunchFailed(name), self.world.now)
+        commands = self.scaler.handle(DemandSeen(self.seen_needs(), self.seen_hosts()), self.world.now)
+        for command in commands:
+            match command:
+                case Launch(name, kind):
+                    self.coming[name] = kind
+                    self.launches.append(name)
+                case Cancel(name):
+                    del self.coming[name]
+                case Drain(worker):
+                    self._drain(worker, before)
+                case TellUnserved(run, need):
+                    self.unserved.append((run, need.id))
+        assert len(self.ours()) + len(self.coming) <= self.policy.most, "no more than the most"
+        assert set(self.scaler.awaited) <= set(self.coming)
+        return commands
+
+    def join(self, name: str) -> None:
+        """One that was launched is there."""
+        kind = self.coming.pop(name)
+        self.world.join(f"{name}-1", kind.offer, kind.steps)
+
+    def fail(self, name: str) -> None:
+        """One that was launched will never be there."""
+        del self.coming[name]
+        self.scaler.handle(LaunchFailed(name), self.world.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """All that is there beats, obeys and ends what it has to; who is told to leave does, when it has nothing."""
+        self.world.settle(1, apart=seconds)
+        for host in list(self.world.hosts.values()):
+            if host.leaving and not host.processes:
+                self.world.leave(host)
+
+    def live(self, seconds: float, *, joining: bool = True) -> list[Command]:
+        """Looks every second; what is launched joins at once where it joins at all."""
+        commands: list[Command] = []
+        for _ in range(int(seconds)):
+            commands += self.look()
+            for name in list(self.coming) if joining else ():
+                self.join(name)
+            self.pass_time(1.0)
+        return commands
+
+    def ours(self) -> list[HostShown]:
+        """The hosts that it has launched."""
+        return [host for host in self.seen_hosts() if host.worker.startswith(f"{self.policy.prefix}-")]
+
+    def seen_hosts(self) -> tuple[HostShown, ...]:
+        """As the broker tells of them."""
+        return tuple(shown_host(host, "") for host in self.world.allocation.hosts())
+
+    def seen_needs(self) -> tuple[NeedShown, ...]:
+        """As the broker tells of them."""
+        return tuple(
+            NeedShown(run=run, need=need, processes=processes) for run, need, processes in self.world.allocation.needs()
+        )
+
+    def served(self) -> set[tuple[str, str]]:
+        """Run and need of every process."""
+        return {(grant.run, grant.need) for host in self.world.hosts.values() for grant in host.processes.values()}
+
+    def has_use(self, key: tuple[str, str]) -> bool:
+        """Whether a worker is there on which a need fits."""
+        needs = [shown.need for shown in self.seen_needs() if (shown.run, shown.need.id) == key]
+        return any(Kind(host.offer, host.steps).suits(need) for host in self.seen_hosts() for need in needs)
+
+    def _drain(self, worker: str, before: list[HostShown]) -> None:
+        host = next(host for host in before if host.worker == worker)
+        staying = [other for other in before if not other.leaving]
+        if not host.leaving and not host.processes:
+            assert self._of_use_to_nobody(host) or len(staying) > self.policy.least
+        if host.processes:
+            assert self._in_the_way(host), "who works is not told to leave, but to make room"
+        if worker in self.world.hosts:
+            self.world.hosts[worker].leaving = True
+
+    def _of_use_to_nobody(self, host: HostShown) -> bool:
+        return not any(Kind(host.offer, host.steps).suits(need) for needs in self.needs.values() for need in needs)
+
+    def _in_the_way(self, host: HostShown) -> bool:
+        starving = [shown.need for shown in self.seen_needs() if shown.need.work and not shown.processes]
+        return host.leaving or any(not Kind(host.offer, host.steps).suits(need) for need in starving)

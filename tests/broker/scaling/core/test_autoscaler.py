@@ -1,0 +1,222 @@
+"""What the autoscaler does about batches that wait, and about workers that have nothing to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from distilmq.errors import DistilmqUserError
+from distilmq.protocol.messages.slots import Offer
+from distilmq_broker.scaling.core.commands import Cancel, Drain, Launch
+from distilmq_broker.scaling.core.kinds import Kind
+from distilmq_broker.scaling.core.policy import ScalingPolicy
+from tests.broker.front.core.hosting import need, offer
+from tests.broker.scaling.core.scaled import ScaledWorld
+
+PLAIN = offer(2)
+
+
+def fixed(kind: Offer, **policy: float) -> ScaledWorld:
+    """Every worker is of one kind."""
+    return ScaledWorld(
+        ScalingPolicy("auto", **{"most": 3, **policy}),  # type: ignore[arg-type]  # numbers of both kinds
+        lambda need: Kind(kind) if need is None or Kind(kind).suits(need) else None,
+    )
+
+
+def tailored(**policy: float) -> ScaledWorld:
+    """Every worker is what one process of a need takes."""
+    return ScaledWorld(
+        ScalingPolicy("auto", **{"most": 3, **policy}),  # type: ignore[arg-type]  # ditto
+        lambda need: None if need is None else Kind(offer(1, resources=need.resources), need.steps),
+    )
+
+
+def test_batches_that_wait_have_workers_launched_up_to_the_most() -> None:
+    scaled = fixed(PLAIN)
+
+    scaled.ask("r", [need("a", 10, work=10)])
+    scaled.live(30)
+
+    assert len(scaled.ours()) == 3
+    assert len(scaled.world.running("r")) == 6
+
+
+def test_no_more_workers_are_launched_than_there_are_batches_for() -> None:
+    scaled = fixed(PLAIN)
+
+    scaled.ask("r", [need("a", 10, work=3)])
+    scaled.live(30)
+
+    assert len(scaled.ours()) == 2
+
+
+def test_what_was_launched_and_has_not_joined_is_not_launched_again() -> None:
+    scaled = fixed(PLAIN)
+
+    scaled.ask("r", [need("a", 2, work=2)])
+    scaled.live(30, joining=False)
+
+    assert scaled.launches == ["auto-1"]
+
+
+def test_room_on_workers_of_others_is_used_first_and_they_are_left_alone() -> None:
+    scaled = fixed(PLAIN, idle=5)
+    scaled.world.join("by-hand", offer(4))
+
+    scaled.ask("r", [need("a", 4, work=4)])
+    scaled.live(20)
+    scaled.ask("r", [])
+    commands = scaled.live(20)
+
+    assert scaled.launches == []
+    assert commands == []
+
+
+def test_workers_that_have_nothing_to_do_leave_down_to_the_least() -> None:
+    scaled = fixed(PLAIN, least=1, idle=10)
+    scaled.ask("r", [need("a", 6, work=6)])
+    scaled.live(20)
+
+    scaled.ask("r", [])
+    soon = scaled.live(8)
+    scaled.live(30)
+
+    assert soon == []
+    assert len(scaled.ours()) == 1
+
+
+def test_the_least_is_there_without_any_run() -> None:
+    scaled = fixed(PLAIN, least=2)
+
+    scaled.live(5)
+
+    assert len(scaled.ours()) == 2
+
+
+def test_a_worker_with_a_process_is_kept_even_if_no_batch_waits_at_the_moment() -> None:
+    scaled = fixed(PLAIN, idle=5)
+    scaled.ask("r", [need("a", 1, work=1)])
+    scaled.live(10)
+
+    scaled.ask("r", [need("a", 1, work=0)])
+    commands = scaled.live(30)
+
+    assert commands == []
+    assert scaled.served() == {("r", "a")}
+
+
+def test_launches_that_fail_are_tried_again_ever_more_rarely() -> None:
+    scaled = fixed(PLAIN, most=1, first_backoff=10)
+    scaled.ask("r", [need("a")])
+    at: list[float] = []
+
+    for _ in range(100):
+        for command in scaled.look():
+            assert isinstance(command, Launch)
+            at.append(scaled.world.now)
+            scaled.fail(command.name)
+        scaled.pass_time(1.0)
+
+    assert at == [0.0, 10.0, 30.0, 70.0]
+
+
+def test_one_that_joins_ends_the_waiting() -> None:
+    scaled = fixed(PLAIN, most=2, first_backoff=10, cooldown=1)
+    scaled.ask("r", [need("a", 4, work=4)])
+    scaled.look()
+    scaled.fail("auto-1")
+    scaled.join("auto-2")
+
+    scaled.live(20)
+
+    assert scaled.launches == ["auto-1", "auto-2", "auto-3"]
+    assert len(scaled.world.running("r")) == 4
+
+
+def test_one_that_does_not_join_in_time_has_failed() -> None:
+    scaled = fixed(PLAIN, most=1, join_within=60, first_backoff=10)
+    scaled.ask("r", [need("a")])
+
+    scaled.live(75, joining=False)
+
+    assert scaled.launches == ["auto-1", "auto-2"]
+
+
+def test_one_that_nobody_needs_any_more_before_it_has_joined_is_cancelled() -> None:
+    scaled = fixed(PLAIN, idle=10)
+    scaled.ask("r", [need("a")])
+    scaled.live(5, joining=False)
+
+    scaled.ask("r", [])
+    commands = scaled.live(15, joining=False)
+
+    assert commands == [Cancel("auto-1")]
+
+
+def test_each_need_gets_the_kind_of_worker_that_it_asks_for() -> None:
+    scaled = tailored()
+
+    scaled.ask("r", [need("a"), need("b", resources={"special": 1})])
+    scaled.live(10)
+
+    assert [host.offer.resources for host in scaled.ours()] == [{"special": 1}, {}]
+    assert scaled.served() == {("r", "a"), ("r", "b")}
+
+
+def test_a_need_that_no_worker_would_serve_launches_none_and_is_told_once() -> None:
+    scaled = fixed(PLAIN)
+
+    scaled.ask("r", [need("a", gpus=1)])
+    scaled.live(10)
+
+    assert scaled.launches == []
+    assert scaled.unserved == [("r", "a")]
+
+
+def test_a_machine_that_has_less_than_was_thought_is_not_launched_again_for_what_it_cannot_do() -> None:
+    scaled = fixed(offer(1, memory=2**60), idle=5)
+    scaled.ask("r", [need("a", memory=1000)])
+    (launch,) = scaled.look()
+    assert isinstance(launch, Launch)
+    scaled.coming[launch.name] = Kind(offer(1, memory=100))
+
+    scaled.live(60)
+
+    assert scaled.launches == ["auto-1"]
+    assert scaled.ours() == []
+    assert scaled.unserved == [("r", "a")]
+
+
+def test_a_need_that_nothing_serves_has_room_made_for_it_when_there_are_as_many_workers_as_may_be() -> None:
+    scaled = tailored(most=1, turn=20)
+    scaled.ask("r", [need("a")])
+    scaled.live(5)
+
+    scaled.ask("r", [need("a"), need("b", resources={"special": 1})])
+    early = scaled.live(10)
+    scaled.live(20)
+
+    assert early == []
+    assert scaled.served() == {("r", "b")}
+
+
+def test_a_worker_that_is_not_seen_to_leave_is_told_again() -> None:
+    scaled = fixed(PLAIN, idle=5)
+    scaled.ask("r", [need("a")])
+    scaled.live(10)
+    scaled.ask("r", [])
+
+    commands = []
+    for _ in range(20):
+        commands += scaled.look()
+        # What it was told is lost.
+        scaled.world.hosts["auto-1-1"].leaving = False
+        scaled.pass_time(1.0)
+
+    assert commands == [Drain("auto-1-1")] * 3
+
+
+@pytest.mark.parametrize(("least", "most"), [(2, 1), (0, 0), (-1, 1)])
+def test_bounds_that_leave_nothing_between_them_are_refused(least: int, most: int) -> None:
+    with pytest.raises(DistilmqUserError, match=f"--min {least} and --max {most} make no sense"):
+        ScalingPolicy("auto", least=least, most=most)
