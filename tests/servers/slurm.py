@@ -90,7 +90,7 @@ class Slurm:
 
     def run(self, *command: str, cwd: Path | None = None) -> str:
         """What a command of Slurm prints."""
-        done = subprocess.run(command, cwd=cwd, env=self._environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=cwd, env=self.environment(), capture_output=True, text=True, check=False)
         return done.stdout
 
     def queue(self) -> str:
@@ -106,9 +106,10 @@ class Slurm:
 
     def _start(self, *command: str) -> None:
         with (self._folder / f"{command[0]}.out").open("wb") as file:
-            self._daemons.append(subprocess.Popen(command, stdout=file, stderr=file, env=self._environment()))
+            self._daemons.append(subprocess.Popen(command, stdout=file, stderr=file, env=self.environment()))
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """With which commands find it."""
         return {**os.environ, "SLURM_CONF": str(self._folder / "slurm.conf")}
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from distilmq.errors import DistilmqUserError
-from distilmq.transport.connection_file import find_connection
 from distilmq.utils.mistakes import told
 from distilmq.utils.option_values import check_form
 from distilmq_broker.launchers.kubernetes import (
@@ -21,26 +20,23 @@ from distilmq_broker.launchers.kubernetes import (
     broker_manifests,
     worker_manifests,
 )
+from distilmq_broker.launchers.options import (
+    Connect,
+    Count,
+    Cpus,
+    Gpus,
+    Memory,
+    Options,
+    Print,
+    Program,
+    key_of,
+    size_of,
+)
 from distilmq_broker.launchers.slurm import SlurmJob, slurm_script
 from distilmq_broker.launchers.ssh import KEY_FILE, run_over_ssh, ssh_argv, start_script, stop_script
 from distilmq_broker.launchers.worker_command import Size, WorkerCommand
 
 app = typer.Typer(no_args_is_help=True, help="Start workers by what you already run: Slurm, Kubernetes, SSH.")
-
-Connect = Annotated[
-    Optional[str],  # noqa: UP045  # typer reads the annotation
-    typer.Option(help="A worker's connection file of the broker, readable by you only."),
-]
-Options = Annotated[
-    Optional[list[str]],  # noqa: UP045  # ditto
-    typer.Argument(metavar="[-- WORKER OPTIONS]", help="More options of `distilmq worker`, behind `--`."),
-]
-Program = Annotated[str, typer.Option(help="How distilmq is called there, such as /srv/distilmq/.venv/bin/distilmq.")]
-Count = Annotated[int, typer.Option(min=1, help="How many workers.")]
-Cpus = Annotated[int, typer.Option(min=1, help="CPUs of each; it runs as many step processes.")]
-Gpus = Annotated[int, typer.Option(min=0, help="GPUs of each.")]
-Memory = Annotated[str, typer.Option(help="Memory of each, such as 64G.")]
-Print = Annotated[bool, typer.Option("--print", help="Print what would be started, and start nothing.")]
 
 
 @app.command()
@@ -61,9 +57,9 @@ def slurm(
     """
     with told():
         _only_printed(print_it, "sbatch")
-        path = _key(connect)
+        path = key_of(connect)
         check_form(time, "--time", r"\d+(-\d+)?(:\d+){0,2}", "what sbatch takes, such as 4:00:00")
-        size = _size(cpus, gpus, memory)
+        size = size_of(cpus, gpus, memory)
         command = WorkerCommand(program, str(path), tuple(options or ()), size)
         print(slurm_script(SlurmJob(command, size, count, time)), end="")
 
@@ -94,9 +90,9 @@ def kubernetes(
             check_form(storage, "--storage", r"\d+[KMGTPE]i?", "a size, such as 10Gi")
             print(as_yaml(broker_manifests(BrokerSet(image, namespace, storage))), end="")
             return
-        size = _size(cpus, gpus, memory)
+        size = size_of(cpus, gpus, memory)
         command = WorkerCommand(program, CONNECTION, tuple(options or ()), size)
-        print(as_yaml(_workers(command, size, count, image, namespace, _key(connect))), end="")
+        print(as_yaml(_workers(command, size, count, image, namespace, key_of(connect))), end="")
 
 
 @app.command()
@@ -118,7 +114,7 @@ def ssh(
     """
     with told():
         machines, options = _split(hosts)
-        path = None if stop else _key(connect)
+        path = None if stop else key_of(connect)
         script = stop_script() if stop else start_script(WorkerCommand(program, KEY_FILE, options))
         commands = {machine: ssh_argv(call, machine, script) for machine in machines}
         if print_it:
@@ -141,18 +137,6 @@ def _split(words: list[str]) -> tuple[list[str], tuple[str, ...]]:
     if not first:
         raise DistilmqUserError("Name a machine: distilmq launch ssh HOST --connect worker.json")
     return words[:first], tuple(words[first:])
-
-
-def _key(connect: str | None) -> Path:
-    if connect is None:
-        raise DistilmqUserError("Say with --connect which connection file the workers shall have")
-    find_connection(connect, role="worker", environment={})
-    return Path(connect).expanduser().absolute()
-
-
-def _size(cpus: int, gpus: int, memory: str) -> Size:
-    check_form(memory, "--memory", r"\d+[KMGT]", "a size, such as 64G")
-    return Size(cpus, gpus, memory)
 
 
 def _only_printed(print_it: bool, reader: str) -> None:

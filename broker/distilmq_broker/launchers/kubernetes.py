@@ -45,6 +45,10 @@ class WorkerJob:
     """The text of the connection file."""
     grace: int = 300
     """Seconds in which a worker that has to go finishes what is in hand."""
+    name: str = WORKERS
+    """Of the Job."""
+    kept: int | None = None
+    """Seconds after which a Job that is over is removed; None to keep it."""
 
 
 def broker_manifests(broker: BrokerSet) -> list[Manifest]:
@@ -104,7 +108,7 @@ def worker_manifests(job: WorkerJob) -> list[Manifest]:
         # The group may read it: the file is root's, and the worker is not root.
         "volumes": [{"name": "key", "secret": {"secretName": WORKERS, "defaultMode": 0o440}}],
     }
-    spec = {
+    spec: Manifest = {
         "parallelism": job.count,
         "completions": job.count,
         "completionMode": "Indexed",
@@ -112,9 +116,11 @@ def worker_manifests(job: WorkerJob) -> list[Manifest]:
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": _template(WORKERS, container, pod),
     }
+    if job.kept is not None:
+        spec["ttlSecondsAfterFinished"] = job.kept
     return [
         _manifest("v1", "Secret", WORKERS, job.namespace, type="Opaque", stringData={_KEY_FILE: job.connection}),
-        _manifest("batch/v1", "Job", WORKERS, job.namespace, spec=spec),
+        _manifest("batch/v1", "Job", job.name, job.namespace, label=WORKERS, spec=spec),
     ]
 
 
@@ -161,8 +167,8 @@ def _template(name: str, container: Manifest, pod: Mapping[str, Any] | None = No
     return {"metadata": {"labels": _labels(name)}, "spec": spec}
 
 
-def _manifest(version: str, kind: str, name: str, namespace: str, **rest: Any) -> Manifest:
-    metadata = {"name": name, "namespace": namespace, "labels": _labels(name)}
+def _manifest(version: str, kind: str, name: str, namespace: str, *, label: str = "", **rest: Any) -> Manifest:
+    metadata = {"name": name, "namespace": namespace, "labels": _labels(label or name)}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **rest}
 
 

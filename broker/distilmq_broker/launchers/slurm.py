@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from distilmq_broker.launchers.worker_command import Size, WorkerCommand
 
-_NAME = '"slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID-${SLURM_RESTART_COUNT:-0}"'
+_NUMBERS = "$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID-${SLURM_RESTART_COUNT:-0}"
 """One that is queued again is another worker: the broker may not know yet that the first one has gone."""
 
 
@@ -22,6 +22,8 @@ class SlurmJob:
     """How long each may run, as `sbatch --time` takes it; empty for what the partition allows."""
     notice: int = 120
     """Seconds before that in which it finishes what is in hand."""
+    name: str = "slurm"
+    """What the names of its workers begin with."""
 
 
 def slurm_script(job: SlurmJob) -> str:
@@ -31,7 +33,7 @@ def slurm_script(job: SlurmJob) -> str:
         "",
         "# In the place of this shell, so that Slurm's signals reach the worker: the first SIGTERM lets it finish",
         "# what is in hand.",
-        f"exec {shlex.join(job.command.argv())} --name {_NAME}",
+        f'exec {shlex.join(job.command.argv())} --name "{job.name}-{_NUMBERS}"',
     ]
     return "\n".join(lines) + "\n"
 

@@ -12,6 +12,8 @@ from distilmq_broker.launchers.worker_command import WorkerCommand
 
 KEY_FILE = "worker.json"
 """In `~/.distilmq` of the machine, with `worker.log` and `worker.pid`."""
+TAKEN = "a worker runs there already"
+"""What is said of a machine on which none can be started."""
 
 _IN_FOLDER = ["set -eu", "umask 077", 'mkdir -p "$HOME/.distilmq"', 'cd "$HOME/.distilmq"']
 _RUNNING = 'ps -ww -o args= -p "$(cat worker.pid 2> /dev/null || echo 0)" 2> /dev/null | grep -q "worker --connect"'
@@ -25,15 +27,21 @@ def _fail(message: str) -> str:
 _NO_PROGRAM = _fail("distilmq is not there: install it, or say with --program where it is")
 
 
-def start_script(command: WorkerCommand) -> str:
-    """What the machine's shell is given to start a worker; the connection file comes over the standard input."""
+def start_script(command: WorkerCommand, name: str = "") -> str:
+    """What the machine's shell is given to start a worker; the connection file comes over the standard input.
+
+    Args:
+        command: of the worker.
+        name: of the worker; it makes one of its machine and process when it is empty.
+    """
+    argv = [*command.argv(), *(["--name", name] if name else [])]
     return "\n".join(
         [
             *_IN_FOLDER,
-            f"if {_RUNNING}; then {_fail('a worker runs there already, and --stop ends it')}; fi",
+            f"if {_RUNNING}; then {_fail(f'{TAKEN}, and --stop ends it')}; fi",
             f"command -v {shlex.quote(command.program)} > /dev/null || {_NO_PROGRAM}",
             f"cat > {KEY_FILE}",
-            f"nohup {shlex.join(command.argv())} >> worker.log 2>&1 < /dev/null &",
+            f"nohup {shlex.join(argv)} >> worker.log 2>&1 < /dev/null &",
             "echo $! > worker.pid",
         ]
     )

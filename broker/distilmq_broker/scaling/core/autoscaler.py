@@ -124,7 +124,7 @@ class Autoscaler:
     ) -> Iterator[Command]:
         """Launches for what fits nowhere, those that have waited longest first."""
         by_wait = sorted(needs, key=lambda shown: (self._starving_since.get(_id(shown), now), _demands(shown.need)))
-        for shown in waiting(by_wait):
+        for shown in waiting(by_wait, eager=self._policy.eager):
             if spots.place(shown.need):
                 continue
             kind = self._kind(shown.need)

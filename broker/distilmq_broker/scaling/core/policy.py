@@ -25,6 +25,8 @@ class ScalingPolicy:
     """Between launches of one round and the next."""
     join_within: float | None = None
     """A worker that was launched and has not joined after so long counts as failed; None where the launcher tells."""
+    eager: bool = False
+    """Launch for each process that a run wants, and not only for those that have batches waiting."""
     turn: float = 30.0
     """How long a need waits, when there are as many workers as there may be, before another kind makes room for it."""
     first_backoff: float = 5.0

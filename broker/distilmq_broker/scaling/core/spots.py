@@ -65,14 +65,16 @@ class Spots:
         return {spot.name for spot in self._spots if spot.used}
 
 
-def waiting(needs: Iterable[NeedShown]) -> Iterator[NeedShown]:
+def waiting(needs: Iterable[NeedShown], *, eager: bool = False) -> Iterator[NeedShown]:
     """A need for each process that would have something to do, and is not there.
+
+    Where a scaler is eager, for each that is wanted: it loads its step before the first batch comes.
 
     One of each need that nothing serves comes first, so that none of them has to wait for another's second one.
     """
     more: list[NeedShown] = []
     for shown in needs:
-        missing = min(shown.need.count, shown.need.work) - shown.processes
+        missing = (shown.need.count if eager else min(shown.need.count, shown.need.work)) - shown.processes
         if missing > 0 and not shown.processes:
             yield shown
             missing -= 1

@@ -1,0 +1,1 @@
+"""What "one more worker" means to each launcher."""
