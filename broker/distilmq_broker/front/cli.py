@@ -35,6 +35,7 @@ def start(
     liveness: Annotated[
         str, typer.Option(help="How long nothing is heard of a worker before it counts as lost, such as 15 or 1m.")
     ] = "15",
+    tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when the standard input does.")] = False,
 ) -> None:
     """Start the broker: it serves until it is ended, and runs that are not over go on when it is started again.
 
@@ -47,4 +48,4 @@ def start(
     with told():
         if (silence := seconds(liveness, "--liveness")) < 1.0:
             fail(f"--liveness is a second at least, not {liveness}.")
-        run_broker(FrontSettings(broker_folder(folder, os.environ), bind, host, silence))
+        run_broker(FrontSettings(broker_folder(folder, os.environ), bind, host, silence, tied))

@@ -40,7 +40,7 @@ def run_broker(settings: FrontSettings) -> None:
     folder = BrokerFolder(settings.folder)
     folder.make()
     with ExitStack() as stack:
-        lifeline = Lifeline(None, interrupt=True)
+        lifeline = Lifeline(0 if settings.tied else None, interrupt=True)
         stack.callback(lifeline.close)
         lock = BrokerLock(folder.path)
         stack.callback(lock.release)

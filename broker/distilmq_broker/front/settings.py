@@ -20,6 +20,8 @@ class FrontSettings:
     """The name or address under which others reach this machine; empty for the machine's own name."""
     liveness: float = 15.0
     """Seconds without a beat after which a worker counts as lost."""
+    tied: bool = False
+    """Whether it ends when its standard input does."""
 
 
 def broker_folder(given: str | None, environment: Mapping[str, str]) -> Path:
