@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
 from distilmq.errors import DistilmqUserError
 from distilmq.utils.mistakes import told
-from distilmq.utils.option_values import check_form
+from distilmq.utils.option_values import check_form, counts
+from distilmq.utils.option_values import size as bytes_of
 from distilmq_broker.launchers.kubernetes import (
     CONNECTION,
     BrokerSet,
@@ -36,7 +38,7 @@ from distilmq_broker.launchers.slurm import SlurmJob, slurm_script
 from distilmq_broker.launchers.ssh import KEY_FILE, run_over_ssh, ssh_argv, start_script, stop_script
 from distilmq_broker.launchers.worker_command import Size, WorkerCommand
 
-app = typer.Typer(no_args_is_help=True, help="Start workers by what you already run: Slurm, Kubernetes, SSH.")
+app = typer.Typer(no_args_is_help=True, help="Start workers by what you already run: Slurm, Kubernetes, Ray, SSH.")
 
 
 @app.command()
@@ -93,6 +95,72 @@ def kubernetes(
         size = size_of(cpus, gpus, memory)
         command = WorkerCommand(program, CONNECTION, tuple(options or ()), size)
         print(as_yaml(_workers(command, size, count, image, namespace, key_of(connect))), end="")
+
+
+@app.command()
+def ray(
+    connect: Connect = None,
+    address: Annotated[
+        Optional[str],  # noqa: UP045  # typer reads the annotation
+        typer.Option(
+            help="The Ray cluster, as ray.init takes it; else what RAY_ADDRESS says, or a Ray of this machine."
+        ),
+    ] = None,
+    init: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help='A JSON file with more of what ray.init takes, such as {"runtime_env": …}.'),
+    ] = None,
+    count: Count = 1,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    memory: Memory = "",
+    resources: Annotated[
+        Optional[list[str]],  # noqa: UP045  # ditto
+        typer.Option(help="What of Ray's custom resources each has, such as special=1. Several: a=1,b=2."),
+    ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Let the workers there finish what is in hand and leave.")
+    ] = False,
+    print_it: Print = False,
+    options: Options = None,
+) -> None:
+    """Have Ray place workers, or stop those that it has; they go on when this command ends.
+
+    Each is an actor with the CPUs, GPUs, memory and resources that are asked for; when its node is lost, it is placed
+    again.
+    """
+    # Here, not above: the other commands need none of it.
+    from distilmq_broker.launchers.ray import RayCluster, RayWorker, read_init
+
+    with told():
+        text = "" if stop else key_of(connect).read_text()
+        size = size_of(cpus, gpus, memory)
+        workers = [
+            RayWorker(
+                f"ray-{os.urandom(3).hex()}",
+                cpus=cpus,
+                gpus=gpus,
+                memory=bytes_of(memory, "--memory") if memory else 0,
+                resources=counts(resources or [], "--resources"),
+                options=(f"--slots={size.cpus}", *(options or [])),
+            )
+            for _ in range(count)
+        ]
+        WorkerCommand("", "", tuple(options or ()))
+        if print_it:
+            words = shlex.join(["distilmq", "worker", *workers[0].worker_options()])
+            print(f"{count} actors, each with {workers[0].asked_of_ray()}: {words}")
+            return
+        cluster = RayCluster(address, read_init(init))
+        try:
+            if stop:
+                print("\n".join(f"{name}: asked to leave" for name in cluster.let_all_leave()))
+                return
+            for worker in workers:
+                cluster.start(worker, text, stays=True)
+                print(f"{worker.name}: started")
+        finally:
+            cluster.close()
 
 
 @app.command()

@@ -217,6 +217,56 @@ def kubernetes(
         run_scaler(ScalerSettings(broker, policy), lambda: KubernetesWorkers(flavor, job, kubectl=kubectl))
 
 
+@app.command()
+def ray(
+    broker: Broker = None,
+    connect: Connect = None,
+    least: Least = 0,
+    most: Most = 1,
+    idle: Idle = 60.0,
+    cooldown: Cooldown = 5.0,
+    prefix: Prefix = "auto-ray",
+    address: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(
+            help="The Ray cluster, as ray.init takes it; else what RAY_ADDRESS says, or a Ray of this machine."
+        ),
+    ] = None,
+    init: Annotated[
+        Optional[str],  # noqa: UP045  # ditto
+        typer.Option(help="A JSON file with more of what ray.init takes."),
+    ] = None,
+    eager: Annotated[
+        bool, typer.Option("--eager", help="Start all replicas of a step at once, before batches wait for them.")
+    ] = False,
+    broker_here: Annotated[
+        bool,
+        typer.Option(
+            "--broker-here", help="The broker is on this machine: nodes reach it at the address that Ray has for it."
+        ),
+    ] = False,
+    tied: Tied = False,
+    options: Options = None,
+) -> None:
+    """An actor of Ray for each process, with the CPUs, GPUs, memory and resources that its step asks for.
+
+    They end with this command. Steps ask by StepResources; what Ray has no room for yet is waited for.
+    """
+    from distilmq_broker.launchers.ray import RayCluster, reached_at, read_init
+    from distilmq_broker.scaling.launching.ray import RayWorkers
+    from distilmq_broker.scaling.program import ScalerSettings, run_scaler
+
+    def launcher() -> RayWorkers:
+        cluster = RayCluster(address, read_init(init))
+        there = reached_at(text, cluster.address_of_this_machine()) if broker_here else text
+        return RayWorkers(cluster, there, tuple(options or ()))
+
+    with told():
+        policy = _Bounds(prefix, least, most, idle, cooldown).policy(eager=eager)
+        text = key_of(connect).read_text()
+        run_scaler(ScalerSettings(broker, policy, tied=tied), launcher)
+
+
 def _flavor(
     cpus: int,
     gpus: int,

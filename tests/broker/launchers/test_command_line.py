@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from distilmq_broker.keys.handing_out import hand_out
 from distilmq_broker.keys.store import KeyStore
 from distilmq_broker.launchers.cli import app
+from distilmq_broker.scaling.cli import app as autoscale
 
 SLURM = ("slurm", "--print")
 KUBERNETES = ("kubernetes", "--image", "registry.example.org/distilmq", "--print")
@@ -100,3 +103,51 @@ def test_ssh_prints_a_command_for_each_machine_without_the_key(keys: dict[str, s
 )
 def test_what_makes_no_sense_is_said(keys: dict[str, str], words: tuple[str, ...], said: str) -> None:
     assert said in refused(*(keys.get(word, word) for word in words))
+
+
+def test_an_actor_of_ray_asks_for_what_its_worker_offers(keys: dict[str, str]) -> None:
+    said = launch(
+        *("ray", "--print", "--connect", keys["worker"], "--count", "2", "--cpus", "4", "--memory", "2G"),
+        *("--resources", "special=1", "--", "--steps", "score"),
+    )
+
+    assert said == (
+        "2 actors, each with {'num_gpus': 0, 'num_cpus': 4, 'memory': 2147483648, 'resources': {'special': 1}}:"
+        " distilmq worker --gpus=none --memory=2147483648 --resources=special=1 --slots=4 --steps score\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--resources", "special"), "--resources takes name=value, not 'special'"),
+        (("--resources", "special=x"), "--resources takes a count, not special=x"),
+        (("--init", "/nowhere.json"), "--init takes a JSON file of what ray.init takes, not /nowhere.json"),
+        (("--", "--name", "x"), "--name is said to each worker by `distilmq launch` itself"),
+    ],
+)
+def test_what_ray_cannot_be_told_is_named(keys: dict[str, str], words: tuple[str, ...], complaint: str) -> None:
+    assert complaint in refused("ray", "--connect", keys["worker"], *words)
+
+
+def test_without_ray_its_installation_is_named(keys: dict[str, str]) -> None:
+    code = f"""
+import sys
+sys.modules["ray"] = None
+from distilmq_broker.launchers.cli import app
+from distilmq_broker.scaling.cli import app as autoscale
+app(["ray", "--connect", {keys["worker"]!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "Ray is not installed here: pip install 'distilmq[ray]'\n")
+
+
+def test_an_autoscaler_says_what_it_cannot_do(keys: dict[str, str]) -> None:
+    words = ["local", "--broker", keys["client"], "--connect", keys["worker"]]
+
+    done = CliRunner().invoke(autoscale, [*words, "--min", "3", "--max", "2"])
+    swapped = CliRunner().invoke(autoscale, ["local", "--broker", keys["worker"], "--connect", keys["worker"]])
+
+    assert "--min 3 and --max 2 make no sense" in done.stderr
+    assert "has the key of a worker, and this needs one of a client" in swapped.stderr
