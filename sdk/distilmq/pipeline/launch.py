@@ -22,6 +22,7 @@ from distilmq.pipeline.dag import Dag
 from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.estimate import Estimate, estimate
 from distilmq.pipeline.interrupt import Interrupts
+from distilmq.pipeline.keys import check_keys
 from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.local import free_run_dir, latest_run_dir
 from distilmq.pipeline.logs import run_logging
@@ -78,6 +79,8 @@ def launch(pipeline: Launchable, options: RunOptions, keep: Callable[[LastRun], 
     with run_logging(options.logging_handlers, settings.log_level), Interrupts() as interrupts:
         prepared = prepare(pipeline.dag, options)
         check_requirements(pipeline.requirements)
+        takes_from_others = options.use_cache and options.dry_run is None
+        check_keys(prepared.dag, prepared.signatures, pipeline.cache_dir if takes_from_others else None)
         if options.max_cost is not None:
             check_prices(prepared.dag)
         place = _place(pipeline, options, prepared)

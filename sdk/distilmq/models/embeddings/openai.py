@@ -69,6 +69,10 @@ class OpenAIEmbeddings(AsyncEmbeddings):
 
     _aclient: JsonClient | None = PrivateAttr(default=None)
 
+    def check_key(self) -> None:
+        """Raises DistilmqUserError if there is no key."""
+        needed_key(self, _KEY)
+
     def load(self) -> None:
         """Makes the client.
 

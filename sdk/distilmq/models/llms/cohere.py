@@ -54,6 +54,10 @@ class CohereLLM(NamedApiLLM):
 
     _num_generations_param_supported = False
 
+    def check_key(self) -> None:
+        """Raises DistilmqUserError if there is no key."""
+        needed_key(self, _KEY)
+
     def load(self) -> None:
         """Makes the client.
 

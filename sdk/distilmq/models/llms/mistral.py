@@ -57,6 +57,10 @@ class MistralLLM(NamedApiLLM):
     def _told_concurrency(self) -> int | None:
         return self.max_concurrency or self.max_concurrent_requests
 
+    def check_key(self) -> None:
+        """Raises DistilmqUserError if there is no key."""
+        needed_key(self, _KEY)
+
     def load(self) -> None:
         """Makes the client.
 

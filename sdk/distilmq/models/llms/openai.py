@@ -70,6 +70,10 @@ class OpenAILLM(NamedApiLLM):
     key_variable: ClassVar[str] = _KEY
     """The environment variable that holds the key."""
 
+    def check_key(self) -> None:
+        """Raises DistilmqUserError if there is no key."""
+        self._key()
+
     def load(self) -> None:
         """Makes the client.
 
