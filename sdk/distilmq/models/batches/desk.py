@@ -1,4 +1,4 @@
-"""Where requests of one model become batch jobs: collected, planned, started, watched, and answered.
+"""Where requests of one model become batch jobs: collected, begun, watched, and answered.
 
 A job goes through these, in this order: its requests are recorded as planned under the job's name; the provider is
 given the job with that name; what the provider calls it is recorded; it is looked at until it is over; its answers go
@@ -9,32 +9,22 @@ nothing twice. It belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from distilmq.errors import (
-    DrainedError,
-    InvalidRequestError,
-    RateLimitedError,
-    RequestError,
-    StepFatalError,
-    TooLongError,
-    TransientError,
-)
-from distilmq.models.batches.book import JobBook, Planned
-from distilmq.models.batches.jobs import Line, Look, Results, Seat, custom_id, lots
+from distilmq.errors import DrainedError, InvalidRequestError, RequestError, StepFatalError
+from distilmq.models.batches.beginning import Beginning, drained
+from distilmq.models.batches.book import JobBook
+from distilmq.models.batches.collecting import Collection
+from distilmq.models.batches.jobs import Look, Results
+from distilmq.models.batches.patience import Patience
 from distilmq.models.batches.provider import BatchProvider
 from distilmq.models.batches.ticket import Ticket
 from distilmq.models.batches.tidying import Tidying
 from distilmq.models.requests.retries import RetryPolicy
-
-T = TypeVar("T")
 
 LOOK_EVERY = 60.0
 """Seconds between two looks at a job."""
@@ -42,14 +32,8 @@ QUIET = 2.0
 """Seconds without a new request after which a job is made of those that wait."""
 GLANCE = 0.1
 """Seconds between two looks at whether the worker drains."""
-PLAN_AGAIN = 5.0
-"""Seconds after which a plan is said again: the message may be lost."""
-LISTED_AFTER = 10.0
-"""Seconds from its plan in which a job that was begun may not be in the provider's list yet."""
 SETTLED_WITHIN = 15.0
 """Seconds that a draining worker waits for a job that is being begun, and for one that is being cancelled."""
-LINE_ROOM = 200
-"""Bytes of a request beside its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +78,21 @@ class JobDesk:
         self._settings = settings
         self._model = model
         self._log = log
-        self._most = min(settings.most_requests or provider.most_requests, provider.most_requests)
-        self._lot = self._most
-        """Requests in a job at most, as far as the provider's queue has room."""
-        self._collected: list[Ticket] = []
+        self._patience = Patience(provider, settings.policy, settings.look_every, log)
+        self._beginning = Beginning(provider, self._patience, model=model, known=self._known)
+        self._collection = Collection(
+            provider,
+            most=min(settings.most_requests or provider.most_requests, provider.most_requests),
+            quiet=settings.quiet,
+            model=model,
+            begin=lambda tickets: self._do(self._begin(tickets)),
+        )
         self._tidying = Tidying(provider, log)
         self._running: dict[str, _Running] = {}
         self._callers: dict[Callable[[], bool], set[Ticket]] = {}
         """Who has to be asked whether they drain, and what they wait for."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[str]] = set()
-        self._timer: asyncio.TimerHandle | None = None
         self._glancing: asyncio.TimerHandle | None = None
 
     @property
@@ -119,7 +107,7 @@ class JobDesk:
     async def deliver(self, ticket: Ticket) -> Any:
         """Has a request asked, in the job it is in or in the next one; see `Ticket.post`."""
         if ticket.draining():
-            raise self._drained()
+            raise drained(self._model)
         ticket.answer = asyncio.get_running_loop().create_future()
         waiting = self._callers.setdefault(ticket.draining, set())
         waiting.add(ticket)
@@ -128,42 +116,12 @@ class JobDesk:
             if ticket.seat.job:
                 self._join(ticket)
             else:
-                self._collect(ticket)
+                self._collection.add(ticket)
             return await ticket.answer
         finally:
             waiting.discard(ticket)
             if not waiting:
                 self._callers.pop(ticket.draining, None)
-
-    # ------------------------------------------------------------ collecting
-
-    def _collect(self, ticket: Ticket, *, after: float = 0.0) -> None:
-        ticket.size = len(json.dumps(ticket.body)) + LINE_ROOM
-        if ticket.size > self._provider.most_bytes:
-            text = f"'{self._model}': a request of {ticket.size:,} bytes is larger than a job of {self._provider.name}"
-            ticket.settle(TooLongError(text))
-            return
-        self._collected.append(ticket)
-        full = len(self._collected) >= self._lot
-        self._flush_in(0.0 if full else max(after, self._settings.quiet))
-
-    def _flush_in(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._flush)
-
-    def _flush(self) -> None:
-        """Makes jobs of what was collected."""
-        self._timer = None
-        by_url: dict[str, list[Ticket]] = {}
-        for ticket in self._collected:
-            if ticket.answer is not None and not ticket.answer.done():
-                by_url.setdefault(ticket.url, []).append(ticket)
-        self._collected = []
-        for tickets in by_url.values():
-            sizes = [ticket.size for ticket in tickets]
-            for lot in lots(sizes, most_requests=self._lot, most_bytes=self._provider.most_bytes):
-                self._do(self._begin([tickets[place] for place in lot]))
 
     def _do(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -173,10 +131,10 @@ class JobDesk:
     # ------------------------------------------------------------ beginning a job
 
     async def _begin(self, tickets: list[Ticket]) -> None:
-        job = await self._planned(tickets)
+        job = await self._beginning.plan(tickets)
         if job is None:
             return
-        start = asyncio.get_running_loop().create_task(self._started(job, tickets))
+        start = asyncio.get_running_loop().create_task(self._beginning.start(job, tickets))
         self._starting.add(start)
         try:
             id = await start
@@ -205,71 +163,6 @@ class JobDesk:
         for ticket in tickets:
             ticket.settle(error)
 
-    async def _planned(self, tickets: list[Ticket]) -> str | None:
-        """Records which requests go into the next job; its name, or None when none of them is wanted any more."""
-        while tickets:
-            job = uuid.uuid4().hex
-            now = time.time()
-            for number, ticket in enumerate(tickets):
-                tries = ticket.seat.tries + 1
-                ticket.seat = Seat(ticket.seat.occurrence, job, "", number, tries, len(tickets), now)
-            books: dict[JobBook, list[Ticket]] = {}
-            for ticket in tickets:
-                books.setdefault(ticket.book, []).append(ticket)
-            told = await asyncio.gather(*(self._kept(job, len(tickets), book, own) for book, own in books.items()))
-            unwanted = {book for book, wanted in zip(books, told, strict=True) if not wanted}
-            open_ = [ticket for ticket in tickets if ticket.answer is not None and not ticket.answer.done()]
-            wanted = [ticket for ticket in open_ if ticket.book not in unwanted]
-            if len(wanted) == len(tickets):
-                return job
-            for ticket in tickets:
-                ticket.unseat(tried=False)
-                if ticket.book in unwanted:
-                    ticket.settle(self._drained())
-            tickets[:] = wanted  # the job is exactly what is recorded of it, or another one
-        return None
-
-    async def _kept(self, job: str, size: int, book: JobBook, tickets: Sequence[Ticket]) -> bool:
-        """Says what is planned until it is durable; tells whether it is still wanted."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[bool] = loop.create_future()
-
-        def tell(wanted: bool) -> None:
-            if not answer.done():
-                answer.set_result(wanted)
-
-        requests = [
-            Planned(ticket.row, ticket.key, ticket.seat.occurrence, ticket.seat.number, ticket.seat.tries)
-            for ticket in tickets
-        ]
-
-        def told(wanted: bool) -> None:
-            with suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(tell, wanted)
-
-        while not answer.done():
-            book.plan(job, size, requests, told)
-            await asyncio.wait([answer], timeout=PLAN_AGAIN)
-            if all(ticket.draining() for ticket in tickets):
-                return False
-        return answer.result()
-
-    async def _started(self, job: str, tickets: Sequence[Ticket]) -> str:
-        lines = [Line(custom_id(job, ticket.seat.number), ticket.url, ticket.body) for ticket in tickets]
-        planned = time.time()
-        failures = 0
-        while True:
-            try:
-                return await self._provider.start(job, lines)
-            except (RateLimitedError, TransientError) as error:
-                await self._wait(error, failures)
-                failures += 1
-            if all(ticket.draining() for ticket in tickets):
-                raise self._drained()
-            # It may have been begun all the same.
-            if (found := await self._find(job, planned, len(lines))) is not None:
-                return found
-
     # ------------------------------------------------------------ a job that was begun
 
     def _join(self, ticket: Ticket) -> None:
@@ -296,7 +189,7 @@ class JobDesk:
 
     async def _found(self, running: _Running) -> bool:
         """Looks for a job that was planned, and of which it is not known whether it was begun."""
-        found = await self._find(running.job, running.planned, running.size)
+        found = await self._patience.find(running.job, planned=running.planned, size=running.size, known=self._known)
         if found is None:
             self._log.info("A batch job of %d requests was not begun: they are sent now", running.size)
             self._hand_back(running, Results({}))
@@ -305,28 +198,13 @@ class JobDesk:
         self._log.info("Batch job %s was found at %s", running.id, self._provider.name)
         return True
 
-    async def _find(self, job: str, planned: float, size: int) -> str | None:
-        while True:
-            found = await self._patiently(
-                lambda: self._provider.find(job, planned=planned, size=size, known=self._known())
-            )
-            if found.id is not None:
-                return found.id
-            left = planned + LISTED_AFTER - time.time()
-            if found.sure and left <= 0:
-                return None
-            await asyncio.sleep(min(self._every, left) if found.sure else self._every)
-
-    def _known(self) -> set[str]:
-        return {running.id for running in self._running.values() if running.id}
-
     async def _watch(self, running: _Running) -> None:
-        look = await self._patiently(lambda: self._provider.look(running.id))
+        look = await self._patience.ask(lambda: self._provider.look(running.id))
         while not look.over:
             self._tell(running, look)
-            await asyncio.sleep(self._every)
-            look = await self._patiently(lambda: self._provider.look(running.id))
-        results = await self._patiently(lambda: self._provider.results(running.job, look))
+            await asyncio.sleep(self._settings.look_every)
+            look = await self._patience.ask(lambda: self._provider.look(running.id))
+        results = await self._patience.ask(lambda: self._provider.results(running.job, look))
         failed = sum(isinstance(outcome, Exception) for outcome in results.outcomes.values())
         self._log.info(
             "Batch job %s is over: %d answers, %d errors", running.id, len(results.outcomes) - failed, failed
@@ -340,7 +218,7 @@ class JobDesk:
 
     def _without_room(self, running: _Running) -> Results:
         """The provider's queue had no room for a job: smaller ones are tried when others are through."""
-        self._lot = max(1, running.size // 2)
+        self._collection.most = max(1, running.size // 2)
         if running.size == 1 and len(self._running) == 1:
             text = f"'{self._model}': {self._provider.name} has no room for this request in an empty queue"
             return Results({}, InvalidRequestError(text))
@@ -353,34 +231,17 @@ class JobDesk:
             outcome = results.outcomes.get(number, results.rest)
             if outcome is not None:
                 ticket.settle(outcome)
-            elif ticket.answer is not None and not ticket.answer.done():
+            elif ticket.waits:
                 ticket.unseat(tried=False)
-                self._collect(ticket, after=self._every if results.full else 0.0)
+                self._collection.add(ticket, after=self._settings.look_every if results.full else 0.0)
+
+    def _known(self) -> set[str]:
+        return {running.id for running in self._running.values() if running.id}
 
     def _tell(self, running: _Running, look: Look) -> None:
         if look.done != running.done:
             running.done = look.done
             self._log.info("Batch job %s: %d of %d requests done", running.id, look.done, look.total)
-
-    @property
-    def _every(self) -> float:
-        return self._settings.look_every
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Asks the provider until it answers: a job runs for hours, and an outage is no reason to give it up."""
-        failures = 0
-        while True:
-            try:
-                return await call()
-            except (RateLimitedError, TransientError) as error:
-                await self._wait(error, failures)
-                failures += 1
-
-    async def _wait(self, error: RateLimitedError | TransientError, failures: int) -> None:
-        wait = self._settings.policy.delay(min(failures, 10), error.retry_after)
-        log = self._log.warning if failures == 0 else self._log.debug
-        log("Batch jobs of %s: %s; tried again in %.0f s", self._provider.name, error, wait)
-        await asyncio.sleep(wait)
 
     # ------------------------------------------------------------ draining
 
@@ -404,7 +265,7 @@ class JobDesk:
         if self._settings.cancels:
             await asyncio.gather(*(self._cancel(self._running[job]) for job in jobs))
         for ticket in leaving:
-            ticket.settle(self._drained())
+            ticket.settle(drained(self._model))
         if self._callers:
             self._glance_later()
 
@@ -419,6 +280,3 @@ class JobDesk:
         else:
             self._log.info("Batch job %s was cancelled", running.id)
             running.book.ended(running.job)
-
-    def _drained(self) -> DrainedError:
-        return DrainedError(f"the worker drains: batch jobs of '{self._model}' are not waited for")

@@ -32,6 +32,11 @@ class Ticket:
     """Whether the call at hand has asked through a job."""
     answer: asyncio.Future[Any] | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for its answer."""
+        return self.answer is not None and not self.answer.done()
+
     async def post(self, url: str, body: Mapping[str, Any]) -> Any:
         """Asks through a batch job.
 
