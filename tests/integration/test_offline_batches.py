@@ -79,6 +79,33 @@ def test_many_batches_become_one_job(script: Script, provider: ProviderServer) -
     assert jobs_in_ledger(script) == [(provider.jobs.begun[0].id, 1)]
 
 
+TOGETHER = """
+    from distilmq.models import MistralLLM, MixtureOfAgentsLLM, OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    jobs = {"use_offline_batch_generation": True, "offline_batch_generation_block_until_done": 1}
+
+    with Pipeline("together") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"question {n}."} for n in range(60)], batch_size=60)
+        llm = MixtureOfAgentsLLM(
+            aggregator_llm=MistralLLM(model="one", **jobs), proposers_llms=[OpenAILLM(model="two", **jobs)]
+        )
+        load >> TextGeneration(name="ask", llm=llm, input_batch_size=10)
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+def test_models_that_answer_together_are_asked_through_as_few_jobs(tmp_path: Path, provider: ProviderServer) -> None:
+    script = Script(tmp_path / "run", TOGETHER, provider.env(tmp_path))
+
+    assert script.run(timeout=150) == 0, script.output
+
+    assert answers_of(script) == ANSWERS
+    assert [(job.provider, len(job.lines)) for job in provider.jobs.begun] == [("openai", 60), ("mistral", 60)]
+
+
 @pytest.mark.parametrize("name", ["openai", "mistral"])
 def test_files_are_deleted_when_all_that_was_in_them_is_recorded(
     script: Script, provider: ProviderServer, name: str

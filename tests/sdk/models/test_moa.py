@@ -17,6 +17,7 @@ from distilmq.models.llms.moa import TOGETHER, with_proposals
 from distilmq.models.requests.answers import current_answers
 from distilmq.models.requests.meter import Meter, current_meter
 from distilmq.steps.tasks import TextGeneration
+from distilmq.steps.tasks.base import IN_BATCH_JOBS
 from distilmq.testing import ScriptedLLM
 from tests.servers.providers import ProviderServer
 
@@ -291,3 +292,11 @@ def test_one_saved_by_distilabel_loads() -> None:
     assert isinstance(llm, MixtureOfAgentsLLM)
     assert (llm.model_name, llm.rounds) == ("moa-judge-one", 2)
     assert LLM.from_dict(llm.dump()).dump() == llm.dump()
+
+
+@pytest.mark.parametrize("in_jobs", [False, True])
+def test_many_batches_are_in_hand_where_one_of_its_models_is_asked_through_jobs(in_jobs: bool) -> None:
+    llm = made(proposers_llms=[OpenAILLM(model="two", use_offline_batch_generation=in_jobs)])
+
+    assert llm.waits_for_jobs is in_jobs
+    assert (TextGeneration(llm=llm).most_batches_at_once == IN_BATCH_JOBS) is in_jobs

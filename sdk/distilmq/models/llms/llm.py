@@ -333,6 +333,11 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         parameters = self._generation_parameters()
         return next((name for name in (MAX_NEW_TOKENS, *_OTHER_NAMES) if name in parameters), None)
 
+    @property
+    def waits_for_jobs(self) -> bool:
+        """Whether it is asked through batch jobs, so that many rows are to be in hand at once."""
+        return bool(self.use_offline_batch_generation)
+
     def check_offline_batches(self) -> None:
         """Raises DistilmqNotImplementedError if batch jobs are wanted and its provider has none."""
         if self.use_offline_batch_generation and not self.offline_batches:

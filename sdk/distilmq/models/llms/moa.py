@@ -68,6 +68,11 @@ class MixtureOfAgentsLLM(LLM):
         return all(llm.concurrent_batches for llm in self._llms)
 
     @property
+    def waits_for_jobs(self) -> bool:
+        """Whether one of its models is asked through batch jobs."""
+        return any(llm.waits_for_jobs for llm in self._llms)
+
+    @property
     def requests_at_once(self) -> int:
         """Of all its proposers together."""
         return sum(llm.requests_at_once for llm in self.proposers_llms)

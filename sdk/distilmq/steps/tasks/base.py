@@ -101,7 +101,7 @@ class _Task(_Step, ABC):
     @property
     def most_batches_at_once(self) -> int:
         """As of every step; more where its model is asked through batch jobs, which are the better the larger."""
-        more = self.takes_batches_at_once and self.llm.use_offline_batch_generation
+        more = self.takes_batches_at_once and self.llm.waits_for_jobs
         return IN_BATCH_JOBS if more else super().most_batches_at_once
 
     @abstractmethod
