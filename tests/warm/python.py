@@ -22,7 +22,9 @@ from typing import ClassVar, NamedTuple
 
 _PROGRAM = Path(__file__).with_name("program.py")
 _READ_WHEN_LOADED = ("PYTHON", "HF_", "HUGGINGFACE_", "LD_", "OMP_", "OPENBLAS_", "ARROW_")
-"""How names of variables begin that Python or a library reads once."""
+"""How names of variables begin that Python or a library reads once,"""
+_READ_LATER = ("HF_TOKEN",)
+"""and those of them that are read each time."""
 
 
 class Files(NamedTuple):
@@ -153,4 +155,8 @@ class WarmScript:
 
 
 def _fixed(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_READ_WHEN_LOADED)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_READ_WHEN_LOADED) and name not in _READ_LATER
+    }

@@ -94,6 +94,6 @@ def test_another_end_is_not_kept_waiting(warm: WarmPython, tmp_path: Path) -> No
 
 
 def test_what_libraries_read_when_they_are_loaded_must_be_the_same(warm: WarmPython) -> None:
-    assert WarmPython.suiting({**os.environ, "DISTILMQ_CACHE_DIR": "/elsewhere"}) is warm
+    assert WarmPython.suiting({**os.environ, "DISTILMQ_CACHE_DIR": "/elsewhere", "HF_TOKEN": "a key"}) is warm
     assert WarmPython.suiting({**os.environ, "HF_ENDPOINT": "http://127.0.0.1:1"}) is None
     assert WarmPython.suiting({**os.environ, "PYTHONHASHSEED": "1"}) is None
