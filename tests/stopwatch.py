@@ -14,16 +14,21 @@ from pathlib import Path
 _PRESSURE = Path("/proc/pressure/cpu")
 
 
+def undisturbed() -> float:
+    """Monotonic seconds, without those in which somebody waited for a processor."""
+    return time.monotonic() - _waited()
+
+
 class Stopwatch:
     """Runs from when it is made."""
 
     def __init__(self) -> None:
-        self._began, self._waited = time.monotonic(), _waited()
+        self._began = undisturbed()
 
     @property
     def seconds(self) -> float:
-        """How long it has run, without the time in which somebody waited for a processor."""
-        return time.monotonic() - self._began - (_waited() - self._waited)
+        """How long it has run undisturbed."""
+        return undisturbed() - self._began
 
 
 def _waited() -> float:

@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,15 +23,16 @@ import pytest
 from tests.integration.accounts import living
 from tests.integration.runs import Script, all_gone, kind, until
 from tests.servers.providers import Asked, ProviderServer
+from tests.stopwatch import undisturbed
 
 VICTIMS = ("worker", "supervisor", "coordinator", "everything")
 """In any order, and the script last: what is out then is still awaited, so nothing can be kept back any more."""
 STORIES = int(os.environ.get("DISTILMQ_KILL_STORIES", "4"))
 """Each kills every victim and the script once. Four are twenty kills; more take longer and look closer."""
 YOUNG = 0.5
-"""Seconds within which an answer may be lost with what dies."""
+"""Undisturbed seconds within which an answer may be lost with what dies."""
 ON_THE_WAY = 0.25
-"""Seconds that a request may have been on its way to the server when its sender died."""
+"""Undisturbed seconds that a request may have been on its way to the server when its sender died."""
 ROWS = 160
 EVERY_PROMPT = 2
 """Rows have the same prompt."""
@@ -73,7 +73,7 @@ CODE = f"""
 
 @pytest.fixture
 def server() -> Iterator[ProviderServer]:
-    with ProviderServer() as running:
+    with ProviderServer(clock=undisturbed) as running:
         running.says = lambda prompt: f"answer {len(running.answered) - 1} to {prompt}"
         running.latency = 0.1
         running.fail(REFUSED, status=400, code="content_filter")
@@ -132,7 +132,7 @@ class _Story:
         victims = self._victims(victim)
         if victim == "script":
             self.server.release()
-        at = time.monotonic()
+        at = undisturbed()
         for process in victims:
             try:
                 process.send_signal(signal.SIGKILL)
@@ -140,11 +140,11 @@ class _Story:
                 continue
         if victim in ("worker", "supervisor"):
             until(lambda: all_gone(victims), f"the {victim} is gone")
-            self.kills.append(_Kill(victim, at, time.monotonic()))
+            self.kills.append(_Kill(victim, at, undisturbed()))
             return
         assert self.process.wait(60) in (1, -signal.SIGKILL), self.script.output
         until(lambda: all_gone(living(self.script)), f"nothing is left behind a killed {victim}")
-        self.kills.append(_Kill(victim, at, time.monotonic()))
+        self.kills.append(_Kill(victim, at, undisturbed()))
         self.process = self.script.start()
 
     def end(self) -> None:

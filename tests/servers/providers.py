@@ -43,7 +43,7 @@ class Asked:
     prompt: str
     body: dict[str, Any]
     headers: dict[str, str]
-    at: float = field(default_factory=time.monotonic)
+    at: float
     """When it came."""
     answered_at: float | None = None
     """When its answer left; None for one that got none."""
@@ -89,6 +89,8 @@ class ProviderServer:
     """How many were."""
     most_at_once: int = 0
     """How many requests were being answered at the same time, at most."""
+    clock: Callable[[], float] = time.monotonic
+    """By which it says when requests came and answers left."""
 
     def __enter__(self) -> ProviderServer:
         self._faults: list[Fault] = []
@@ -149,7 +151,7 @@ class ProviderServer:
     def compute(self, provider: str, dialect: Dialect, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Answers a request of a batch job: status and body."""
         question = dialect.question(body, {})
-        asked = Asked(provider, question.model, question.prompt, question.body, {})
+        asked = Asked(provider, question.model, question.prompt, question.body, {}, self.clock())
         self.asked.append(asked)
         if (fault := self._fault(question)) is not None:
             return fault.status, dialect.error(fault.status, fault.message, fault.code)
@@ -292,7 +294,7 @@ class ProviderServer:
         self, provider: str, question: Question, dialect: Dialect, request: web.Request
     ) -> web.StreamResponse | Damage | None:
         """Logs a request; the failure that it shall get, what damages its answer, or None when all is well."""
-        asked = Asked(provider, question.model, question.prompt, question.body, dict(request.headers))
+        asked = Asked(provider, question.model, question.prompt, question.body, dict(request.headers), self.clock())
         self.asked.append(asked)
         if self.places is not None and self._now >= self.places:
             self.refused += 1
@@ -311,7 +313,7 @@ class ProviderServer:
         if fault is not None:
             return _error(dialect, fault.status, fault.message, fault.code, fault.retry_after)
         if request.transport is not None:  # the client is still there
-            asked.answered_at = time.monotonic()
+            asked.answered_at = self.clock()
             self.answered.append(asked)
         return None
 

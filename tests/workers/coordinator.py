@@ -19,6 +19,7 @@ from distilmq.protocol.codec import FROM_PEER, decode, encode
 from distilmq.protocol.rows import decode_rows, encode_rows
 from distilmq.transport.ports import PeerId, PeerUnreachableError
 from distilmq.transport.zeromq import listen
+from tests.stopwatch import undisturbed
 
 PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,7 @@ class ScriptedCoordinator:
         self.epoch = 1
         self.heard: list[Heard] = []
         self.beats: list[tuple[float, messages.Heartbeat]] = []
+        """Each with when it came, in undisturbed seconds."""
         self.endpoint = f"ipc://{self._folder.name}/c"
         self._listener = listen(self.endpoint, linger=0)
         self.output = Path(self._folder.name) / "output"
@@ -109,7 +111,7 @@ class ScriptedCoordinator:
             peer, frames = received
             message, payload = decode(frames, FROM_PEER)
             if isinstance(message, messages.Heartbeat):
-                self.beats.append((time.monotonic(), message))
+                self.beats.append((undisturbed(), message))
                 continue
             if isinstance(message, messages.Hello):
                 self.welcome(peer)

