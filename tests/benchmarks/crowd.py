@@ -39,7 +39,7 @@ STEPS = 9
 """Behind one another, where steps share the workers."""
 BATCHES = 1_000
 """Of such a run, at each step."""
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 _NEVER = (float("inf"), float("inf"))
 """Seconds between beats, and when the next one is due."""
 
