@@ -16,6 +16,7 @@ from distilmq_broker.core.commands import SendBatch, SendPart
 from distilmq_broker.core.facts import Slice
 from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.logbook import Logbook
+from distilmq_broker.passing import Passing
 from distilmq_broker.ports import BEGINNING, Journal
 from distilmq_broker.post import Post
 from distilmq_broker.sessions import Sessions
@@ -26,6 +27,7 @@ class BatchPost:
     """Reads rows where they are recorded, and sends them to who is to work on them.
 
     Args:
+        passing: puts rows into files where they are to go by way of these.
         max_part: bytes of rows that go at once.
     """
 
@@ -37,8 +39,10 @@ class BatchPost:
         post: Post,
         crash: CrashPoints,
         log: Logbook,
+        passing: Passing,
         max_part: int = MAX_PART,
     ) -> None:
+        self._passing = passing
         self._journal = journal
         self._sessions = sessions
         self._post = post
@@ -52,7 +56,8 @@ class BatchPost:
         if member is None:
             return
         step, slices = command.lease.step, [part for _, part in command.inputs]
-        rows = self._rows(slices, in_parts=member.hello.parts)
+        apart = member.hello.parts and bool(slices) and self._passing.storage(step) is not None
+        rows = None if apart else self._rows(slices, in_parts=member.hello.parts)
         answers = self._journal.answers(step, slices[0]) if slices else []
         kept = self._journal.kept(step, slices) if slices else []
         jobs = self._journal.in_jobs(step, slices[0]) if slices else []
@@ -85,7 +90,7 @@ class BatchPost:
             return
         place, data, behind = found
         part = messages.BatchPart(lease=command.lease, input=place, cursor=command.cursor, next=behind)
-        self._post.send(command.session, part, [data])
+        self._post.send(command.session, *self._passing.put_away(part, data))
         self._crash.reach("after_part")
         if self._log.debugs:
             self._log.debug("part_sent", session=command.session, bytes=len(data), next=behind)

@@ -1,7 +1,8 @@
-"""Results that come in parts: each part is on the disk before the next ones are asked for, none waits in memory."""
+"""Results that come in parts: each part but the first is on the disk before the next ones are asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from distilmq.errors import JournalError
@@ -65,7 +66,7 @@ class IncomingResults:
                 self._failing, self._news = False, Committed(0)
         self._post.send(session, PartKept(lease=lease, parts=0 if coming is None else coming.parts))
 
-    def whole(self, session: str, lease: Lease, parts: int) -> LargePayload | None:
+    def whole(self, session: str, lease: Lease, parts: int) -> LargePayload | bytes | None:
         """Takes out the rows of a result that is said to have so many parts; None where they are not all here."""
         coming = self._coming.get(_key(session, lease))
         if coming is None or coming.parts != parts:
@@ -76,7 +77,7 @@ class IncomingResults:
     def forget(self, session: str, lease: Lease) -> None:
         """Nobody waits for that result (any more)."""
         if self._coming and (coming := self._coming.pop(_key(session, lease), None)) is not None:
-            coming.payload.abandon()
+            coming.abandon()
 
     def news(self) -> CommitFailed | Committed | None:
         """Whether the disk takes them no more, or takes them again; each is told once."""
@@ -85,31 +86,62 @@ class IncomingResults:
 
     def _begin(self, key: _Key) -> _Coming:
         for known in [known for known in self._coming if self._sessions.find(known[0]) is None]:
-            self._coming.pop(known).payload.abandon()
-        coming = self._coming[key] = _Coming(self._journal.begin_large())
-        return coming
+            self._coming.pop(known).abandon()
+        return self._coming.setdefault(key, _Coming(self._journal.begin_large))
 
 
 class _Coming:
-    """One result of which parts are here."""
+    """One result of which parts are here. The first waits in memory for a second one: most that have one have no more.
 
-    def __init__(self, payload: LargePayload) -> None:
-        self.payload = payload
+    Args:
+        begin: makes the place on disk.
+    """
+
+    def __init__(self, begin: Callable[[], LargePayload]) -> None:
         self.parts = 0
+        self._begin = begin
+        self._only: ResultBytes | None = None
+        self._payload: LargePayload | None = None
         self._head = b""
         """The first bytes of the array that is being written."""
         self._length = 0
         """Its bytes so far."""
 
+    @property
+    def payload(self) -> LargePayload | bytes | None:
+        """What is here."""
+        return self._only.data if self._only is not None else self._payload
+
     def add(self, part: ResultBytes) -> None:
-        """Writes the next part. What is no array of as many rows is not counted as rows: the result will not match."""
-        self.payload.write(part.data)
+        """Takes the next part.
+
+        Raises:
+            JournalError: it cannot be written, and is not here.
+        """
+        if not self.parts and part.rows:
+            self._only = part
+        else:
+            if self._payload is None:
+                self._payload = self._begin()
+            if self._only is not None:
+                self._write(self._payload, self._only)
+                self._only = None
+            self._write(self._payload, part)
         self.parts += 1
+
+    def abandon(self) -> None:
+        """Nobody wants it."""
+        if self._payload is not None:
+            self._payload.abandon()
+
+    def _write(self, payload: LargePayload, part: ResultBytes) -> None:
+        """What is no array of as many rows is not counted as rows: the result will not match."""
+        payload.write(part.data)
         self._length += len(part.data)
         self._head += part.data[: _HEAD - len(self._head)] if len(self._head) < _HEAD else b""
         if part.rows or self._length > MAX_MESSAGE:
             right = array_length(self._head) == part.rows and self._length <= MAX_MESSAGE
-            self.payload.end_piece(part.rows if right else 0)
+            payload.end_piece(part.rows if right else 0)
             self._head, self._length = b"", 0
 
 

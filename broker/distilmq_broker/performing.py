@@ -31,6 +31,7 @@ from distilmq_broker.crash_points import CrashPoints
 from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.incoming import IncomingResults, ResultBytes
 from distilmq_broker.logbook import Logbook
+from distilmq_broker.passing import Passing
 from distilmq_broker.ports import Journal, LargePayload, Router, Slots
 from distilmq_broker.post import Post
 from distilmq_broker.secret_book import SecretBook
@@ -56,9 +57,11 @@ class Performer:
         crash: CrashPoints,
         log: Logbook,
         incoming: IncomingResults,
+        passing: Passing,
         max_part: int = MAX_PART,
     ) -> None:
         self._incoming = incoming
+        self._passing = passing
         self._steps = {step.name: step for step in plan.steps}
         self._pipeline = plan.pipeline
         self._python = plan.python
@@ -73,7 +76,7 @@ class Performer:
         self._crash = crash
         self._log = log
         self._batches = BatchPost(
-            journal=journal, sessions=sessions, post=post, crash=crash, log=log, max_part=max_part
+            journal=journal, sessions=sessions, post=post, crash=crash, log=log, passing=passing, max_part=max_part
         )
         self.ended: EndRun | None = None
 
@@ -166,6 +169,8 @@ class Performer:
             secrets=self._secrets.values(step.name),
             variables=self._secrets.variables(step.name),
             data=step.data,
+            storage=self._passing.storage(step.name),
+            run=self._passing.run,
         )
         self._log.info("step_assigned", session=command.session, step=step.name, replica=command.replica)
         self._post.send(command.session, assign, [step.definition])

@@ -98,6 +98,9 @@ class Reception:
             part = messages.FilePart(path=message.path, offset=message.offset)
             self._post.send(message.session, part, [run.files.data_part(message.path, message.offset)])
             return
+        if (fetched := run.passing.fetched(message, payload)) is None:
+            return
+        payload = fetched
         event = translation.to_event(message, payload, sender, self._sessions)
         if event is not None:
             self._log_event(message)

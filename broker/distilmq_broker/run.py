@@ -25,6 +25,7 @@ from distilmq_broker.fetching import Fetches
 from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.incoming import IncomingResults
 from distilmq_broker.logbook import Logbook
+from distilmq_broker.passing import Passing
 from distilmq_broker.performing import Performer
 from distilmq_broker.ports import Clock, Journal, Mind, Router, Slots
 from distilmq_broker.post import Post
@@ -43,6 +44,7 @@ class Run:
         *,
         files: RunFiles,
         incoming: IncomingResults,
+        passing: Passing,
         secrets: SecretBook,
         mind: Mind,
         clock: Clock,
@@ -61,6 +63,7 @@ class Run:
         """What there is to say about what was found in the cache."""
         self.files = files
         self.incoming = incoming
+        self.passing = passing
         self._secrets = secrets
         self.router = router
         self.slots = slots
@@ -83,6 +86,9 @@ class Run:
         if self.plan.settings.read_only:
             self._silent = True
             self.performer.ended = EndRun(self._journal.outcome() or "stopped")
+            return
+        if (problem := self.passing.begin()) is not None:
+            self.finish_with(ErrorInfo(type="RunError", message=problem))
             return
         self._mind.restore(self._journal.facts())
         now = self._clock.monotonic()

@@ -21,6 +21,7 @@ from distilmq_broker.group_commit import GroupCommit
 from distilmq_broker.incoming import IncomingResults
 from distilmq_broker.lifeline import Call, Calls
 from distilmq_broker.logbook import Logbook
+from distilmq_broker.passing import Passing
 from distilmq_broker.performing import Performer
 from distilmq_broker.ports import Clock, Journal, Mind, Router, Slots
 from distilmq_broker.post import Post
@@ -125,6 +126,7 @@ class Service:
         if self.desk.run is not None:
             self.desk.run.router.close()
             self.desk.run.slots.stop(now=True)
+            self.desk.run.passing.end()
 
     def _turn(self) -> None:
         run = self.desk.run
@@ -227,6 +229,7 @@ class Service:
         slots = self._make_slots(plan, self._post)
         book = SecretBook(plan, secrets)
         incoming = IncomingResults(self._journal, self.sessions, self._post, self._log)
+        passing = Passing(plan, self._run_id, self._log)
         performer = Performer(
             plan,
             artifacts=None if self._submitted is not None else self._folder.artifacts,
@@ -240,11 +243,13 @@ class Service:
             crash=self._crash,
             log=self._log,
             incoming=incoming,
+            passing=passing,
             max_part=self._max_part,
         )
         run = Run(
             plan,
             incoming=incoming,
+            passing=passing,
             secrets=book,
             files=_files(self._folder, plan),
             mind=self._make_mind(plan),

@@ -32,8 +32,10 @@ def result(message: messages.Result, payload: Sequence[bytes]) -> Event:
     return _no_result(message)
 
 
-def large_result(message: messages.Result, payload: LargePayload | None) -> Event:
+def large_result(message: messages.Result, payload: LargePayload | bytes | None) -> Event:
     """A result whose rows came in parts before it; None: they are not all here."""
+    if isinstance(payload, bytes):
+        return result(message, [payload])
     if payload is None:
         return events.PartCame(message.session, message.lease)
     if payload.whole and payload.rows == message.rows:

@@ -189,3 +189,21 @@ def test_parts_that_make_no_rows_fail_their_batch(tmp_path: Path) -> None:
     assert finished.error is not None
     assert "a result of 7 rows came without a payload of as many rows" in finished.error.message
     assert files(tmp_path) == []
+
+
+def test_a_result_of_one_part_is_recorded_among_the_others(tmp_path: Path) -> None:
+    with serving(tmp_path / "run") as server, Client(server.endpoint) as client, Worker(server.endpoint) as worker:
+        client.submit(chain("load"))
+        worker.join()
+        for place in range(3):
+            batch, _ = worker.batch()
+            part = messages.ResultPart(session=worker.session, lease=batch.lease, number=0, rows=5)
+            worker.send(part, encode_rows(rows_of("load", place)))
+            worker.expect(messages.PartKept)
+            worker.send(result_of(worker, batch.lease, 5, 1, last=place == 2))
+            worker.expect(messages.Ack)
+        client.expect(messages.Finished)
+        rows = client.fetch("load")
+
+    assert rows == [row for place in range(3) for row in rows_of("load", place)]
+    assert files(tmp_path) == ["000001.seg"]

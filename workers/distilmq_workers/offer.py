@@ -41,14 +41,17 @@ class Offer:
         payload: its frames; of a large result each an array of rows.
         now: when it was made.
         max_part: bytes of a part; 0 for a coordinator that takes no parts.
+        apart: its rows never travel with it, however few they are.
     """
 
-    def __init__(self, message: Result | Failed, payload: Sequence[bytes], now: float, *, max_part: int) -> None:
+    def __init__(
+        self, message: Result | Failed, payload: Sequence[bytes], now: float, *, max_part: int, apart: bool = False
+    ) -> None:
         self.message = message
         self.again_at = now + OFFER_AGAIN
         """When it is said again if nothing is heard."""
         self._payload = payload
-        self._parts = _cut(payload, max_part)
+        self._parts = _cut(payload, max_part, apart=apart)
         self._kept = 0
         self._sent = 0
         self._since = now
@@ -106,9 +109,13 @@ class Offer:
         return Say(self.message.model_copy(update={"parts": len(self._parts)}))
 
 
-def _cut(payload: Sequence[bytes], most: int) -> list[_Part]:
+def _cut(payload: Sequence[bytes], most: int, *, apart: bool) -> list[_Part]:
     """The parts of a payload; none of one that goes in a single message."""
-    if not most or (len(payload) < 2 and all(len(frame) <= most for frame in payload)):
+    if not most or (
+        not (apart and any(map(count_rows, payload)))
+        and len(payload) < 2
+        and all(len(frame) <= most for frame in payload)
+    ):
         return []
     return [
         _Part(place, start, stop, count_rows(frame) if stop == len(frame) else 0)

@@ -9,11 +9,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.codec import TO_WORKER, decode, encode
-from distilmq.protocol.messages import LoadFailed, Message, Note, Refused
+from distilmq.protocol.messages import BatchPart, LoadFailed, Message, Note, Refused
 from distilmq.transport.ports import Connection, MessageTooLargeError
 from distilmq_workers import events
 from distilmq_workers.commands import (
@@ -102,7 +102,16 @@ class Service:
                 continue
             if isinstance(message, Refused):
                 print(f"refused: {message.reason} {message.fix}".strip(), file=sys.stderr)
+            if isinstance(message, BatchPart) and message.file is not None:
+                payload = self._fetched(message, payload)
+                if payload is None:
+                    continue
             self._handle(events.Received(message, payload))
+
+    def _fetched(self, message: Message, payload: Sequence[bytes]) -> Sequence[bytes] | None:
+        from distilmq_workers.by_file import fetched  # here, not above: most runs need no file system
+
+        return fetched(self._work.files, message, payload)
 
     def _take_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -167,6 +176,10 @@ class Service:
                     self._leave = command
 
     def _say(self, message: Message, payload: Iterable[bytes]) -> None:
+        if self._work.files is not None:
+            from distilmq_workers.by_file import put_away
+
+            message, payload = put_away(self._work.files, message, [*payload])
         try:
             self._connection.send(encode(message, [*payload]))
         except MessageTooLargeError as error:

@@ -372,7 +372,9 @@ class Session:
             answer = answer.model_copy(update={"lease": running.lease})
         if isinstance(answer, Returned):
             return [] if running.given_up else [self._say(answer)]
-        offer = self.kept[key] = Offer(answer, payload, now, max_part=self.welcome.max_part if self.welcome else 0)
+        most = self.welcome.max_part if self.welcome else 0
+        apart = self.assign is not None and self.assign.storage is not None
+        offer = self.kept[key] = Offer(answer, payload, now, max_part=most, apart=apart)
         return [*offer.say(now)]
 
     def _answered(self, event: events.AnswerCame) -> list[Command]:

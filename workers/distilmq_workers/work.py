@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from distilmq.models.requests.demand import Expected, demand, expected
 from distilmq.protocol.messages import Assign, Batch, JobKept, Lease, Lend, Note
+from distilmq.protocol.plan import Storage
 from distilmq_workers import events
 from distilmq_workers.artifacts import ArtifactCarrier
 from distilmq_workers.data_folder import DataFolder
@@ -22,6 +23,7 @@ from distilmq_workers.outbox import Outbox
 from distilmq_workers.stalls import stack_of
 
 if TYPE_CHECKING:
+    from distilmq.transport.shared_files import SharedFiles
     from distilmq_workers.loans import LoanOffice
     from distilmq_workers.runner import Runner
 
@@ -39,6 +41,8 @@ class Work:
         """Bytes of a part of a result; 0 for a coordinator that takes no parts."""
         self.data = DataFolder()
         """Of the step, where it comes in files."""
+        self.files: SharedFiles | None = None
+        """By way of which rows go, once the step is loaded."""
         self._session = session
         self._outbox = outbox
         self._lanes = lanes
@@ -112,6 +116,8 @@ class Work:
 
         send_logs_as_notes(self._session, assign.step, self._note)
         try:
+            if assign.storage is not None:
+                self.files = _checked_files(assign.storage, assign.run)
             data = self.data.check(assign.data)
             self._step = load_step(assign, definition, assign.artifacts or self._carried(assign.step), data)
             self._runner = self._make_runner(assign)
@@ -184,3 +190,11 @@ class Work:
 
     def _note(self, note: Note) -> None:
         self._outbox.put(events.Noted(note))
+
+
+def _checked_files(storage: Storage, run: str) -> SharedFiles:
+    from distilmq.transport.shared_files import SharedFiles
+
+    files = SharedFiles(storage, run)
+    files.check()
+    return files

@@ -26,7 +26,7 @@ from distilmq.pipeline.keys import check_keys
 from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.local import free_run_dir, latest_run_dir
 from distilmq.pipeline.logs import run_logging
-from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
+from distilmq.pipeline.prepare import Prepared, RunOptions, prepare, storage_of
 from distilmq.pipeline.requirements import check_requirements
 from distilmq.pipeline.revising import revise
 from distilmq.pipeline.run import LocalRun, Outcome, Place, Reading, read_distiset, reopened, say
@@ -246,6 +246,7 @@ def _compile(
             update={
                 "use_cache": options.use_cache and not dry,
                 "dry_run": dry,
+                "storage": storage_of(options, str(place.directory / "batch_input_data")),
                 "max_cost": options.max_cost,
                 "max_tokens": None if options.max_tokens is None else int(options.max_tokens),
             }

@@ -192,8 +192,10 @@ class Pipeline:
             load_groups: steps (or their names) that are loaded together and apart from the others, or
                 `"sequential_step_execution"` for one after the other.
             use_cache: take what earlier runs recorded; False runs everything again.
-            storage_parameters: `{"path": …, …}` of a file system to pass data through; has no effect yet.
-            use_fs_to_pass_data: pass data through the file system; has no effect yet.
+            storage_parameters: `{"path": …, …}`: a URL that fsspec knows, and the arguments of that file system; a
+                folder of the run where it is left out. The rows of global steps go by way of it.
+            use_fs_to_pass_data: have the rows of all steps go by way of that file system. Coordinator and workers
+                have to reach it; what is recorded does not depend on it.
             dataset: rows for the first steps, instead of a generator step: a list of dicts, a
                 `datasets.Dataset` or a DataFrame.
             dataset_batch_size: rows per batch of `dataset`.
@@ -243,6 +245,8 @@ class Pipeline:
         max_tokens: int | None = None,
         new: bool = False,
         weight: float = 1.0,
+        storage_parameters: Mapping[str, Any] | None = None,
+        use_fs_to_pass_data: bool = False,
     ) -> SubmittedRun:
         """Hands the pipeline to a broker, whose workers run it; returns at once.
 
@@ -261,6 +265,8 @@ class Pipeline:
             max_tokens: as in `run`.
             new: start another run even if one is unfinished.
             weight: of this run, where several want the same workers.
+            storage_parameters: as in `run`, with a `path` that the broker and all workers reach.
+            use_fs_to_pass_data: as in `run`.
 
         Raises:
             DistilmqUserError: the pipeline or an argument is wrong, or the broker refuses it.
@@ -274,6 +280,8 @@ class Pipeline:
             dataset_batch_size=dataset_batch_size,
             max_cost=max_cost,
             max_tokens=max_tokens,
+            storage_parameters=storage_parameters,
+            use_fs_to_pass_data=use_fs_to_pass_data,
         )
         from distilmq.pipeline.submitting import submit
 

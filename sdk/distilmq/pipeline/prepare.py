@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,13 @@ from distilmq.pipeline.offline_batches import ask_at_once
 from distilmq.pipeline.parameters import Parameters, set_parameters
 from distilmq.pipeline.signatures import StepSignature, plan_signature, sign
 from distilmq.pipeline.validation import validate
+from distilmq.protocol.packing import pack
+from distilmq.protocol.plan import Storage
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 
 LoadGroups = list[list[Any]] | Literal["sequential_step_execution"] | None
 _RUN_ID = 16
+_SECRET = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 _RAY = ("RAY_NODE_TYPE_NAME", "RAY_CLUSTER_NAME", "RAY_ADDRESS")
 
 _log = logging.getLogger("distilmq.pipeline")
@@ -154,6 +158,34 @@ def _described(group: Any) -> str:
     return f"the step '{group.name}'" if isinstance(group, _Step) else repr(group)
 
 
+def storage_of(options: RunOptions, default: str = "") -> Storage | None:
+    """By way of which file system rows go.
+
+    Args:
+        options: of the run.
+        default: where nothing else is said; empty where there is no such place.
+
+    Raises:
+        DistilmqUserError: there is no place, or an option cannot travel.
+    """
+    given = dict(options.storage_parameters or {})
+    if not given and not options.use_fs_to_pass_data:
+        return None
+    path = str(given.pop("path", default))
+    if not path:
+        raise DistilmqUserError(
+            "`use_fs_to_pass_data` needs a place that the broker and all workers can reach:"
+            ' storage_parameters={"path": "file:///shared/folder"}, or "s3://bucket/folder", …'
+        )
+    try:
+        pack(given)
+    except (TypeError, ValueError) as error:
+        raise DistilmqUserError(
+            f"`storage_parameters` may hold texts, numbers, lists and dicts, which travel to the workers: {error}"
+        ) from error
+    return Storage(path=path, options=given, everything=options.use_fs_to_pass_data)
+
+
 def _check_options(options: RunOptions) -> None:
     check_bounds(options.max_cost, options.max_tokens)
     storage = options.storage_parameters
@@ -162,11 +194,13 @@ def _check_options(options: RunOptions) -> None:
             "The 'path' key must be present in the `storage_parameters` dictionary if it's not `None`:"
             ' storage_parameters={"path": "s3://bucket/folder", ...}'
         )
-    if storage is not None or options.use_fs_to_pass_data:
-        _log.warning(
-            "`storage_parameters` and `use_fs_to_pass_data` have no effect yet: batches are passed through the"
-            " coordinator, whose journal keeps them on disk."
-        )
+    for name in storage or ():
+        if _SECRET.search(name):
+            _log.warning(
+                "`storage_parameters[%r]` is kept with the plan of the run, in a file that only its owner may read."
+                " What the file system finds in the environment of coordinator and workers is not.",
+                name,
+            )
     if options.dry_run is not None and options.dry_run < 1:
         raise DistilmqUserError(f"`batch_size` of a dry run has to be at least 1, not {options.dry_run}")
     if all(name in os.environ for name in _RAY):

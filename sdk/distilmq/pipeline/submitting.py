@@ -18,7 +18,7 @@ from distilmq.pipeline.data_files import Send, upload
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.launch import Launchable, folder_name
 from distilmq.pipeline.logs import run_logging
-from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
+from distilmq.pipeline.prepare import Prepared, RunOptions, prepare, storage_of
 from distilmq.pipeline.progress import failures, open_view
 from distilmq.pipeline.remote_dataset import encoded_features
 from distilmq.pipeline.requirements import check_requirements
@@ -156,6 +156,7 @@ def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared, inpu
     settings = run_settings(os.environ).model_copy(
         update={
             "use_cache": options.use_cache,
+            "storage": storage_of(options),
             "max_cost": options.max_cost,
             "max_tokens": None if options.max_tokens is None else int(options.max_tokens),
         }

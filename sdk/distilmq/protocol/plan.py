@@ -7,7 +7,7 @@ may hold what the user put into their code: they are stored with mode 0600 and n
 from __future__ import annotations
 
 import platform
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,6 +105,17 @@ class Revision(PlanPart):
     only: FailureFilter = FailureFilter()
 
 
+class Storage(PlanPart):
+    """A file system by way of which rows go between coordinator and workers."""
+
+    path: str
+    """A URL that fsspec knows."""
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """Arguments of the file system."""
+    everything: bool = True
+    """Rows of all batches; False: only those that a global step takes and gives."""
+
+
 class RunSettings(PlanPart):
     """How the run behaves; none of it changes what comes out."""
 
@@ -120,6 +131,7 @@ class RunSettings(PlanPart):
     """Of a run that begins: take this over from another one, but for its failed rows."""
     read_only: bool = False
     """Start nothing and record nothing: only answer what clients ask about what is recorded."""
+    storage: Storage | None = None
     log_level: str = "INFO"
     max_cost: float | None = None
     """US dollars: when the run has cost as much, it asks models nothing more and stops."""

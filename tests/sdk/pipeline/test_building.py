@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from distilmq import pipeline as package
 from distilmq.errors import DistilmqUserError
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
-from distilmq.pipeline.prepare import RunOptions, prepare
+from distilmq.pipeline.prepare import RunOptions, prepare, storage_of
 from distilmq.pipeline.requirements import check_requirements, missing_requirements
+from distilmq.protocol.plan import Storage
 from distilmq.utils.requirements import requirements
 from tests.sdk.pipeline.some_steps import Asks, Double, Join, Service, Total, rows
 
@@ -165,14 +166,38 @@ def test_storage_without_a_path_is_refused() -> None:
         prepare(pipeline.dag, RunOptions(storage_parameters={"key": "x"}))
 
 
-def test_what_has_no_effect_yet_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_secret_among_the_storage_parameters_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with Pipeline() as pipeline:
         rows()
 
     with caplog.at_level(logging.WARNING, "distilmq.pipeline"):
-        prepare(pipeline.dag, RunOptions(storage_parameters={"path": "s3://x"}, use_fs_to_pass_data=True))
+        prepare(pipeline.dag, RunOptions(storage_parameters={"path": "s3://x", "secret": "sk-very-secret"}))
 
-    assert "have no effect yet" in caplog.text
+    assert "`storage_parameters['secret']` is kept with the plan" in caplog.text
+    assert "sk-very-secret" not in caplog.text
+
+
+def test_rows_go_by_way_of_a_file_system_if_it_is_wanted() -> None:
+    every = {"path": "s3://x/y", "endpoint_url": "http://here"}
+
+    assert storage_of(RunOptions()) is None
+    assert storage_of(RunOptions(use_fs_to_pass_data=True), "/run/here") == Storage(path="/run/here")
+    assert storage_of(RunOptions(storage_parameters=every)) == Storage(
+        path="s3://x/y", options={"endpoint_url": "http://here"}, everything=False
+    )
+    assert every["path"] == "s3://x/y"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (RunOptions(use_fs_to_pass_data=True), "needs a place that the broker and all workers can reach"),
+        (RunOptions(storage_parameters={"path": "x", "session": object()}), "may hold texts, numbers, lists and dicts"),
+    ],
+)
+def test_storage_that_nobody_else_could_use_is_refused(options: RunOptions, said: str) -> None:
+    with pytest.raises(DistilmqUserError, match=said):
+        storage_of(options)
 
 
 def test_a_ray_cluster_is_a_warning(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ from distilmq.protocol.messages.to_worker import (
     Welcome,
     Who,
 )
-from distilmq.protocol.messages.values import Cursor, ErrorInfo, Lease, Message, RowFailure, Value, Versions
+from distilmq.protocol.messages.values import Cursor, ErrorInfo, Lease, Message, RowFailure, SharedFile, Value, Versions
 
 _SaidByWorkers: TypeAlias = (
     Hello
@@ -208,6 +208,7 @@ __all__ = [
     "RowFailure",
     "Rows",
     "Secrets",
+    "SharedFile",
     "Slots",
     "StepProgress",
     "Stop",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from distilmq.protocol.messages.values import Cursor, ErrorInfo, Lease, Message, RowFailure, Value, Versions
+from distilmq.protocol.messages.values import Cursor, ErrorInfo, Lease, Message, RowFailure, SharedFile, Value, Versions
 from distilmq.protocol.usage import Usage
 
 
@@ -79,6 +79,8 @@ class ResultPart(Message):
     """Which of the parts it is, from 0."""
     rows: int = 0
     """Of the array that ends with this part; 0: it goes on in the next one."""
+    file: SharedFile | None = None
+    """Where the bytes are if they do not follow."""
 
 
 class Result(Message):

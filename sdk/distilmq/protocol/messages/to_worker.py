@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from distilmq.protocol.messages.from_worker import Loan
-from distilmq.protocol.messages.values import Cursor, Lease, Message
-from distilmq.protocol.plan import DataFile
+from distilmq.protocol.messages.values import Cursor, Lease, Message, SharedFile
+from distilmq.protocol.plan import DataFile, Storage
 
 
 class Welcome(Message):
@@ -54,6 +54,10 @@ class Assign(Message):
     """Folder where `save_artifact` of this step writes; empty: into one of its own, whose files it sends."""
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
     """Dotted field of the step (`llm.api_key`) to its secret value."""
+    storage: Storage | None = None
+    """By way of which its rows go."""
+    run: str = ""
+    """Its folder there."""
     data: tuple[DataFile, ...] = ()
     """What it has to fetch by `FetchFile` before it loads the step."""
     variables: dict[str, str] = Field(default_factory=dict)
@@ -97,6 +101,8 @@ class BatchPart(Message):
     """Where it begins: what was asked for."""
     next: Cursor = ()
     """What to ask for next; empty behind the last part of the last input."""
+    file: SharedFile | None = None
+    """Where the bytes are if they do not follow."""
 
 
 class Ack(Message):
@@ -135,7 +141,7 @@ class Lend(Message):
 
 
 class PartKept(Message):
-    """Parts of a result are on the coordinator's disk: send the next ones, or the result itself."""
+    """Parts of a result are with the coordinator: send the next ones, or the result itself."""
 
     kind: Literal["part_kept"] = "part_kept"
     lease: Lease

@@ -58,6 +58,15 @@ Cursor = tuple[int, ...]
 """A place in the rows of a batch, as the coordinator counts it; empty for their beginning."""
 
 
+class SharedFile(Value):
+    """Payload bytes that do not travel with their message: they lie in a file of the run's shared folder."""
+
+    name: str
+    size: int
+    crc: int
+    """CRC-32."""
+
+
 class Versions(Value):
     """What a peer runs: it is refused before anything is unpickled when they cannot work together."""
 
