@@ -30,6 +30,7 @@ from distilmq.protocol.messages.runs import ShowRun
 from distilmq.protocol.messages.slots import Offer
 from distilmq.protocol.plan import Plan, ResourceSpec, RunSettings, StepSpec
 from distilmq.protocol.rows import encode_rows
+from distilmq.transport.addressed import with_address
 from distilmq.transport.connection_file import read_connection
 from tests.broker.front.brokers import BrokerClient, Program, broker_in
 from tests.broker.serving import place_of
@@ -56,7 +57,7 @@ class SimulatedWorker:
         """What its step process was assigned."""
         self._hold = hold
         self._slow = slow
-        self._run = ""
+        self._run = self._token = ""
         self._process = ""
         """The session of its step process, named as its grant."""
         self._heard = ""
@@ -123,7 +124,7 @@ class SimulatedWorker:
         if self._process and self._process not in self._grants:
             self._leave_run()
         for grant in message.grants[:1] if not self._process else ():
-            self._run, self._process = grant.run, grant.id
+            self._run, self._process, self._token = grant.run, grant.id, grant.token
             self._say(self._run, m.Hello(role="supervisor", worker=self.name, session=f"s-{self.name}"))
             self._say(self._run, m.Hello(role="worker", worker=self.name, session=self._process, steps=grant.steps))
 
@@ -141,7 +142,7 @@ class SimulatedWorker:
         self._say(self._run, m.Result(session=self._process, lease=lease, rows=ROWS_PER_BATCH, last=last), [rows])
 
     def _say(self, run: str, message: m.Message, payload: Sequence[bytes] = ()) -> None:
-        self.socket.send_multipart([run.encode(), *encode(message, payload)])
+        self.socket.send_multipart(with_address(run, encode(message, payload), token=self._token if run else ""))
 
 
 class Crowd:

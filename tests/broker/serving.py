@@ -194,6 +194,7 @@ class Peer:
         worker: str = "host-1",
         session: str = "",
         run: str | None = None,
+        token: str = "",
         connection: Connection | None = None,
     ) -> None:
         self.session = session or uuid.uuid4().hex[:8]
@@ -201,7 +202,7 @@ class Peer:
         self.worker = worker
         self.connection: Connection = connection or connect(endpoint)
         if run is not None:
-            self.connection = Addressed(self.connection, run)
+            self.connection = Addressed(self.connection, run, token=token)
         self._come: deque[tuple[Any, list[bytes]]] = deque()
         self._kept: list[tuple[Any, list[bytes]]] = []
 

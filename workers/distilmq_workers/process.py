@@ -22,7 +22,7 @@ from distilmq_workers.outbox import Outbox
 from distilmq_workers.reach import reach
 from distilmq_workers.service import UNLOAD_PATIENCE, Service
 from distilmq_workers.session import Session
-from distilmq_workers.settings import ProcessSettings
+from distilmq_workers.settings import RUN_TOKEN, ProcessSettings
 from distilmq_workers.stalls import DeadManSwitch
 from distilmq_workers.work import Work
 
@@ -58,6 +58,7 @@ def read_settings(arguments: Sequence[str] | None = None) -> ProcessSettings:
         session=options.session,
         parent=options.parent,
         run=options.run,
+        token=os.environ.pop(RUN_TOKEN, ""),
         steps=tuple(options.step),
         stalls=options.stalls,
     )
@@ -102,7 +103,7 @@ def _serve_socket(settings: ProcessSettings, signals: int, outbox: Outbox, lanes
             work.max_part = part
 
         service = Service(
-            Addressed(connection, settings.run) if settings.run else connection,
+            Addressed(connection, settings.run, token=settings.token) if settings.run else connection,
             Session(_hello(settings), time.monotonic()),
             outbox=outbox,
             work=work,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+RUN_TOKEN = "DISTILMQ_RUN_TOKEN"
+"""The variable in which a host gives a step process its token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class ProcessSettings:
     """The supervisor's process id."""
     run: str = ""
     """The run of a broker that it serves; empty where a coordinator listens itself."""
+    token: str = field(default="", repr=False)
+    """What it shows to be heard by that run."""
     steps: tuple[str, ...] = ()
     """Steps it takes; empty for any."""
     stalls: int | None = None

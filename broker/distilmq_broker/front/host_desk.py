@@ -10,6 +10,7 @@ from distilmq.transport.ports import PeerId
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.commands import AskWho, Command, LoseHost, TellHost, TellRun
 from distilmq_broker.front.core.events import DeadlineReached, Event, HostBeaten, HostJoined, HostLeft
+from distilmq_broker.front.run_tokens import RunTokens
 from distilmq_broker.front.way import Way
 from distilmq_broker.logbook import Logbook
 
@@ -18,9 +19,16 @@ class HostDesk:
     """Ties the allocation to hosts and runs."""
 
     def __init__(
-        self, allocation: Allocation, *, way: Way, tell_run: Callable[[str, Granted], None], log: Logbook
+        self,
+        allocation: Allocation,
+        *,
+        way: Way,
+        tokens: RunTokens,
+        tell_run: Callable[[str, Granted], None],
+        log: Logbook,
     ) -> None:
         self.allocation = allocation
+        self._tokens = tokens
         self._way = way
         self._tell_run = tell_run
         self._log = log
@@ -108,7 +116,8 @@ class HostDesk:
             match command:
                 case TellHost(session, name, grants, worker):
                     if (peer := self._peers.get(session)) is not None:
-                        self._way.say(peer, Grants(id=name, grants=grants, worker=worker))
+                        told = tuple(self._with_tokens(grants))
+                        self._way.say(peer, Grants(id=name, grants=told, worker=worker))
                         self._hellos[session] = self._named(self._hellos[session], worker)
                 case TellRun(run, counts, unmet):
                     self._tell_run(run, Granted(counts=counts, unmet=unmet))
@@ -118,3 +127,7 @@ class HostDesk:
                 case LoseHost(session, worker):
                     self._log.warning("host_lost", worker=worker)
                     self._forget(session)
+
+    def _with_tokens(self, grants: Iterable[Grant]) -> Iterator[Grant]:
+        for grant in grants:
+            yield grant.model_copy(update={"token": self._tokens.of(grant.run)})

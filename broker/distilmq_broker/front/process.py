@@ -20,6 +20,7 @@ from distilmq_broker.front.back import Back
 from distilmq_broker.front.broker_lock import BrokerLock
 from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.folder import BrokerFolder
+from distilmq_broker.front.run_tokens import RunTokens
 from distilmq_broker.front.service import SETTLING, BrokerService
 from distilmq_broker.front.settings import FrontSettings
 from distilmq_broker.front.starter import Starter
@@ -73,6 +74,7 @@ def run_broker(settings: FrontSettings) -> None:
             clock=SystemClock(),
             calls=lifeline,
             refusals=refusals,
+            tokens=_tokens(settings),
             log=log,
         )
         log.info("broker_started", pid=os.getpid(), endpoint=front.endpoint, python=sys.version.split()[0])
@@ -91,6 +93,11 @@ def _front(settings: FrontSettings, refusals: Refusals, log: Logbook) -> Front:
         return OpenFront(zeromq.listen(settings.endpoint, max_message=MAX_MESSAGE))
     except zmq.ZMQError as error:
         raise DistilmqUserError(f"Cannot listen at {settings.endpoint}: {zmq.strerror(error.errno or 0)}") from error
+
+
+def _tokens(settings: FrontSettings) -> RunTokens:
+    guarded = not settings.endpoint.startswith("ipc://")
+    return RunTokens(KeyStore(settings.folder).server().secret if guarded else None)
 
 
 def _guarded_front(settings: FrontSettings, refusals: Refusals, log: Logbook) -> Front:

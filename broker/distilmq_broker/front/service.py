@@ -14,7 +14,7 @@ from distilmq.protocol.broker_codec import TO_BROKER
 from distilmq.protocol.codec import decode
 from distilmq.protocol.messages.broker import Granted, HostBeat, HostHello
 from distilmq.protocol.messages.slots import DrainHost, ShowDemand
-from distilmq.transport.addressed import BROKER, split_address
+from distilmq.transport.addressed import BROKER, split_token
 from distilmq.transport.ports import Front, PeerId, Role
 from distilmq.transport.refusals import Refusals
 from distilmq_broker.core.beats import beat_interval
@@ -34,6 +34,7 @@ from distilmq_broker.front.limit_store import LimitStore
 from distilmq_broker.front.mailbox import Mailbox
 from distilmq_broker.front.run_desk import RunDesk
 from distilmq_broker.front.run_store import RunStore
+from distilmq_broker.front.run_tokens import RunTokens
 from distilmq_broker.front.run_view import RunView
 from distilmq_broker.front.secret_store import SecretStore
 from distilmq_broker.front.starter import Starter
@@ -66,6 +67,7 @@ class BrokerService:
         clock: Clock,
         calls: Calls,
         refusals: Refusals,
+        tokens: RunTokens,
         log: Logbook,
     ) -> None:
         self._epoch = epoch
@@ -74,6 +76,7 @@ class BrokerService:
         self._clock = clock
         self._calls = calls
         self._refusals = refusals
+        self._tokens = tokens
         self._log = log
         self._liveness = liveness
         self._ending = False
@@ -85,7 +88,7 @@ class BrokerService:
         self._way = Way(front, log)
         self._lender = Lender(LimitStore(folder.limits_file, log), cautious=epoch > 1, log=log)
         self._mailbox = Mailbox()
-        self._hosts = HostDesk(allocation, way=self._way, tell_run=self._tell_run, log=log)
+        self._hosts = HostDesk(allocation, way=self._way, tokens=tokens, tell_run=self._tell_run, log=log)
         self._demand = DemandDesk(self._hosts, self._way)
         self._view = RunView(store, self._hosts)
         self._keeper = RunKeeper(
@@ -158,9 +161,11 @@ class BrokerService:
         if received is None:
             return False
         peer, role, frames = received
-        run, message = split_address(frames)
+        run, token, message = split_token(frames)
         if run == BROKER:
             self._take(peer, role, message)
+        elif role == "worker" and self._runs.record(run) is not None and not self._tokens.opens(run, token):
+            self._turn_away(run, peer)
         else:
             self._hand_on(run, peer, role, message)
         return True
@@ -178,9 +183,18 @@ class BrokerService:
 
     # ------------------------------------------------------------ for a run
 
+    def _turn_away(self, run: str, peer: PeerId) -> None:
+        """A worker that was given no slot of a run has nothing to say to it."""
+        self._refusals.count("another run", f"a worker without a slot of run {run}")
+        fix = "Workers are given steps of runs by the broker: see `distilmq worker`."
+        self._way.say(
+            peer, messages.Refused(reason=f"the broker gave no slot of run '{run}' to this worker", fix=fix), run=run
+        )
+
     def _hand_on(self, run: str, peer: PeerId, role: Role, frames: Sequence[bytes]) -> None:
         record = self._runs.record(run)
         if record is None:
+            self._refusals.count("no such run", f"a {role}'s message to {run:.100}")
             denied = unknown(run)
             self._way.say(peer, messages.Refused(reason=denied.reason, fix=denied.fix), run=run)
             return

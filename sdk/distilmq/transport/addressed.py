@@ -1,6 +1,7 @@
 """One frame in front: which run of a broker a message is for, or comes from. Nothing is the broker itself.
 
-It is a frame and no field of the header, so that the broker hands messages on without reading them.
+It is a frame and no field of the header, so that the broker hands messages on without reading them. Behind the run, a
+worker adds the token that came with its slot: who has none of a run is not heard by it.
 """
 
 from __future__ import annotations
@@ -13,19 +14,30 @@ BROKER = ""
 """The address of the broker itself."""
 
 
-def with_address(run: str, frames: Sequence[bytes]) -> list[bytes]:
+_TOKEN = ":"
+"""In front of a token; the id of a run has none."""
+
+
+def with_address(run: str, frames: Sequence[bytes], *, token: str = "") -> list[bytes]:
     """The frames of a message to, or from, a run."""
-    return [run.encode(), *frames]
+    return [(f"{run}{_TOKEN}{token}" if token else run).encode(), *frames]
 
 
 def split_address(frames: Sequence[bytes]) -> tuple[str, list[bytes]]:
-    """The run that a message names, and the frames behind; one that names none that can be goes to no run at all.
+    """The run that a message names, and the frames behind; one that names none that can be goes to no run at all."""
+    run, _, message = split_token(frames)
+    return run, message
+
+
+def split_token(frames: Sequence[bytes]) -> tuple[str, str, list[bytes]]:
+    """As `split_address`, with the token that the message shows.
 
     A run's id is text without control characters, so that what is no text is the address of nobody.
     """
     if not frames:
-        return BROKER, []
-    return frames[0].decode(errors="backslashreplace"), list(frames[1:])
+        return BROKER, "", []
+    run, _, token = frames[0].decode(errors="backslashreplace").partition(_TOKEN)
+    return run, token, list(frames[1:])
 
 
 class Addressed:
@@ -34,11 +46,13 @@ class Addressed:
     Args:
         connection: to the broker; nobody else receives from it.
         run: its id; the broker itself when it is empty. What other runs say is passed over.
+        token: of a worker, which came with its slot of the run.
     """
 
-    def __init__(self, connection: Connection, run: str = BROKER) -> None:
+    def __init__(self, connection: Connection, run: str = BROKER, *, token: str = "") -> None:
         self.run = run
         self._connection = connection
+        self._token = token
         self._address = run.encode()
 
     @property
@@ -59,7 +73,7 @@ class Addressed:
 
     def send(self, frames: Sequence[bytes]) -> None:
         """See `ports.Connection.send`."""
-        self._connection.send([self._address, *frames])
+        self._connection.send(with_address(self.run, frames, token=self._token))
 
     def close(self) -> None:
         """See `ports.Connection.close`."""

@@ -25,6 +25,8 @@ from distilmq.transport.connection_file import read_connection
 from distilmq.transport.keys import KeyRole
 from distilmq.transport.ports import Connection
 from distilmq.transport.zeromq import connect
+from distilmq_broker.front.run_tokens import RunTokens
+from distilmq_broker.keys.store import KeyStore
 from tests.broker.serving import Client, Worker
 from tests.network.machines import Machine
 
@@ -186,5 +188,7 @@ def client_of(program: Program, run: str) -> Client:
 
 
 def worker_of(program: Program, run: str, **fields: Any) -> Worker:
-    """A step process of a run."""
-    return Worker("", run=run, connection=program.connection("worker"), **fields)
+    """A step process of a run, as if a host had been given a slot for it; with `token`, what it shows instead."""
+    guarded = not program.endpoint.startswith("ipc://")
+    tokens = RunTokens(KeyStore(program.folder).server().secret if guarded else None)
+    return Worker("", run=run, connection=program.connection("worker"), **{"token": tokens.of(run), **fields})

@@ -16,6 +16,7 @@ from distilmq.protocol import messages
 from distilmq.transport.connection_file import read_connection
 from distilmq.transport.keys import ConnectionKeys, new_pair
 from distilmq.transport.zeromq import connect
+from distilmq_broker.front.run_tokens import RunTokens
 from distilmq_broker.keys.handing_out import hand_out
 from distilmq_broker.keys.store import KeyStore
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, worker_of
@@ -173,6 +174,52 @@ def test_a_worker_of_another_run_changes_nothing_in_this_one(program: Program) -
             assert follower.fetch("load") == rows_of("load", 0)
 
 
+@pytest.mark.parametrize("token", ["", "0" * 32, "of another run"])
+def test_a_worker_that_was_given_no_slot_of_a_run_is_not_heard_by_it(program: Program, token: str) -> None:
+    with BrokerClient(program) as client, worker_of(program, RUN) as worker:
+        client.start(RUN, chain("load"))
+        client.start(OTHER, chain("other"))
+        worker.join()
+        batch, _ = worker.batch()
+        shown = token_of(program, OTHER) if token == "of another run" else token
+        with worker_of(program, RUN, session=worker.session, token=shown) as stranger:
+            stranger.give(batch.lease, rows_of("load", 9), last=True)
+            refused, _ = stranger.expect(messages.Refused)
+            stranger.send(messages.Hello(role="worker", worker="stranger", session="stranger"))
+            stranger.expect(messages.Refused)
+        worker.give(batch.lease, rows_of("load", 0), last=True)
+        with client_of(program, RUN) as follower:
+            follower.send(messages.Watch(session=follower.session))
+            follower.expect(messages.Finished)
+
+            assert follower.fetch("load") == rows_of("load", 0)
+
+    assert refused.reason == f"the broker gave no slot of run '{RUN}' to this worker"
+    assert logs(program, "turned_away", '"another run"', f"a worker without a slot of run {RUN}")
+
+
+@pytest.mark.parametrize("address", [b"", RUN.encode(), b"\xff\xfe"], ids=["the broker", "a run", "nobody"])
+def test_junk_from_a_peer_with_a_key_is_counted_and_a_good_worker_joins_meanwhile(
+    program: Program, address: bytes
+) -> None:
+    junk = [[address], [address, b""], [address, b"\x01", b"\xc1"], [address, b"\x01", *[b"x"] * 500]]
+    with BrokerClient(program) as client, closing(program.connection("client")) as rogue:
+        client.start(RUN, chain("load"))
+        for frames in junk * 10:
+            rogue.send(frames)
+        with worker_of(program, RUN) as worker:
+            worker.hello()
+        if address == b"":
+            until(lambda: logs(program, "turned_away", '"broken message"'), "the broker has counted it")
+        elif address == RUN.encode():
+            log = program.run(RUN) / "pipeline.log"
+            until(lambda: "broken_message" in log.read_text(), "the run has counted it")
+        else:
+            until(lambda: logs(program, "turned_away", '"no such run"'), "the broker has counted it")
+
+        assert RUN in client.runs()
+
+
 def test_ten_thousand_half_open_connections_keep_no_worker_from_joining_a_run(program: Program) -> None:
     with BrokerClient(program) as client, flood(program.endpoint, HALF_OPEN) as flooding:
         client.start(RUN, chain("load"))
@@ -191,6 +238,11 @@ def computed(program: Program) -> str:
         worker.send(messages.Hello(role="worker", worker="eager", session=worker.session))
         refused, _ = worker.expect(messages.Refused)
     return refused.reason
+
+
+def token_of(program: Program, run: str) -> str:
+    """What a worker with a slot of a run shows."""
+    return RunTokens(KeyStore(program.folder).server().secret).of(run)
 
 
 def logs(program: Program, *words: str) -> bool:

@@ -16,7 +16,7 @@ from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.broker_codec import TO_HOST
 from distilmq.protocol.codec import TO_WORKER, VERSION, decode, encode
 from distilmq.protocol.messages import Message, Refused
-from distilmq.protocol.messages.broker import Grant
+from distilmq.protocol.messages.broker import Grant, Grants
 from distilmq.transport.addressed import BROKER, split_address, with_address
 from distilmq.transport.ports import Connection
 from distilmq_workers.artifacts import sweep
@@ -33,6 +33,7 @@ from distilmq_workers.host.commands import (
     TerminateProcess,
 )
 from distilmq_workers.host.session import HostSession
+from distilmq_workers.settings import RUN_TOKEN
 
 
 class HostService:
@@ -52,6 +53,8 @@ class HostService:
         self._session = session
         self._children = children
         self._starter = starter
+        self._tokens: dict[str, str] = {}
+        """Run to what it takes to be heard by it."""
         self._code: int | None = None
         self._signals, self._signalled = os.pipe()
 
@@ -113,6 +116,8 @@ class HostService:
             except RemoteProtocolError as error:
                 print(f"a message that is none was passed over: {error}", file=sys.stderr)
                 continue
+            if isinstance(message, Grants):
+                self._tokens.update({grant.run: grant.token for grant in message.grants})
             self._handle(events.Received(run, message))
 
     def _look_after_children(self) -> None:
@@ -134,7 +139,8 @@ class HostService:
         for command in commands:
             match command:
                 case Say(run, message):
-                    self._connection.send(with_address(run, encode(message)))
+                    token = self._tokens.get(run, "")
+                    self._connection.send(with_address(run, encode(message), token=token))
                 case StartProcess(child, grant):
                     self._start(child, grant)
                 case GoBy(worker):
@@ -154,6 +160,9 @@ class HostService:
             options += ["--step", step]
         # Also when there are none: a process sees the gpus that were granted to it, and no others.
         environment = {"CUDA_VISIBLE_DEVICES": ",".join(grant.gpus)}
+        if grant.token:
+            # Not on the command line, which others can see.
+            environment[RUN_TOKEN] = grant.token
         self._children.start(child, now=time.monotonic(), options=options, environment=environment)
 
 

@@ -56,6 +56,8 @@ class Grant(Value):
     gpus: tuple[str, ...] = ()
     memory: int = 0
     resources: dict[str, int] = Field(default_factory=dict)
+    token: str = Field(default="", repr=False)
+    """What the process shows to be heard by its run: see `transport.addressed`."""
 
 
 class HostHello(Message):
