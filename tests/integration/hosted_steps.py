@@ -123,3 +123,15 @@ class CountAll(GlobalStep):
     def process(self, inputs: StepInput) -> StepOutput:
         in_order = [row["n"] for row in inputs] == list(range(len(inputs)))
         yield [{"n": 0, "text": "", "rows": len(inputs), "in_order": in_order}]
+
+
+class Placed(Gated):
+    """Doubles, and says on which node of Ray."""
+
+    @property
+    def outputs(self) -> StepColumns:
+        return ["doubled", "node"]
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        for rows in super().process(inputs):
+            yield [{**row, "node": os.environ["DISTILMQ_RAY_NODE"]} for row in rows]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-_TRIES = 3
+_TRIES = 6
 _STORE = 80_000_000
 """Bytes of a node's object store: nothing of ours lies in it."""
 
@@ -26,7 +26,7 @@ _ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "RAY_USAGE_STATS_ENABLED": "0",
     # The machine may be busy.
-    "RAY_raylet_start_wait_time_s": "90",
+    "RAY_raylet_start_wait_time_s": "50",
     "RAY_worker_register_timeout_seconds": "200",
     "RAY_health_check_timeout_ms": "60000",
     # Only the processes of actors that are asked for.
@@ -72,9 +72,14 @@ class RayNodes:
         self.address = self._said()
         """As `ray.init` takes it."""
 
-    def add(self, **resources: int) -> str:
-        """Another node, with two CPUs; its id."""
-        return self._order("add", resources)
+    @contextmanager
+    def node(self, **resources: int) -> Iterator[str]:
+        """Another node, with two CPUs, until the block ends; its id."""
+        node = self._order("add", resources)
+        try:
+            yield node
+        finally:
+            self.kill(node)
 
     def kill(self, node: str) -> None:
         """A node is gone at once, with all that runs on it."""
@@ -125,7 +130,8 @@ def _serve(folder: str) -> None:
                 nodes[node.node_id] = node
                 answer(node.node_id)
             case ["kill", name]:
-                cluster.remove_node(nodes.pop(name), allow_graceful=False)
+                if name in nodes:
+                    cluster.remove_node(nodes.pop(name), allow_graceful=False)
                 answer(None)
             case ["workers"]:
                 ours = {name: actor for name, actor in state.actors().items() if actor["ActorClassName"] == "RayHost"}

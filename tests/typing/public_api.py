@@ -10,7 +10,15 @@ from typing import assert_type
 
 from distilmq.distiset import Distiset
 from distilmq.models import LLM, Embeddings, MixtureOfAgentsLLM, OpenAIEmbeddings, OpenAILLM
-from distilmq.pipeline import Estimate, ModelUsage, Pipeline, RunUsage, routing_batch_function, sample_n_steps
+from distilmq.pipeline import (
+    Estimate,
+    ModelUsage,
+    Pipeline,
+    RayPipeline,
+    RunUsage,
+    routing_batch_function,
+    sample_n_steps,
+)
 from distilmq.steps import EmbeddingGeneration, GroupColumns, LoadDataFromDicts, Step, StepResources
 from distilmq.typing import GenerateOutput
 
@@ -42,6 +50,11 @@ def running(pipeline: Pipeline) -> None:
     assert_type(pipeline.dry_run(batch_size=2), Distiset)
     pipeline.run(dataset=[{"x": 1}], use_cache=False)
     pipeline.run(max_cost=2.5, max_tokens=100_000)
+
+
+def running_on_ray(pipeline: Pipeline) -> None:
+    assert_type(pipeline.ray(), RayPipeline)
+    assert_type(pipeline.ray("head:6379", {"runtime_env": {}}).run(), Distiset)
 
 
 def counting(pipeline: Pipeline) -> None:

@@ -17,6 +17,9 @@ from typing import Any
 _TAIL = 4096
 """Bytes of what the worker wrote last that are told when it ends."""
 
+NODE_ENV_NAME = "DISTILMQ_RAY_NODE"
+"""Tells steps the id of the node that they run on."""
+
 
 class RayHost:
     """One worker.
@@ -40,6 +43,7 @@ class RayHost:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env={**os.environ, NODE_ENV_NAME: _node()},
             start_new_session=True,
         )
         if self._process.stdin is not None:
@@ -67,6 +71,11 @@ class RayHost:
         self._process.wait()
         if self._free:
             _end_actor()
+
+
+def _node() -> str:
+    ray: Any = importlib.import_module("ray")
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _end_actor() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from collections.abc import Mapping
@@ -9,7 +10,6 @@ from contextvars import Token
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from distilmq.errors import DistilmqUserError
 from distilmq.graph import last_steps
 from distilmq.pipeline import serialization
 from distilmq.pipeline.dag import Dag
@@ -27,6 +27,7 @@ from distilmq.utils.files import Format
 if TYPE_CHECKING:
     from distilmq.distiset import Distiset
     from distilmq.pipeline.estimate import Estimate
+    from distilmq.pipeline.ray import RayPipeline
     from distilmq.pipeline.submitted_run import SubmittedRun
 
 
@@ -483,8 +484,26 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"Pipeline(name={self.name!r}, steps=[{', '.join(self.dag)}])"
 
-    def ray(self, ray_head_node_url: str | None = None, ray_init_kwargs: dict[str, Any] | None = None) -> Pipeline:
-        """Is not in distilmq yet."""
-        raise DistilmqUserError(
-            "`Pipeline.ray` is not in distilmq yet: start workers on the nodes of the cluster instead."
+    def ray(self, ray_head_node_url: str | None = None, ray_init_kwargs: dict[str, Any] | None = None) -> RayPipeline:
+        """The same pipeline, to be run on a Ray cluster: `pipeline.ray().run()`.
+
+        It needs `pip install 'distilmq[ray]'`, here and on the nodes.
+
+        Args:
+            ray_head_node_url: of the cluster, as `ray.init` takes it; else what `RAY_ADDRESS` says, or a Ray of this
+                machine.
+            ray_init_kwargs: more of what `ray.init` takes.
+        """
+        # By its name: that module builds on this one.
+        kind: type[RayPipeline] = importlib.import_module("distilmq.pipeline.ray").RayPipeline
+        pipeline = kind(
+            self._name,
+            self.description,
+            self.cache_dir,
+            self.enable_metadata,
+            self._requirements,
+            ray_head_node_url,
+            ray_init_kwargs,
         )
+        pipeline.dag = self.dag
+        return pipeline

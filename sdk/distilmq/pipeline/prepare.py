@@ -51,6 +51,8 @@ class RunOptions:
     """Of a dry run: only its estimate is wanted."""
     estimate_rows: int | None = None
     """Of a dry run: how many rows its estimate is for; None for those that are known."""
+    elsewhere: bool = False
+    """Whether other machines than this one run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +205,8 @@ def _check_options(options: RunOptions) -> None:
             )
     if options.dry_run is not None and options.dry_run < 1:
         raise DistilmqUserError(f"`batch_size` of a dry run has to be at least 1, not {options.dry_run}")
-    if all(name in os.environ for name in _RAY):
+    if all(name in os.environ for name in _RAY) and not options.elsewhere:
         _log.warning(
-            "This is a Ray cluster, and the pipeline runs on this machine only. Start workers on the other nodes, or"
-            " see docs/migrating-from-distilabel.md for how to run on Ray."
+            "This is a Ray cluster, and the pipeline runs on this machine only. `pipeline.ray().run()` runs it on the"
+            " cluster."
         )

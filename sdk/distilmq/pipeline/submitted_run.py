@@ -87,10 +87,14 @@ class SubmittedRun:
         return self.follow(Quiet())
 
     def follow(
-        self, follower: Follower, files: tuple[int, ...] = (), on_wake: Callable[[], None] = lambda: None
+        self,
+        follower: Follower,
+        files: tuple[int, ...] = (),
+        on_wake: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> Literal["done", "stopped"]:
-        """As `wait`, and tells a follower what happens."""
-        with self._client(follower, files, on_wake) as client:
+        """As `wait`, and tells a follower what happens; `check` raises when that will never come."""
+        with self._client(follower, files, on_wake, check) as client:
             finished = client.follow()
         if finished.outcome == "failed":
             raise run_error(finished)
@@ -168,7 +172,11 @@ class SubmittedRun:
 
     @contextmanager
     def _client(
-        self, follower: Follower, files: tuple[int, ...] = (), on_wake: Callable[[], None] = lambda: None
+        self,
+        follower: Follower,
+        files: tuple[int, ...] = (),
+        on_wake: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> Generator[Client]:
         client = Client(
             Addressed(connect_to(self.broker), self.id),
@@ -176,6 +184,7 @@ class SubmittedRun:
             follower=follower,
             files=files,
             on_wake=on_wake,
+            check=check,
             patience=PATIENCE,
         )
         try:

@@ -252,10 +252,22 @@ def test_the_cache_is_where_the_argument_or_the_environment_says(
     assert Pipeline().cache_dir == Path.home() / ".cache" / "distilmq" / "pipelines"
 
 
-@pytest.mark.parametrize("name", ["RayPipeline", "InstructionResponsePipeline"])
-def test_what_is_not_built_says_so(name: str) -> None:
-    with pytest.raises(ImportError, match=f"'distilmq.pipeline.{name}' is not in distilmq yet"):
-        getattr(package, name)
+def test_what_is_not_built_says_so() -> None:
+    with pytest.raises(ImportError, match=r"'distilmq\.pipeline\.InstructionResponsePipeline' is not in distilmq yet"):
+        _ = package.InstructionResponsePipeline
+
+
+def test_a_pipeline_for_ray_is_the_same_pipeline() -> None:
+    with Pipeline("on-ray", description="d", requirements=["pyyaml"]) as pipeline:
+        rows()
+
+    on_ray = pipeline.ray("head:6379", {"runtime_env": {}})
+
+    assert isinstance(on_ray, package.RayPipeline)
+    assert (on_ray.name, on_ray.description, on_ray.requirements) == ("on-ray", "d", pipeline.requirements)
+    assert on_ray.dag is pipeline.dag
+    assert on_ray.signature == pipeline.signature
+    assert on_ray.dump() == pipeline.dump()
 
 
 def test_a_second_routing_function_behind_a_step_is_refused() -> None:

@@ -116,7 +116,6 @@ def test_importing_steps_loads_no_heavy_library() -> None:
         "distilmq.steps.tasks.evol_instruct.base",
         "distilmq.models.llms.mlx",
         "distilmq.steps.embeddings.nearest_neighbour",
-        "distilmq.pipeline.ray",
     ],
 )
 def test_a_module_that_is_not_built_says_so_from_its_dotted_path(module: str) -> None:
