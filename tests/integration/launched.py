@@ -17,7 +17,7 @@ from distilmq.steps import LoadDataFromDicts
 from distilmq_broker.launchers.cli import app
 from tests.broker.front.brokers import Program
 from tests.integration import hosted_steps as samples
-from tests.integration.hosts import PATIENCE, ROOT, fetched, outcome, plan_of, submit
+from tests.integration.hosts import PATIENCE, ROOT, fetched, outcome, plan_of, state_of, submit, until
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
@@ -79,5 +79,7 @@ def computed(program: Program) -> list[int]:
         load = LoadDataFromDicts(name="load", data=[{"n": number} for number in range(20)], batch_size=5)
         load >> samples.Double(name="double", input_batch_size=5)
     submit(program, "r", plan_of(pipeline))
+    # Its workers may only be starting.
+    until(lambda: state_of(program, "r").state != "running")
     assert outcome(program, "r").outcome == "done"
     return [row["doubled"] for row in fetched(program, "r", "double")]

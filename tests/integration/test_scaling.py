@@ -16,7 +16,7 @@ from distilmq.protocol.plan import Plan
 from distilmq.steps import LoadDataFromDicts, StepResources
 from tests.broker.front.brokers import Program, broker_in
 from tests.integration import hosted_steps as samples
-from tests.integration.hosts import alive, fetched, outcome, plan_of, submit, until
+from tests.integration.hosts import alive, fetched, outcome, plan_of, state_of, submit, until
 from tests.integration.launched import BIN, ENVIRONMENT, started, worker_key
 from tests.integration.test_demand import demand
 from tests.servers.slurm import INSTALLED, slurm_cluster
@@ -64,6 +64,8 @@ def workers(program: Program) -> list[str]:
 
 def rows(program: Program, run: str) -> list[int]:
     """What came of a run."""
+    # Workers may only be starting.
+    until(lambda: state_of(program, run).state != "running")
     assert outcome(program, run).outcome == "done"
     return [row["doubled"] for row in fetched(program, run, "double")]
 
