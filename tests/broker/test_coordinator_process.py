@@ -8,11 +8,9 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 import pytest
@@ -22,8 +20,8 @@ from distilmq_broker.coordinator_process import JOURNAL, LOCKED
 from distilmq_broker.crash_points import POINTS
 from tests.broker.recorded import journal_in, places_of, rows_of
 from tests.broker.serving import Client, Worker, chain, place_of
+from tests.waiting import until
 
-T = TypeVar("T")
 _Start = Callable[..., "Program"]
 
 IDLE_SUPERVISOR = """
@@ -92,7 +90,7 @@ def test_a_client_closes_it_and_it_leaves_nothing_running(start: _Start) -> None
         client.submit(chain("load"))
         worker.join()
         batch, _ = worker.batch()
-        below = _until(lambda: len(program.below()) >= 2 and program.below())
+        below = until(lambda: len(program.below()) >= 2 and program.below())
         worker.give(batch.lease, rows_of("load", 0), last=True)
         client.expect(messages.Finished)
         worker.send(messages.Bye(session=worker.session))
@@ -144,7 +142,7 @@ def test_sigterm_drains_and_a_second_one_ends_everything(start: _Start) -> None:
         client.submit(chain("load", stop_timeout=60.0))
         worker.join()
         worker.batch()
-        below = _until(lambda: len(program.below()) >= 2 and program.below())
+        below = until(lambda: len(program.below()) >= 2 and program.below())
         program.process.terminate()
         worker.expect(messages.Drain)
         program.process.terminate()
@@ -230,7 +228,7 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(start: _Start) -> None:
         batch, _ = worker.batch()
         _, most = resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
         worker.give(batch.lease, rows_of("load", 0))
-        paused = _until(lambda: [shown for shown in client.waiting(messages.Progress) if shown.state == "paused"])
+        paused = until(lambda: [shown for shown in client.waiting(messages.Progress) if shown.state == "paused"])
         acknowledged = worker.waiting(messages.Ack)
         resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (most, most))
         ack, _ = worker.expect(messages.Ack)
@@ -256,7 +254,7 @@ def test_a_second_sigterm_does_not_wait_for_a_full_disk(start: _Start) -> None:
         batch, _ = worker.batch()
         resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
         worker.give(batch.lease, rows_of("load", 0))
-        _until(lambda: [shown for shown in client.waiting(messages.Progress) if shown.state == "paused"])
+        until(lambda: [shown for shown in client.waiting(messages.Progress) if shown.state == "paused"])
         client.send(messages.Control(session=client.session, action="kill"))
         finished, _ = client.expect(messages.Finished)
 
@@ -287,10 +285,3 @@ def test_the_program_starts_without_the_heavy_packages() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout.strip() == "[]"
-
-
-def _until(condition: Callable[[], T]) -> T:
-    deadline = time.monotonic() + 20
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-    return value
