@@ -45,7 +45,7 @@ def test_a_submitted_run_is_computed_by_workers_that_come_through_the_broker(tmp
             finished, _ = follower.expect(messages.Finished)
             rows = follower.fetch("load")
 
-    assert answer == runs.RunStarted(run=RUN, asked=RUN)
+    assert answer == runs.RunStarted(run=RUN, asked=RUN, data=True)
     assert finished.outcome == "done"
     assert rows == [row for place in range(3) for row in rows_of("load", place)]
 
@@ -80,9 +80,9 @@ def test_the_same_submission_again_changes_nothing_and_one_under_the_same_key_at
         other = client.start("run-3", chain("load"))
         there = client.runs()
 
-    assert again == runs.RunStarted(run=RUN, asked=RUN)
+    assert again == runs.RunStarted(run=RUN, asked=RUN, data=True)
     assert attached == runs.RunStarted(run=RUN, asked="run-2", attached=True)
-    assert other == runs.RunStarted(run="run-3", asked="run-3")
+    assert other == runs.RunStarted(run="run-3", asked="run-3", data=True)
     assert list(there) == ["run-3", RUN]
 
 
