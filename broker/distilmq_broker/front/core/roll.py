@@ -39,6 +39,9 @@ class Roll:
         if host is None:
             host = Host(self._name_for(event), event.session, event.offer, event.steps, now)
             self._board.enlist(host)
+            for claim in self._board.claims.values():
+                # It was started anew, maybe with what a step lacked.
+                claim.unfit.pop(host.worker, None)
         host.seen = now
         if self.look_at is None:
             self.look_at = now + self._liveness

@@ -424,3 +424,18 @@ def test_a_need_that_keeps_what_it_has_loses_nothing_and_gets_nothing() -> None:
 
     assert kept == ["a", "a"]
     assert world.needs_of("r") == ["a", "a", "a", "b"]
+
+
+def test_a_host_that_is_started_again_is_tried_again_with_what_it_could_not_load() -> None:
+    world = World()
+    first = world.join("h", offer(2))
+    world.handle(NeedsTold("r", (need("a", 2),)))
+    world.handle(HostUnfit("r", "h", "a", "lacks a package"))
+    world.settle()
+    refused = world.needs_of("r")
+
+    world.leave(first)
+    world.join("h", offer(2))
+    world.settle()
+
+    assert (refused, world.needs_of("r")) == ([], ["a", "a"])
