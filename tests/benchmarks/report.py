@@ -104,6 +104,21 @@ over a local socket without.
 """
 
 
+LARGE_MOST = 300
+"""Megabytes that client, broker and coordinator may have each, however large the result is."""
+
+LARGE = """
+## What large results cost
+
+Rows of 50 KB at a broker over TCP with keys, fetched by a client on the same machine when the run is over. What counts
+is memory of a process's own: pages of files that are mapped are given back when something else needs room.
+
+| result | batches of | client | broker | coordinator | each under {most} MB |
+|---|---|---|---|---|---|
+{lines}
+"""
+
+
 def load_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """The recorded results by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
@@ -128,6 +143,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     if keys := results.get("keys"):
         parts.append(_keys(keys["values"]))
     parts += report_hosts.sections(results)
+    if large := results.get("large"):
+        parts.append(_large(large["values"]))
     parts.append(_machines(results))
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
@@ -207,6 +224,16 @@ def _keys(values: Values) -> str:
         least=f"{KEYS_LEAST:.2f}",
         reached="yes" if curve >= KEYS_LEAST * plain else "no",
     )
+
+
+def _large(values: Values) -> str:
+    lines: list[str] = []
+    for found in values["peaks"]:
+        peaks = [found[part] for part in ("client", "broker", "coordinator")]
+        cells = " | ".join(f"{peak:.0f} MB" for peak in peaks)
+        within = "yes" if max(peaks) < LARGE_MOST else "no"
+        lines.append(f"| {found['megabytes']:,} MB | {found['batch']:g} MB | {cells} | {within} |")
+    return LARGE.format(most=LARGE_MOST, lines="\n".join(lines))
 
 
 def _within(ratio: float) -> str:

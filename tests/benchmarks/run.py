@@ -219,6 +219,16 @@ def crowd(bench: Bench) -> dict[str, Any]:
     return {"distilmq": found}
 
 
+def large(bench: Bench) -> dict[str, Any]:
+    """Peak memory for large results at a broker: megabytes in all, of a batch, and of each process."""
+    found: list[dict[str, Any]] = []
+    for megabytes, batch in ((400, 2), (2000, 2), (400, 400)):
+        command = [sys.executable, "-m", "tests.benchmarks.large_result", str(megabytes), str(batch)]
+        found.append(measure(command, cwd=HERE.parents[1], timeout=1800).result)
+        print(f"  {found[-1]}", flush=True)
+    return {"peaks": found}
+
+
 BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "throughput": throughput,
     "chain": chain,
@@ -233,6 +243,7 @@ BENCHMARKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "others": others,
     "keys": keys,
     "crowd": crowd,
+    "large": large,
 }
 
 

@@ -1,0 +1,27 @@
+"""Memory does not grow with the size of a result: of the client that fetches it, the broker, and the coordinator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.large_result import peaks_of
+
+
+@pytest.mark.timeout(400)
+def test_four_times_the_rows_take_the_same_memory(tmp_path: Path) -> None:
+    few = peaks_of(60, 2.0, tmp_path / "few")
+    many = peaks_of(240, 2.0, tmp_path / "many")
+
+    assert set(many) == {"client", "broker", "coordinator"}
+    assert all(many[part] <= 1.2 * few[part] for part in few), (few, many)
+    assert max(many.values()) < 300
+
+
+@pytest.mark.timeout(400)
+def test_a_result_of_one_large_batch_takes_no_more_memory_than_many_small_ones(tmp_path: Path) -> None:
+    peaks = peaks_of(150, 150.0, tmp_path)
+
+    assert max(peaks.values()) < 300
+    assert peaks["coordinator"] < 150
