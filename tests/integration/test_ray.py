@@ -111,7 +111,10 @@ def test_no_actor_outlives_a_script_that_is_killed_and_the_next_one_goes_on(ray:
     assert "Going on with run" in (tmp_path / "said").read_text()
 
 
-def test_a_cluster_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ray would look for it for some minutes.
+    monkeypatch.setenv("RAY_NUM_REDIS_GET_RETRIES", "1")
+    monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "2")
     with pytest.raises(RunError, match=r"The Ray cluster at 127\.0\.0\.1:1 cannot be reached"):
         placed(tmp_path).ray("127.0.0.1:1").run()
 
