@@ -434,7 +434,7 @@ def test_it_holds_no_more_rows_than_a_few_for_each_request_that_may_be_out() -> 
     later = session.handle(events.DemandChanged(limit=64, unsent=1), 0.0)
 
     assert wanted(first) == [4 * 64 // 50], "before the model has answered anything"
-    assert session.wanted == 16 * 64 // 50
+    assert session.appetite.said == 16 * 64 // 50
     assert wanted(later) == []
 
 

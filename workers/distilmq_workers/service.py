@@ -134,8 +134,8 @@ class Service:
         beat = 1.0 if welcome is None else welcome.heartbeat
         self._press_at = now + 1.0
         # This thread wakes at least once a beat, so only one that cannot run lets the time pass.
-        patience = self._session.stall_after + beat + 2.0
-        if (last_look := self._session.last_look_after) is not None:
+        patience = self._session.patience.stall_after + beat + 2.0
+        if (last_look := self._session.patience.last_look_after) is not None:
             patience = min(patience, max(last_look, beat + 1.5))
         self._switch.press(patience)
 

@@ -44,6 +44,7 @@ from distilmq.protocol.messages import (
 )
 from distilmq.protocol.usage import Usage
 from distilmq_workers import events
+from distilmq_workers.appetite import Appetite
 from distilmq_workers.commands import (
     Command,
     Leave,
@@ -62,19 +63,12 @@ from distilmq_workers.commands import (
 from distilmq_workers.data_fetch import DataFetch
 from distilmq_workers.gathering import Gathering
 from distilmq_workers.offer import Offer
+from distilmq_workers.patience import Patience
 
 HELLO_AGAIN = 5.0
 """Seconds without a Welcome after which Hello is said again."""
 ACK_PATIENCE = 3.0
 """Seconds that a process which leaves waits for its last Acks."""
-FIRST_ROWS, MOST_ROWS = 4, 16
-"""Rows in hand for each request that may be out at once: most of them wait, answered, for the slowest of their batch.
-Where that takes so many times as long as the usual answer, fewer would leave the model idle until it comes. The first
-number is what it begins with, and each answer adds a row: where only failures come, the run can be paused in time."""
-MAX_STALL_REPORTS_APART = 3600.0
-LAST_LOOK = 0.9
-"""Share of `batch_timeout` after which it is told where the user's code is: when the time is over, the process is
-killed and cannot tell any more."""
 
 Key = tuple[str, tuple[int, ...], int]
 
@@ -119,12 +113,8 @@ class Session:
     data: DataFetch | None = None
     """What is still to come before the step can be loaded."""
     lanes: int = 1
-    demand: tuple[int, int] | None = None
-    """Requests that its models may have out at once, and those that wait; None while none was made."""
-    answers: int = 0
-    """What models have answered so far: a model that answers nothing gets no more rows than it began with."""
-    wanted: int = 0
-    """Batches that it last said it wants to hold; 0 while it said nothing."""
+    appetite: Appetite = field(default_factory=Appetite)
+    patience: Patience = field(default_factory=Patience)
     in_jobs: set[Key] = field(default_factory=set[Key])
     """Batches with requests in batch jobs, whose models want to know when they are recorded."""
     queue: dict[Key, tuple[Batch, Sequence[bytes]]] = field(default_factory=dict[Key, tuple[Batch, Sequence[bytes]]])
@@ -208,7 +198,7 @@ class Session:
             case events.JobChanged(news):
                 return [self._say(news)]
             case events.DemandChanged(limit, unsent):
-                self.demand = (limit, unsent)
+                self.appetite.demand = (limit, unsent)
                 return []
             case events.LoanWanted(borrow):
                 return [self._say(borrow)]
@@ -271,7 +261,7 @@ class Session:
         if self.lanes > 1 and self.assign is not None:
             # A coordinator that has begun anew knows neither.
             offers.append(self._ready(self.assign))
-            self.wanted = 0
+            self.appetite.said = 0
         for kept in self.kept.values():
             offers += kept.say(now)
         return offers
@@ -284,6 +274,7 @@ class Session:
             return []
         self.assign = assign
         self.phase = Phase.LOADING
+        self.patience = Patience(max(0.1, assign.stall_after), assign.batch_timeout)
         self._definition = payload[0] if payload else b""
         self.data = DataFetch(assign.data, self._id)
         return self._load_or_ask(assign, self.data, now)
@@ -381,7 +372,7 @@ class Session:
         running = self.running.get(_key(event.lease))
         lease = event.lease if running is None else running.lease
         self.usage = event.usage or self.usage
-        self.answers += 1
+        self.appetite.answers += 1
         said = Answered(
             session=self._id,
             lease=lease,
@@ -417,9 +408,9 @@ class Session:
         elif now >= self._beat_at:
             self._beat_at = now + self.welcome.heartbeat
             commands.append(self._say(Heartbeat(session=self._id, held=self.held, **self._spent())))
-            if self.wanted:
+            if self.appetite.said:
                 # The one before may be lost, and its loss would show in nothing but speed.
-                commands.append(self._say(Want(session=self._id, batches=self.wanted)))
+                commands.append(self._say(Want(session=self._id, batches=self.appetite.said)))
         commands += [say for kept in self.kept.values() if now >= kept.again_at for say in kept.say_again(now)]
         if self.data is not None and now >= self.data.again_at:
             commands.append(self._say(self.data.ask(now, waited=True)))
@@ -461,7 +452,7 @@ class Session:
             if key in self.gathering:
                 break
             batch, payload = self.queue.pop(key)
-            self.running[key] = Running(batch.lease, now, self._look_at(now, now))
+            self.running[key] = Running(batch.lease, now, self.patience.look_at(now, now))
             commands.append(RunBatch(batch, payload))
         return commands
 
@@ -477,46 +468,16 @@ class Session:
 
     def _ask_for_more(self) -> list[Command]:
         """Says how many batches it wants to hold, when its models could take more, or have enough."""
-        if self.demand is None or self.lanes == 1 or self.assign is None or self.draining or self.queue:
+        if self.assign is None or self.draining or self.queue:
             return []
-        wanted = self._wanted(self.assign.size, *self.demand)
-        if wanted == self.wanted:
-            return []
-        self.wanted = wanted
-        return [self._say(Want(session=self._id, batches=wanted))]
-
-    def _wanted(self, size: int, limit: int, unsent: int) -> int:
-        """Those in hand, and as many more as bring the requests that wait up to those that may be out at once."""
-        more = max(0, limit - unsent + size - 1) // size
-        rows = min(FIRST_ROWS * limit + self.answers, MOST_ROWS * limit)
-        most = max(2, rows // size)
-        return max(1, min(len(self.running) + more, most, self.lanes))
-
-    @property
-    def stall_after(self) -> float:
-        """Seconds at a batch after which it is told where the user's code is."""
-        return MAX_STALL_REPORTS_APART if self.assign is None else max(0.1, self.assign.stall_after)
-
-    @property
-    def last_look_after(self) -> float | None:
-        """Seconds at a batch after which it is told for the last time, since its process is going to be killed."""
-        timeout = None if self.assign is None else self.assign.batch_timeout
-        return None if timeout is None else timeout * LAST_LOOK
+        wanted = self.appetite.news(size=self.assign.size, running=len(self.running), lanes=self.lanes)
+        return [] if wanted is None else [self._say(Want(session=self._id, batches=wanted))]
 
     def _stalls(self, now: float) -> Iterable[Command]:
         for running in self.running.values():
             if now >= running.report_at:
-                running.report_at = self._look_at(running.began, now)
+                running.report_at = self.patience.look_at(running.began, now)
                 yield ReportStall(running.lease, now - running.began)
-
-    def _look_at(self, began: float, now: float) -> float:
-        """When to tell next where the user's code is with a batch."""
-        # Each report twice as late as the one before: a stall is said, not repeated all day.
-        later = now + min(max(now - began, self.stall_after), MAX_STALL_REPORTS_APART)
-        if self.last_look_after is None:
-            return later
-        last = began + self.last_look_after
-        return last if now < last < later else later
 
     def _give_back_queue(self) -> list[Command]:
         given: list[Command] = [
