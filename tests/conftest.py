@@ -30,6 +30,9 @@ for _secret in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MISTRAL_API_KEY", "HF_TOKE
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts the tests in the background has them ignore Ctrl+C, and every process they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # `nohup` does the same with the end of the terminal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 from tests.leaks import leaks_since, take_snapshot  # noqa: E402  # the environment comes first
 

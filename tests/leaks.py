@@ -43,7 +43,7 @@ class Snapshot:
         return sorted(
             [f"thread {item}" for item in self.threads - before.threads]
             + [f"file {item}" for item in self.files - before.files]
-            + [f"process {item}" for item in self.processes - before.processes]
+            + [f"process {item}" for item in self.processes if _pid(item) not in {*map(_pid, before.processes)}]
         )
 
 
@@ -95,6 +95,11 @@ def _files() -> frozenset[str]:
             if int(number) != tracker and not target.startswith(_KEPT_FILES):
                 found.add(f"{number} on {target}")
     return frozenset(found)
+
+
+def _pid(item: str) -> str:
+    """By which a process is known: its command is not there yet when it has just been started."""
+    return item.partition(" ")[0]
 
 
 def _processes() -> frozenset[str]:

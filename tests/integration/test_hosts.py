@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from socket import gethostname
 from typing import Any
 
 import pytest
@@ -74,29 +73,6 @@ def test_hosts_may_come_before_and_after_a_run(tmp_path: Path, *, tcp: bool) -> 
 
         assert finished.outcome == "done"
         assert fetched(program, "r", "double") == EXPECTED
-
-
-def test_a_second_worker_of_a_name_is_refused_and_the_first_goes_on(
-    program: Program, hosts: Hosts, tmp_path: Path
-) -> None:
-    first = hosts.start("h", "--slots", "2")
-    submit(program, "r", gated(tmp_path))
-    until((tmp_path / "begun").exists)
-
-    second = hosts.start("h", "--slots", "2", output="second")
-    code = second.wait()
-    (tmp_path / "gate").touch()
-
-    assert code == 2
-    assert (
-        f"refused: a worker of the name 'h' is at work on {gethostname()} (process {first.process.pid})" in second.said
-    )
-    assert "give this one another --name, or end that one first" in second.said
-    assert [line for line in program.log.splitlines() if '"host_refused"' in line and '"worker": "h"' in line]
-    assert '"host_lost"' not in program.log
-    assert outcome(program, "r").outcome == "done"
-    assert fetched(program, "r", "double") == EXPECTED
-    assert first.process.poll() is None
 
 
 def test_a_worker_that_is_killed_and_started_again_under_its_name_has_its_place_again(tmp_path: Path) -> None:

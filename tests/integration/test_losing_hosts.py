@@ -124,14 +124,14 @@ def test_two_hosts_under_one_name_share_the_work_and_one_that_is_killed_is_follo
     second = hosts.start("twin", "--slots", "1")
     submit(program, "r", gated(tmp_path))
     until((tmp_path / "begun").exists)
-    pair = [*first.children(), *second.children()]
+    log = program.folder / "runs" / "r" / "pipeline.log"
+    until(lambda: all(f'"role": "worker", "worker": "twin{which}' in log.read_text() for which in ('"', "-")))
 
     first.end()
     hosts.start("twin", "--slots", "1")
     until(lambda: lost(program, "twin"))
     (tmp_path / "gate").touch()
 
-    assert len(pair) == 2
     assert "another worker is called twin: this one goes by twin-" in second.said
     assert outcome(program, "r").outcome == "done"
     assert fetched(program, "r", "double") == EXPECTED

@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.accounts import Chain, living, recorded
 from tests.integration.runs import Script, kill_tree, kind, until
+from tests.warm.scripts import Started
 
 CHAIN = Chain(batches=20, replicas=2, gate_at=20)
 REPLICAS = 4
@@ -35,12 +36,12 @@ ROUTED = """
 
 
 @pytest.fixture
-def halfway(tmp_path: Path) -> Iterator[tuple[Script, int]]:
+def halfway(tmp_path: Path) -> Iterator[tuple[Script, Started]]:
     """A run whose second step waits at the gate, in both replicas."""
     script = CHAIN.script(tmp_path / "run")
     process = script.start()
     until(lambda: sum(_waits(entry) for entry in script.worked) == CHAIN.replicas, "both replicas wait")
-    yield script, process.pid
+    yield script, process
     kill_tree(process.pid)
     process.wait()
     until(lambda: not living(script), "no process outlives the run")
@@ -54,25 +55,25 @@ def temp_dir() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def test_a_run_is_a_coordinator_a_supervisor_and_a_process_per_replica(halfway: tuple[Script, int]) -> None:
-    script, pid = halfway
+def test_a_run_is_a_coordinator_a_supervisor_and_a_process_per_replica(halfway: tuple[Script, Started]) -> None:
+    script, process = halfway
     # The generator has given all its rows by now: its process leaves.
     left = REPLICAS - 1
     until(lambda: [kind(process) for process in living(script)].count("worker") == left, "the generator has left")
-    here = {process.pid: kind(process) for process in living(script) if process.pid != pid}
+    here = {one.pid: kind(one) for one in living(script) if one.pid != process.pid}
 
     parents = Counter((name, here.get(psutil.Process(one).ppid(), "script")) for one, name in here.items())
     others = {one for one, name in here.items() if name != "worker"}
-    _end(script, pid)
+    _end(script, process)
 
     assert parents == {("coordinator", "script"): 1, ("supervisor", "coordinator"): 1, ("worker", "supervisor"): left}
     assert len({entry["pid"] for entry in script.worked if entry["step"] == "double"}) == CHAIN.replicas
-    assert {entry["pid"] for entry in script.worked}.isdisjoint({pid, *others}), "user code runs in workers only"
+    assert {entry["pid"] for entry in script.worked}.isdisjoint({process.pid, *others}), "only workers run user code"
     assert script.rows["default"] == CHAIN.expected
 
 
-def test_it_listens_on_a_socket_that_only_its_user_reaches(halfway: tuple[Script, int]) -> None:
-    script, pid = halfway
+def test_it_listens_on_a_socket_that_only_its_user_reaches(halfway: tuple[Script, Started]) -> None:
+    script, process = halfway
     (coordinator,) = [process for process in living(script) if kind(process) == "coordinator"]
     command = coordinator.cmdline()
     endpoint = command[command.index("--endpoint") + 1]
@@ -80,7 +81,7 @@ def test_it_listens_on_a_socket_that_only_its_user_reaches(halfway: tuple[Script
 
     status = socket.stat(), socket.parent.stat()
     internet = [each for process in living(script) for each in _internet(process)]
-    _end(script, pid)
+    _end(script, process)
 
     assert endpoint.startswith("ipc:///")
     assert len(str(socket)) < 100
@@ -91,8 +92,8 @@ def test_it_listens_on_a_socket_that_only_its_user_reaches(halfway: tuple[Script
     assert not socket.parent.exists()
 
 
-def test_its_ledger_grows_while_it_runs_and_is_its_users_only(halfway: tuple[Script, int]) -> None:
-    script, pid = halfway
+def test_its_ledger_grows_while_it_runs_and_is_its_users_only(halfway: tuple[Script, Started]) -> None:
+    script, process = halfway
     (run_dir,) = script.run_dirs
 
     first = len(recorded(script, CHAIN))
@@ -100,7 +101,7 @@ def test_its_ledger_grows_while_it_runs_and_is_its_users_only(halfway: tuple[Scr
     until(lambda: len(recorded(script, CHAIN)) > first, "the ledger grows")
     kept = [run_dir, run_dir / "plan.msgpack", run_dir / "ledger.db", run_dir / "segments"]
     modes = [stat.S_IMODE(path.stat().st_mode) for path in kept]
-    _end(script, pid)
+    _end(script, process)
 
     assert 0 < first < len(CHAIN.work)
     assert recorded(script, CHAIN) == set(CHAIN.work.values())
@@ -150,7 +151,7 @@ def _waits(entry: dict[str, object]) -> bool:
     return entry["step"] == "double" and entry["rows"][0] >= 20  # type: ignore[index]  # it is a list
 
 
-def _end(script: Script, pid: int) -> None:
+def _end(script: Script, process: Started) -> None:
     (script.folder / "gate").touch()
-    assert psutil.Process(pid).wait(60) == 0, script.output
+    assert process.wait(60) == 0, script.output
     until(lambda: not living(script), "no process outlives the run")

@@ -29,7 +29,6 @@ BUILT = {
 }
 MISSING_NAMES = [
     ("distilmq.distiset", "create_distiset"),
-    ("distilmq.pipeline", "RayPipeline"),
     ("distilmq.steps.tasks.base", "ImageTask"),
 ]
 MISSING_MODULES = [
