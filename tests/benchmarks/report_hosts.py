@@ -36,7 +36,7 @@ more then than on one that is idle, those of the processor hardly.
 | share of a core that beats take of the broker | **{broker_beats:.1%}** | under {most:.0%} | {broker_reached} |
 | share of a core that beats take of the coordinator | **{coordinator_beats:.1%}** | under {most:.0%} | {core_reached} |
 | what the step with the fewest workers has of an even share | {fewest:.2f} | every step has some | {shared} |
-| the slow run (half a second a batch), beside the fast one of {fast_run:.1f} s | {slow_run:.1f} s | both go on | {sharing} |
+| the slow run (0.5 s a batch), beside the fast one of {fast_run:.1f} s | {slow_run:.1f} s | both go on | {sharing} |
 """
 
 CHAOS = """
