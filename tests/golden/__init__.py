@@ -1,0 +1,1 @@
+"""What each release writes on the wire and on disk, kept for all later ones to read."""
