@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -42,6 +42,15 @@ pytest_plugins = ["pytester"]
 def pytest_configure(config: pytest.Config) -> None:
     """Names the marker by which a test says that it may leave something behind."""
     config.addinivalue_line("markers", "may_leak(reason): the test may leave threads, files or processes behind")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fails what is skipped where nothing may be."""
+    report = yield
+    if report.skipped and "DISTILMQ_SKIP_NOTHING" in os.environ:
+        report.outcome, report.longrepr = "failed", f"skipped where no test may be: {report.longrepr}"
+    return report
 
 
 def pytest_unconfigure() -> None:
