@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -390,10 +390,7 @@ def test_a_commit_that_met_a_full_disk_is_done_again(tmp_path: Path, limit: int)
     assert all(str(tmp_path) in line for line in ran.stderr.splitlines())
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    folder.chmod(0o500)
+def test_a_folder_that_cannot_be_written_is_named() -> None:
     # Root may write anywhere: the child gives that up, once everything is imported.
     code = (
         "import os, sys; from pathlib import Path; from distilmq.errors import JournalError\n"
@@ -402,19 +399,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         "try:\n    journal_in(Path(sys.argv[1])).__enter__()\n"
         "except JournalError as error: print(error)"
     )
-    _let_others_in(folder)
+    # Not in `tmp_path`: pytest lets nobody else into the folders above that.
+    with tempfile.TemporaryDirectory(prefix="distilmq-test-") as above:
+        Path(above).chmod(0o755)
+        folder = Path(above) / "run"
+        folder.mkdir(mode=0o555)
 
-    ran = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
+        ran = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
 
-    folder.chmod(0o700)
     assert ran.stdout.strip() == f"{folder / 'segments'}: Permission denied", ran.stderr
-
-
-def _let_others_in(folder: Path) -> None:
-    folder.chmod(0o555)
-    for above in folder.parents:
-        if above.stat().st_uid == os.getuid() and above != Path("/") and not above.stat().st_mode & 0o001:
-            above.chmod(above.stat().st_mode | 0o055)
 
 
 FORMAT_1 = """
