@@ -15,7 +15,8 @@ def test_four_times_the_rows_take_the_same_memory(tmp_path: Path) -> None:
     many = peaks_of(240, 2.0, tmp_path / "many")
 
     assert set(many) == {"client", "broker", "coordinator"}
-    assert all(many[part] <= 1.2 * few[part] for part in few), (few, many)
+    # 180 MB more went through each of them.
+    assert all(many[part] <= few[part] + 20 for part in few), (few, many)
     assert max(many.values()) < 300
 
 

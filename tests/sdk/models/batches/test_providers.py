@@ -106,7 +106,8 @@ def test_more_requests_than_a_job_takes_are_several_jobs(openai: Any, server: Pr
     outputs = openai.generate_outputs([[{"role": "user", "content": text}] for text in texts])
 
     assert [output["generations"] for output in outputs] == [[f"You said: {text}"] for text in texts]
-    assert sorted(sizes(server)) == [600, 1000, 1000]
+    # Where they come slowly, a job that is not full goes first.
+    assert (sum(sizes(server)), max(sizes(server))) == (2600, 1000)
     assert len(server.answered) == 2600
 
 
