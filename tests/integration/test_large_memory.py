@@ -11,12 +11,12 @@ from tests.benchmarks.large_result import peaks_of
 
 @pytest.mark.timeout(400)
 def test_four_times_the_rows_take_the_same_memory(tmp_path: Path) -> None:
-    few = peaks_of(60, 2.0, tmp_path / "few")
-    many = peaks_of(240, 2.0, tmp_path / "many")
+    # With less, what a process keeps for its next messages has not grown to what it is for good.
+    few = peaks_of(120, 2.0, tmp_path / "few")
+    many = peaks_of(480, 2.0, tmp_path / "many")
 
     assert set(many) == {"client", "broker", "coordinator"}
-    # 180 MB more went through each of them.
-    assert all(many[part] <= few[part] + 20 for part in few), (few, many)
+    assert all(many[part] <= 1.2 * few[part] for part in few), (few, many)
     assert max(many.values()) < 300
 
 
