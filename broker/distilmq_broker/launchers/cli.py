@@ -31,6 +31,8 @@ from distilmq_broker.launchers.options import (
     Options,
     Print,
     Program,
+    check_namespace,
+    check_time,
     key_of,
     size_of,
 )
@@ -60,7 +62,7 @@ def slurm(
     with told():
         _only_printed(print_it, "sbatch")
         path = key_of(connect)
-        check_form(time, "--time", r"\d+(-\d+)?(:\d+){0,2}", "what sbatch takes, such as 4:00:00")
+        check_time(time)
         size = size_of(cpus, gpus, memory)
         command = WorkerCommand(program, str(path), tuple(options or ()), size)
         print(slurm_script(SlurmJob(command, size, count, time)), end="")
@@ -87,7 +89,7 @@ def kubernetes(
     """
     with told():
         _only_printed(print_it, "kubectl apply -f -")
-        check_form(namespace, "--namespace", r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name, such as distilmq")
+        check_namespace(namespace)
         if broker:
             check_form(storage, "--storage", r"\d+[KMGTPE]i?", "a size, such as 10Gi")
             print(as_yaml(broker_manifests(BrokerSet(image, namespace, storage))), end="")

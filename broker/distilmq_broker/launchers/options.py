@@ -48,3 +48,21 @@ def size_of(cpus: int, gpus: int, memory: str) -> Size:
     """
     check_form(memory, "--memory", r"\d+[KMGT]", "a size, such as 64G")
     return Size(cpus, gpus, memory)
+
+
+def check_time(time: str) -> None:
+    """How long a job of Slurm may run.
+
+    Raises:
+        DistilmqUserError: sbatch would not take it.
+    """
+    check_form(time, "--time", r"\d+(-\d+)?(:\d+){0,2}", "what sbatch takes, such as 4:00:00")
+
+
+def check_namespace(namespace: str) -> None:
+    """Of Kubernetes.
+
+    Raises:
+        DistilmqUserError: it is no name of one.
+    """
+    check_form(namespace, "--namespace", r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name, such as distilmq")

@@ -19,6 +19,8 @@ from distilmq_broker.launchers.options import (
     Memory,
     Options,
     Program,
+    check_namespace,
+    check_time,
     key_of,
     size_of,
 )
@@ -171,7 +173,7 @@ def slurm(
 
     with told():
         policy = _Bounds(prefix, least, most, idle, cooldown).policy()
-        check_form(time, "--time", r"\d+(-\d+)?(:\d+){0,2}", "what sbatch takes, such as 4:00:00")
+        check_time(time)
         flavor = _flavor(cpus, gpus, memory, resources, labels, options)
         key = str(key_of(connect))
         sbatch = _words("--sbatch", call)
@@ -209,7 +211,7 @@ def kubernetes(
 
     with told():
         policy = _Bounds(prefix, least, most, idle, cooldown).policy()
-        check_form(namespace, "--namespace", r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name, such as distilmq")
+        check_namespace(namespace)
         flavor = _flavor(cpus, gpus, memory, resources, labels, options)
         command = flavor.command(program, CONNECTION)
         job = WorkerJob(command, flavor.size, 1, image, namespace, key_of(connect).read_text(), kept=_KEPT)
