@@ -1,4 +1,4 @@
-"""The peak memory of client, broker and coordinator for a large result at a broker: prints one JSON line.
+"""The peak memory of client, broker and coordinator for a large result at a broker: prints one line.
 
     python -m tests.benchmarks.large_result MEGABYTES [MEGABYTES OF A BATCH]
 
@@ -104,4 +104,4 @@ def _serving(program: Program) -> dict[str, int]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir=os.environ.get("DISTILMQ_BENCHMARK_DIR")) as where:
         size, batch = int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
-        print(json.dumps({"megabytes": size, "batch": batch, **peaks_of(size, batch, Path(where))}))
+        print("RESULT " + json.dumps({"megabytes": size, "batch": batch, **peaks_of(size, batch, Path(where))}), flush=True)
