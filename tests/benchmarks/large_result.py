@@ -104,4 +104,5 @@ def _serving(program: Program) -> dict[str, int]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir=os.environ.get("DISTILMQ_BENCHMARK_DIR")) as where:
         size, batch = int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
-        print("RESULT " + json.dumps({"megabytes": size, "batch": batch, **peaks_of(size, batch, Path(where))}), flush=True)
+        peaks = peaks_of(size, batch, Path(where))
+    print("RESULT " + json.dumps({"megabytes": size, "batch": batch, **peaks}), flush=True)
