@@ -13,10 +13,12 @@ class GrantedSlots:
 
     Args:
         refuse: tells it of a host, a step (or none, for all of them), and why no more of it is to run there.
+        departed: tells it of a step process that is no more: it lends to those of all runs.
     """
 
-    def __init__(self, refuse: Callable[[str, str, str], None]) -> None:
+    def __init__(self, refuse: Callable[[str, str, str], None], departed: Callable[[str], None]) -> None:
         self._tell_refusal = refuse
+        self._tell_departed = departed
 
     def keep(self, count: int) -> None:
         """See `Slots.keep`."""
@@ -31,6 +33,10 @@ class GrantedSlots:
     def refuse(self, worker: str, step: str, reason: str) -> None:
         """See `Slots.refuse`."""
         self._tell_refusal(worker, step, reason)
+
+    def departed(self, session: str) -> None:
+        """See `Slots.departed`."""
+        self._tell_departed(session)
 
     @property
     def hopeless(self) -> bool:

@@ -20,6 +20,7 @@ from distilmq_broker.core.commands import (
     Record,
     RefuseHost,
     Route,
+    SayDeparted,
     SayPaused,
     Send,
     SendAssign,
@@ -110,6 +111,8 @@ class Performer:
                 case RefuseHost(worker, step, reason):
                     self._log.warning("host_refused", worker=worker, step=step, reason=reason)
                     self._slots.refuse(worker, step, reason)
+                case SayDeparted(session):
+                    self._slots.departed(session)
                 case SayPaused():
                     self._log.warning("run_paused", step=command.step, reason=command.reason)
                 case EndRun():

@@ -13,7 +13,7 @@ from distilmq_broker.core.facts import Fact, Slice, UsageRecorded
 from distilmq_broker.core.wanted import Wanted
 
 if TYPE_CHECKING:
-    from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored, Unfit
+    from distilmq.protocol.messages.broker import CoordinatorHello, Departed, Granted, Lent, Needs, Order, Stored, Unfit
 
 JobEntry = tuple[int, bytes, int, str, str, int, int, int, float]
 """A request in a provider's batch job: row (counted over the slices asked for), key, occurrence, what we call the job,
@@ -25,7 +25,7 @@ BEGINNING: PlaceInSlices = (0, 0, 0)
 
 
 FromBroker: TypeAlias = "Order | Granted | Lent | Stored | Secrets"
-ToBroker: TypeAlias = "CoordinatorHello | Needs | Unfit | Borrow | Secrets"
+ToBroker: TypeAlias = "CoordinatorHello | Needs | Unfit | Borrow | Departed | Secrets"
 
 
 Payload: TypeAlias = "Sequence[bytes] | bytes | LargePayload"
@@ -235,6 +235,10 @@ class Slots(Protocol):
 
     def refuse(self, worker: str, step: str, reason: str) -> None:
         """A host cannot take part, or (with a step) not in that step."""
+        ...
+
+    def departed(self, session: str) -> None:
+        """A step process is no more."""
         ...
 
     @property

@@ -59,6 +59,9 @@ class SlotKeeper:
     def refuse(self, worker: str, step: str, reason: str) -> None:
         """See `Slots.refuse`: ours are all on this machine, and have what it has."""
 
+    def departed(self, session: str) -> None:
+        """See `Slots.departed`: the core itself lends to ours."""
+
     @property
     def hopeless(self) -> bool:
         """Whether supervisors die before they come up, again and again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distilmq.protocol.messages import Borrow, Lend, Secrets
-from distilmq.protocol.messages.broker import CoordinatorHello, Granted, Lent, Needs, Order, Stored, Unfit
+from distilmq.protocol.messages.broker import CoordinatorHello, Departed, Granted, Lent, Needs, Order, Stored, Unfit
 from distilmq.protocol.messages.runs import RunState
 from distilmq.protocol.messages.slots import Need
 from distilmq.protocol.plan import Plan
@@ -84,6 +84,10 @@ class Submitted:
     def borrow(self, message: Borrow) -> None:
         """A step process asks for its share of an account's limits: they hold over all runs of the broker."""
         self._line.tell(message)
+
+    def departed(self, session: str) -> None:
+        """A step process is no more."""
+        self._line.tell(Departed(session=session))
 
     def refuse(self, worker: str, step: str, reason: str) -> None:
         """A host is to get no more of the run, or of one of its steps."""

@@ -87,19 +87,7 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
         case messages.FetchPart(session=session, lease=lease, cursor=cursor):
             return events.PartWanted(session, lease, cursor)
         case messages.Borrow():
-            return events.LoanAsked(
-                message.session,
-                message.account,
-                message.told,
-                message.wanted,
-                message.out,
-                message.held,
-                message.asked,
-                message.borrower,
-                message.learnt,
-                message.share,
-                message.settled,
-            )
+            return loan_asked(message, message.session)
         case messages.LoadFailed(session=session, step=step, error=error):
             return events.LoadFailed(session, step, error)
         case messages.Failed(session=session, lease=lease, error=error):
@@ -126,3 +114,22 @@ def to_event(message: messages.Message, payload: Sequence[bytes], sender: Member
             return events.WorkerExited(session, 0, expected=True)
         case _:
             return None
+
+
+def loan_asked(borrow: messages.Borrow, session: str) -> events.LoanAsked:
+    """What a step process asks for, under the name that it has where it is lent."""
+    return events.LoanAsked(
+        session,
+        borrow.account,
+        borrow.told,
+        borrow.wanted,
+        borrow.out,
+        borrow.held,
+        borrow.asked,
+        borrow.borrower,
+        borrow.learnt,
+        borrow.share,
+        borrow.settled,
+        borrow.leaving,
+        borrow.heard,
+    )

@@ -18,6 +18,7 @@ from distilmq.pipeline import Pipeline
 from distilmq.pipeline.submitted_run import SubmittedRun
 from distilmq.steps import GroupColumns, make_generator_step
 from distilmq.steps.tasks import TextGeneration
+from distilmq_broker.core.accounts import LENT_FOR
 from tests.broker.front.brokers import broker_in
 from tests.integration.hosts import hosts_of
 from tests.integration.runs import Script, all_gone, family, kill_tree, of_kind, until
@@ -195,6 +196,29 @@ def test_a_run_that_goes_on_begins_with_the_limit_that_was_learnt(tmp_path: Path
     assert answers(script) == expected(250)
     assert beginning.at_once is not None
     assert beginning.at_once <= places + 3, "four processes, each of which may send one"
+
+
+def test_the_places_of_a_frozen_process_are_not_lent_to_others_while_its_requests_are_out(
+    tmp_path: Path, server: ProviderServer
+) -> None:
+    server.latency = LENT_FOR * 2
+    script = script_of(tmp_path, server, 60, "max_concurrency=8")
+    run = script.start()
+    try:
+        until(lambda: len(server.asked) >= 8, "all places are taken")
+        frozen = [worker for worker in of_kind(run.pid, "worker") if worker.net_connections("tcp")]
+        frozen[0].suspend()
+        server.latency = 0.1
+        until(lambda: len(server.answered) >= 8, "its requests are over, its loan for long")
+        frozen[0].resume()
+        assert run.wait(120) == 0, script.output
+    finally:
+        kill_tree(run.pid)
+        run.wait()
+
+    assert answers(script) == expected(60)
+    assert len(frozen) > 1, "there are others that would have taken its places"
+    assert server.most_at_once <= 8
 
 
 def test_a_limit_that_headers_tell_one_process_holds_for_all(tmp_path: Path, server: ProviderServer) -> None:

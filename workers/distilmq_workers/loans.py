@@ -29,7 +29,7 @@ class LoanOffice:
         """A loan came in."""
         # Counted from when it was asked for: it is over here before it is over there.
         until = lend.asked + lend.seconds
-        lent = Lent(_loan(lend.loan), until, _loan(lend.learnt), settled=lend.settled, full=lend.full)
+        lent = Lent(_loan(lend.loan), until, _loan(lend.learnt), settled=lend.settled, full=lend.full, asked=lend.asked)
         self._desk.lend(lend.account, lend.borrower, lent)
 
     def _apply(self, application: Application) -> None:
@@ -46,6 +46,8 @@ class LoanOffice:
                 learnt=_message(application.learnt),
                 share=_message(application.share),
                 settled=application.settled,
+                leaving=application.leaving,
+                heard=application.heard,
             )
         )
 

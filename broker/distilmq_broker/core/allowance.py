@@ -11,10 +11,11 @@ of the run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from distilmq.protocol.messages import Lend, Loan
 from distilmq_broker.core.events import LoanAsked
+from distilmq_broker.core.outstanding import Outstanding
 from distilmq_broker.core.spending import Spending
 
 _CLEARLY_MORE = 2
@@ -35,12 +36,29 @@ class _Borrower:
     """The last loan, before it was cut."""
     places: int | None = 0
     """What it was cut to; None where nothing bounds it."""
+    loans: Outstanding = field(default_factory=Outstanding)
+    """Those that it may be going by."""
     until: float = 0.0
+    silent: bool = False
+    """Its loan is over, and it did not ask again."""
+    gone: bool = False
+    """Its process is no more."""
+
+    @property
+    def weight(self) -> int:
+        """How much it counts where something is shared out."""
+        return 0 if self.silent else max(1, self.wanted)
 
     @property
     def taken(self) -> int:
         """Requests that are out, or may go out at any moment."""
-        return max(self.places or 0, self.out)
+        return max(int(self.loans.most("places")), self.out)
+
+    def tell(self, lend: Lend) -> Lend:
+        """The loan, cut to its places, as it is told."""
+        loan = lend.loan.model_copy(update={"places": self.places})
+        self.loans.tell(lend.asked, loan)
+        return lend.model_copy(update={"loan": loan})
 
 
 class Allowance:
@@ -55,30 +73,34 @@ class Allowance:
         if not self._spending.bounded:
             return
         name = (event.session, event.account, event.borrower)
+        if event.leaving:
+            self._borrowers.pop(name, None)
+            return
         borrower = self._borrowers.setdefault(name, _Borrower(step, 0, 0))
         borrower.wanted, borrower.out = max(0, event.wanted), max(0, event.out)
+        borrower.loans.hear(event.heard)
 
     def lent(self, session: str, lend: Lend, now: float) -> Lend:
         """The loan that answers it, cut."""
-        self._forget(now)
+        self._look_after_loans(now)
         borrower = self._borrowers.get((session, lend.account, lend.borrower))
         if borrower is None:
             return lend
-        borrower.lend, borrower.until = lend, now + lend.seconds
+        borrower.lend, borrower.until, borrower.silent = lend, now + lend.seconds, False
         borrower.places = self._places(borrower)
-        return _cut(lend, borrower.places)
+        return borrower.tell(lend)
 
     def changed(self, now: float) -> Iterator[tuple[str, Lend]]:
         """By what is spent now: the loans that have to be smaller, or may be much larger, with the sessions to tell."""
-        self._forget(now)
+        self._look_after_loans(now)
         for (session, _, _), borrower in self._borrowers.items():
-            if borrower.lend is None:
+            if borrower.lend is None or borrower.silent:
                 continue
             before, places = borrower.places, self._places(borrower)
             if _is_news(before, places):
                 borrower.places = places
                 # What was learnt is told when it is asked for: it has gone on from there.
-                yield session, _cut(borrower.lend.model_copy(update={"learnt": Loan(), "full": False}), places)
+                yield session, borrower.tell(borrower.lend.model_copy(update={"learnt": Loan(), "full": False}))
 
     def _places(self, borrower: _Borrower) -> int | None:
         """Requests at once that one of the borrowers may have; None for any number."""
@@ -91,24 +113,29 @@ class Allowance:
             return most
         else:
             taken = sum(other.taken * (self._spending.part_of_rest(other.step) or 0.0) for other in others)
-            weights = sum(max(1, other.wanted) for other in others)
-            fair = max(1, borrower.wanted) / (max(1, borrower.wanted) + weights)
+            fair = borrower.weight / (borrower.weight + sum(other.weight for other in others))
             fitting = int(max(0.0, min(fair, 1.0 - taken)) / unit)
             if not fitting and borrower.wanted and not any(other.taken for other in others):
                 fitting = 1  # else the rest would never be used
         return fitting if most is None else min(fitting, most)
 
-    def _forget(self, now: float) -> None:
-        """Those whose loan is over."""
-        for name in [name for name, each in self._borrowers.items() if each.lend is not None and each.until <= now]:
-            del self._borrowers[name]
+    def gone(self, session: str) -> None:
+        """A process is no more: its places come back when its loan is over."""
+        for (name, _, _), borrower in self._borrowers.items():
+            if name == session:
+                borrower.gone = True
+
+    def _look_after_loans(self, now: float) -> None:
+        """A process that is there, and did not ask again, may have requests out until it says what came of them."""
+        for name, borrower in list(self._borrowers.items()):
+            if borrower.until > now:
+                continue
+            if borrower.gone:
+                del self._borrowers[name]
+            borrower.silent = borrower.lend is not None
 
 
 def _is_news(before: int | None, now: int | None) -> bool:
     if before is None or now is None:
         return now is not before
     return now < before or now >= _CLEARLY_MORE * max(1, before)
-
-
-def _cut(lend: Lend, places: int | None) -> Lend:
-    return lend.model_copy(update={"loan": lend.loan.model_copy(update={"places": places})})

@@ -106,6 +106,13 @@ class RefuseHost:
 
 
 @dataclass(frozen=True, slots=True)
+class SayDeparted:
+    """A step process is no more: say so to whoever lends of accounts to those of several runs."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class SayPaused:
     """A step has made the run pause: say so where it is looked for later. Watching clients see it by themselves."""
 
@@ -137,6 +144,7 @@ Command = (
     | KeepSlots
     | KillWorker
     | RefuseHost
+    | SayDeparted
     | SayPaused
     | EndRun
 )

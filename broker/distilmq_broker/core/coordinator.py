@@ -16,7 +16,7 @@ from distilmq_broker.core import events, report
 from distilmq_broker.core.accounts import Accounts
 from distilmq_broker.core.allowance import Allowance
 from distilmq_broker.core.attendance import Attendance
-from distilmq_broker.core.commands import Command, KeepSlots, Send
+from distilmq_broker.core.commands import Command, KeepSlots, SayDeparted, Send
 from distilmq_broker.core.dispatch import Dispatch
 from distilmq_broker.core.ending import Ending
 from distilmq_broker.core.facts import Fact, LimitLearnt, UsageRecorded
@@ -51,7 +51,7 @@ class Coordinator:
         self.run = Run(plan, many_hosts=many_hosts)
         self._results = Results(self.run)
         self._ending = Ending(self.run)
-        self._losses = Losses(self.run, self._results, self._ending)
+        self._losses = Losses(self.run, self._results, self._ending, self._departed)
         self._dispatch = Dispatch(self.run)
         self._attendance = Attendance(self.run, self._dispatch, self._losses, self._ending)
         self._accounts = Accounts(cautious=epoch > 1)
@@ -298,6 +298,13 @@ class Coordinator:
         self._lend(event.session, self._accounts.asked(event, now), now)
         if (news := self._accounts.news(event.account)) is not None:
             self.run.outbox.record(news)
+
+    def _departed(self, session: str) -> None:
+        self._allowance.gone(session)
+        if self._lends:
+            self._accounts.gone(session)
+        else:
+            self.run.outbox.urge(SayDeparted(session))
 
     def _lend(self, session: str, lend: Lend, now: float) -> None:
         # It follows from no fact, so it waits for no commit.

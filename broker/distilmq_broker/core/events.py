@@ -81,6 +81,10 @@ class LoanAsked:
     """What it began from."""
     settled: bool = False
     """Whether it has seen a sign that more requests at once bring nothing."""
+    leaving: bool = False
+    """It needs nothing more, and has nothing out."""
+    heard: float | None = None
+    """When it asked for the loan that it goes by; None where it has none yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Only unexpected deaths count, and only for the batches that the worker was at; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from distilmq.protocol.messages import ErrorInfo
 from distilmq_broker.core import policy
@@ -22,12 +22,17 @@ from distilmq_broker.core.workers import Fate, Session
 
 
 class Losses:
-    """Gives back what workers do not hold any more."""
+    """Gives back what workers do not hold any more.
 
-    def __init__(self, run: Run, results: Results, ending: Ending) -> None:
+    Args:
+        departed: told the session of each process that is gone.
+    """
+
+    def __init__(self, run: Run, results: Results, ending: Ending, departed: Callable[[str], None]) -> None:
         self._run = run
         self._results = results
         self._ending = ending
+        self._departed = departed
 
     def gone(
         self,
@@ -43,6 +48,7 @@ class Losses:
         `guilty` are the batches that were the cause, where that is known.
         """
         self._run.workers.remove(session, fate)
+        self._departed(session.id)
         state = self._run.state_of(session)
         if state is None:
             return

@@ -9,7 +9,7 @@ from distilmq.protocol import messages
 from distilmq.protocol.broker_codec import FROM_COORDINATOR
 from distilmq.protocol.codec import decode
 from distilmq.protocol.messages import Message
-from distilmq.protocol.messages.broker import CoordinatorHello, Needs, Stored, Unfit
+from distilmq.protocol.messages.broker import CoordinatorHello, Departed, Needs, Stored, Unfit
 from distilmq.transport.ports import PeerId
 from distilmq_broker.front.back import Back
 from distilmq_broker.front.core.events import HostUnfit, NeedsTold
@@ -93,6 +93,8 @@ class CoordinatorDesk:
                 self._hear_needs(run, message, now)
             case messages.Borrow():
                 self._back.say(run, self._lender.asked(run, message, now))
+            case Departed():
+                self._lender.departed(run, message.session)
             case messages.Secrets():
                 self._secrets.sent(run, message.values)
             case Unfit():
@@ -110,5 +112,7 @@ class CoordinatorDesk:
             return
         if not before.over and told.progress is not None:
             self._view.progressed(record, told.progress)
-        if not record.over:
+        if record.over:
+            self._lender.over(run)
+        else:
             self._hosts.handle(NeedsTold(run, told.needs, record.weight), now)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from distilmq.protocol.messages import Borrow
 from distilmq.protocol.messages.broker import Lent
 from distilmq_broker.core.accounts import Accounts
-from distilmq_broker.core.events import LoanAsked
 from distilmq_broker.front.limit_store import LimitStore
 from distilmq_broker.logbook import Logbook
+from distilmq_broker.translation import loan_asked
 
 
 class Lender:
@@ -26,6 +26,8 @@ class Lender:
         self._store = store
         self._log = log
         self._accounts = Accounts(cautious=cautious)
+        self._sessions: dict[str, set[str]] = {}
+        """Of each run: the processes that have asked."""
         for fact in store.load():
             self._accounts.know(fact)
 
@@ -35,7 +37,8 @@ class Lender:
 
     def asked(self, run: str, borrow: Borrow, now: float) -> Lent:
         """A step process of a run asks for its share."""
-        lend = self._accounts.asked(_asked(run, borrow), now)
+        self._sessions.setdefault(run, set()).add(borrow.session)
+        lend = self._accounts.asked(loan_asked(borrow, _name(run, borrow.session)), now)
         self._note(run, borrow.account)
         return Lent(
             session=borrow.session,
@@ -48,6 +51,16 @@ class Lender:
             settled=lend.settled,
             full=lend.full,
         )
+
+    def departed(self, run: str, session: str) -> None:
+        """A step process is no more."""
+        self._sessions.get(run, set()).discard(session)
+        self._accounts.gone(_name(run, session))
+
+    def over(self, run: str) -> None:
+        """A run is over, and so are all processes that it had."""
+        for session in self._sessions.pop(run, set()):
+            self._accounts.gone(_name(run, session))
 
     def _note(self, run: str, account: bytes) -> None:
         """Keeps what is known of an account, where that is quite another thing than what is kept."""
@@ -65,17 +78,6 @@ class Lender:
         )
 
 
-def _asked(run: str, borrow: Borrow) -> LoanAsked:
-    return LoanAsked(
-        f"{run}/{borrow.session}",
-        borrow.account,
-        borrow.told,
-        borrow.wanted,
-        borrow.out,
-        borrow.held,
-        borrow.asked,
-        borrow.borrower,
-        borrow.learnt,
-        borrow.share,
-        borrow.settled,
-    )
+def _name(run: str, session: str) -> str:
+    """Of a process among those of all runs."""
+    return f"{run}/{session}"

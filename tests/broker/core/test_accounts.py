@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from distilmq.protocol.messages import Loan
 from distilmq_broker.core.accounts import LENT_FOR, Accounts
+from distilmq_broker.core.borrowers import KEPT_FOR
 from distilmq_broker.core.events import LoanAsked
 
 ACCOUNT = b"account"
@@ -19,6 +20,8 @@ class Holder:
     def __init__(self, *, cautious: bool = False, now: float = 0.0) -> None:
         self.accounts = Accounts(cautious=cautious)
         self.accounts.start(now)
+        self.heard: dict[tuple[str, int], float] = {}
+        """When each asked for the loan that it goes by: they all hear at once."""
 
     def ask(
         self,
@@ -30,8 +33,12 @@ class Holder:
         told: Loan = TOLD,
         held: Loan | None = None,
         borrower: int = 0,
+        leaving: bool = False,
     ) -> Loan:
-        lend = self.accounts.asked(LoanAsked(session, ACCOUNT, told, wanted, out, held, now, borrower), now)
+        heard = self.heard.get((session, borrower))
+        asked = LoanAsked(session, ACCOUNT, told, wanted, out, held, now, borrower, leaving=leaving, heard=heard)
+        lend = self.accounts.asked(asked, now)
+        self.heard[session, borrower] = now
         assert (lend.account, lend.asked) == (ACCOUNT, now)
         return lend.loan
 
@@ -46,15 +53,17 @@ def test_a_second_one_gets_its_share_when_the_first_has_given_it_back() -> None:
 
     early = holder.ask("b", 0.5)
     first = holder.ask("a", 1.0)
-    second = holder.ask("b", 1.5)
+    unheard = holder.ask("b", 1.02)
+    holder.ask("a", 1.05)
+    second = holder.ask("b", 1.07)
 
-    assert early == Loan(places=0, requests=0.0)
+    assert early == unheard == Loan(places=0, requests=0.0), "who knows whether the first has heard that it has less"
     assert first == second == Loan(places=32, requests=300.0)
 
 
 def test_shares_follow_what_is_wanted() -> None:
     holder = Holder()
-    for now in (0.0, 1.0, 2.0):
+    for now in (0.0, 1.0, 2.0, 3.0):
         much = holder.ask("a", now, wanted=300)
         little = holder.ask("b", now, wanted=100)
 
@@ -66,10 +75,61 @@ def test_what_a_dead_process_had_comes_back_when_its_time_is_over() -> None:
     holder = Holder()
     holder.ask("dead", 0.0)
 
+    holder.accounts.gone("dead")
     before = holder.ask("a", LENT_FOR - 0.1)
     after = holder.ask("a", LENT_FOR)
 
-    assert (before.places, after.places) == (0, 64)
+    assert (before.places, before.requests) == (0, 0.0)
+    assert (after.places, after.requests) == (64, 600.0)
+
+
+def test_places_stay_with_a_frozen_process_and_its_rate_does_not() -> None:
+    holder = Holder()
+    holder.ask("frozen", 0.0)
+    holder.ask("a", 0.5)
+    for now in (1.0, 1.1):
+        holder.ask("frozen", now, out=40)
+
+    meanwhile = holder.ask("a", 1.1 + LENT_FOR)
+    back = holder.ask("frozen", 7.0, out=10)
+    holder.ask("a", 7.1)
+    after = holder.ask("frozen", 7.2, out=10)
+
+    assert (meanwhile.places, meanwhile.requests) == (24, 600.0), "forty of its requests may be out still"
+    assert (back.places, back.requests) == (32, 0.0), "the other has the rate until it hears that it has less"
+    assert (after.places, after.requests) == (32, 0.0)
+
+
+def test_what_a_frozen_process_may_send_until_its_loan_is_over_counts_as_sent() -> None:
+    holder = Holder()
+    holder.ask("frozen", 0.0, wanted=10, out=3)
+
+    assert holder.ask("a", LENT_FOR).places == 0
+
+
+def test_places_of_a_process_that_nobody_hears_of_come_back_after_a_minute() -> None:
+    holder = Holder()
+    holder.ask("lost", 0.0)
+
+    assert holder.ask("a", LENT_FOR + KEPT_FOR - 0.1).places == 0
+    assert holder.ask("a", LENT_FOR + KEPT_FOR).places == 64
+
+
+def test_what_a_frozen_process_told_holds_no_more() -> None:
+    holder = Holder()
+    holder.ask("frozen", 0.0, told=Loan(requests=100.0))
+
+    assert holder.ask("a", LENT_FOR, told=Loan(requests=900.0)).requests == 900.0
+
+
+def test_one_that_leaves_gives_back_what_it_has_at_once() -> None:
+    holder = Holder()
+    holder.ask("a", 0.0)
+
+    left = holder.ask("a", 1.0, wanted=0, leaving=True)
+
+    assert (left.places, left.requests) == (0, 0.0)
+    assert holder.ask("b", 1.0) == Loan(places=64, requests=600.0)
 
 
 def test_a_place_is_taken_until_its_request_is_over() -> None:
@@ -77,6 +137,7 @@ def test_a_place_is_taken_until_its_request_is_over() -> None:
     holder.ask("a", 0.0)
     holder.ask("b", 0.0)
     holder.ask("a", 1.0, out=60)
+    holder.ask("a", 1.1, out=60)
 
     assert holder.ask("b", 1.0).places == 4
 
@@ -86,7 +147,8 @@ def test_the_only_place_does_not_stay_with_one_that_wants_nothing() -> None:
     holder.ask("idle", 0.0, wanted=1, told=told)
     early = holder.ask("busy", 0.5, told=told)
 
-    holder.ask("idle", 1.0, wanted=0, told=told)
+    for now in (1.0, 1.1):
+        holder.ask("idle", now, wanted=0, told=told)
 
     assert early.places == 0
     assert holder.ask("busy", 1.5, told=told).places == 1
@@ -94,7 +156,7 @@ def test_the_only_place_does_not_stay_with_one_that_wants_nothing() -> None:
 
 def test_two_models_of_one_process_are_two_borrowers() -> None:
     holder = Holder()
-    for now in (0.0, 1.0, 2.0):
+    for now in (0.0, 1.0, 2.0, 3.0):
         loans = [holder.ask("a", now, borrower=number) for number in (0, 1)]
 
     assert [loan.places for loan in loans] == [32, 32]
@@ -105,7 +167,8 @@ def test_what_a_provider_tells_one_process_holds_for_all() -> None:
     holder.ask("a", 0.0, told=unknown)
     holder.ask("b", 0.0, told=unknown)
 
-    heard = holder.ask("a", 0.5, told=Loan(requests=600.0))
+    for now in (0.5, 0.6):
+        heard = holder.ask("a", now, told=Loan(requests=600.0))
     other = holder.ask("b", 1.0, told=unknown)
 
     assert (heard.requests, other.requests) == (300.0, 300.0)
@@ -133,21 +196,32 @@ def test_a_restarted_holder_lends_no_more_than_processes_still_have() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("abcd"), st.floats(0.0, 3.0), st.integers(-5, 500), st.integers(-5, 80)), max_size=60
+        st.tuples(
+            st.sampled_from("abcd"), st.floats(0.0, 3.0), st.integers(-5, 500), st.integers(-5, 80), st.booleans()
+        ),
+        max_size=60,
     ),
     st.integers(1, 100),
     st.floats(1.0, 1000.0),
 )
 def test_what_is_lent_and_not_over_is_never_more_than_the_limit(
-    asked: list[tuple[str, float, int, int]], places: int, requests: float
+    asked: list[tuple[str, float, int, int, bool]], places: int, requests: float
 ) -> None:
     holder, now = Holder(), 0.0
     told = Loan(places=places, requests=requests)
     lent: dict[str, tuple[Loan, float]] = {}
+    frozen: set[str] = set()
 
-    for session, after, wanted, out in asked:
+    for session, after, wanted, out, dies in asked:
         now += after
         lent[session] = (holder.ask(session, now, wanted=wanted, out=out, told=told), now + LENT_FOR)
+        frozen.add(session)
+        if dies:
+            holder.accounts.gone(session)
+            frozen.discard(session)
         alive = [loan for loan, until in lent.values() if until > now]
-        assert sum(loan.places or 0 for loan in alive) <= places
+        theirs = [
+            loan for name, (loan, until) in lent.items() if until > now or (name in frozen and until + KEPT_FOR > now)
+        ]
+        assert sum(loan.places or 0 for loan in theirs) <= places
         assert sum(loan.requests or 0 for loan in alive) <= requests * (1 + 1e-9)

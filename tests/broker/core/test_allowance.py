@@ -11,8 +11,8 @@ from distilmq.protocol.messages import Lend, Loan
 from distilmq.protocol.plan import RunSettings
 from distilmq.protocol.usage import Usage
 from distilmq_broker.core.allowance import Allowance
-from distilmq_broker.core.commands import Command, Send
-from distilmq_broker.core.events import LoanAsked, LoanCame, UsageCame
+from distilmq_broker.core.commands import Command, SayDeparted, Send
+from distilmq_broker.core.events import LoanAsked, LoanCame, UsageCame, WorkerExited
 from distilmq_broker.core.spending import Spending
 from tests.broker.core.scene import Scene, generator, plan_of, step
 
@@ -32,12 +32,16 @@ class Run:
         self.spending = Spending(RunSettings(**bounds))
         self.allowance = Allowance(self.spending)
         self.now = 0.0
+        self.heard: dict[str, float] = {}
 
     def ask(
         self, session: str, *, step: str = "ask", wanted: int = 1000, out: int = 0, loan: Loan = FREE
     ) -> int | None:
         """A process asks; the places that it gets."""
-        self.allowance.asked(LoanAsked(session, ACCOUNT, loan, wanted, out, None, self.now), step)
+        heard = self.heard.get(session)
+        self.allowance.asked(LoanAsked(session, ACCOUNT, loan, wanted, out, None, self.now, heard=heard), step)
+        self.heard[session] = self.now
+        self.now += 0.01
         lend = Lend(account=ACCOUNT, loan=loan, seconds=5.0, asked=self.now)
         return self.allowance.lent(session, lend, self.now).loan.places
 
@@ -105,7 +109,8 @@ def test_processes_share_what_is_left() -> None:
     run.ask("a", wanted=300)
 
     early = run.ask("b", wanted=100)
-    first = run.ask("a", wanted=300)
+    for _ in range(2):
+        first = run.ask("a", wanted=300)  # it says that it has heard of the first when it asks for the second
     second = run.ask("b", wanted=100)
 
     assert early == 0, "the other has it all"
@@ -125,7 +130,7 @@ def test_the_last_request_goes_alone() -> None:
     run.spend("a", 100, 1000)
 
     assert (run.ask("a", wanted=3), run.ask("b", wanted=3)) == (1, 0)
-    assert run.ask("a", wanted=0) == 0
+    assert (run.ask("a", wanted=0), run.ask("a", wanted=0)) == (0, 0)
     assert run.ask("b", wanted=3) == 1
 
 
@@ -133,7 +138,36 @@ def test_what_a_dead_process_had_comes_back() -> None:
     run = Run(max_tokens=2000)
     run.spend("a", 100, 1000)
     run.ask("a")
+    run.allowance.gone("a")
+    early = run.ask("b")
     run.now = 5.0
+
+    assert (early, run.ask("b")) == (0, 71)
+
+
+def test_requests_of_a_frozen_process_count_until_it_says_what_came_of_them() -> None:
+    run = Run(max_tokens=2000)
+    run.spend("a", 100, 1000)
+    run.ask("a", wanted=300)
+    run.ask("b")
+    for _ in range(2):
+        run.ask("a", wanted=300, out=30)
+    run.now = 5.5
+
+    meanwhile = run.ask("b")
+    for _ in range(2):
+        run.ask("a", wanted=0, out=0)
+
+    assert meanwhile == 71 - 30, "thirty of its requests may be out still"
+    assert run.ask("b") == 71
+
+
+def test_a_model_that_leaves_gives_back_what_it_has() -> None:
+    run = Run(max_tokens=2000)
+    run.spend("a", 100, 1000)
+    run.ask("a")
+
+    run.allowance.asked(LoanAsked("a", ACCOUNT, FREE, 0, 0, None, 0.0, leaving=True), "ask")
 
     assert run.ask("b") == 71
 
@@ -215,3 +249,10 @@ def test_loans_of_a_broker_are_cut_as_well() -> None:
     passed_on = scene.tell(LoanCame("s2", Lend(account=ACCOUNT, loan=Loan(places=9), seconds=5.0, asked=0.0)))
 
     assert (lends(nothing), lends(passed_on)) == ([], [("s2", 1)])
+
+
+def test_whoever_lends_to_several_runs_is_told_which_processes_are_gone() -> None:
+    exited = WorkerExited("s2", code=-9)
+
+    assert SayDeparted("s2") in scene_of(lends=False).tell(exited)
+    assert SayDeparted("s2") not in scene_of().tell(exited)

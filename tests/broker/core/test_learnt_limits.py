@@ -25,12 +25,16 @@ class Holder:
         self.values: dict[str, Loan] = {}
         self.shares: dict[str, Loan] = {}
         self.settled: set[str] = set()
+        self.heard: dict[str, float] = {}
 
     def ask(self, session: str, now: float, *, wanted: int = 1000, told: Loan = NO_LIMIT) -> Lend:
         value = self.values.setdefault(session, Loan(places=32))
         share, settled = self.shares.get(session, NO_LIMIT), session in self.settled
-        asked = LoanAsked(session, ACCOUNT, told, wanted, 0, None, now, 0, value, share, settled)
+        asked = LoanAsked(
+            session, ACCOUNT, told, wanted, 0, None, now, 0, value, share, settled, heard=self.heard.get(session)
+        )
         lend = self.accounts.asked(asked, now)
+        self.heard[session] = now
         if lend.settled:
             self.settled.add(session)
         if lend.learnt != NO_LIMIT:
@@ -95,6 +99,7 @@ def test_what_one_that_ends_had_goes_to_the_others() -> None:
         lend = holder.ask("b", now)
     shared = lend.learnt
 
+    holder.accounts.gone("a")
     for now in (3.0, 4.0, 2.0 + LENT_FOR):
         lend = holder.ask("b", now)
 

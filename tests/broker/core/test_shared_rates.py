@@ -29,9 +29,12 @@ class Process:
     held: Loan | None = None
     until: float = 0.0
     sent: list[float] = field(default_factory=list[float])
+    heard: float | None = None
 
     def renew(self, holder: Accounts, told: Loan, now: float) -> None:
-        lend = holder.asked(LoanAsked(self.name, b"account", told, self.wanted, 0, self.held, now), now)
+        asked = LoanAsked(self.name, b"account", told, self.wanted, 0, self.held, now, heard=self.heard)
+        lend = holder.asked(asked, now)
+        self.heard = now
         self.held, self.until = lend.loan, now + lend.seconds
         limits = Limits(lend.loan.requests, lend.loan.input_tokens, lend.loan.output_tokens)
         self.pace.lend(limits, None, now, full=lend.full)

@@ -22,6 +22,8 @@ RENEW = 1.0
 """Seconds between two applications."""
 SOONEST = 0.05
 """The same where something waits that may not go, or where there is news of the account."""
+LESS = 0.9
+"""A share that has shrunk to this part is told to be taken note of at once: others wait for the rest."""
 PATIENCE = 5.0
 """Seconds that a model whose limits nobody told waits for its first loan."""
 
@@ -91,6 +93,10 @@ class Borrower:
         self._desk = desk
         self._loop = loop
         self._held: Loan | None = None
+        self._heard: float | None = None
+        """When it asked for that."""
+        self._learnt: Loan | None = None
+        """What it was lent of what all have learnt."""
         self._until = time.monotonic() + PATIENCE
         """Of the loan; before the first, of the patience with who lends."""
         self._wanted = 0
@@ -103,9 +109,10 @@ class Borrower:
         loop.call_soon_threadsafe(self._begin)
 
     def close(self) -> None:
-        """Asks no more; what it has goes back when its time is over."""
+        """Asks no more, and gives back what it has."""
         self._closed = True
         self._desk.leave(self._account, self._number)
+        self._desk.apply(self._application(time.monotonic(), wanted=0, out=0, leaving=True))
         if self._timer is not None:
             self._timer.cancel()
 
@@ -126,21 +133,25 @@ class Borrower:
             self._run_out(now)
         out = self._limiter.in_flight
         self._wanted = out + self._limiter.waiting
-        application = Application(
+        self._asked = now
+        self._desk.apply(self._application(now, wanted=self._wanted, out=out))
+        self._come_back(RENEW)
+
+    def _application(self, now: float, *, wanted: int, out: int, leaving: bool = False) -> Application:
+        return Application(
             account=self._account,
             borrower=self._number,
             told=self._told,
-            wanted=self._wanted,
+            wanted=wanted,
             out=out,
             held=self._held,
             asked=now,
             learnt=self._limiter.learnt,
             share=self._share,
             settled=self._limiter.settled,
+            leaving=leaving,
+            heard=self._heard,
         )
-        self._asked = now
-        self._desk.apply(application)
-        self._come_back(RENEW)
 
     def _run_out(self, now: float) -> None:
         """The time of the last loan is over, and there is no other."""
@@ -168,7 +179,19 @@ class Borrower:
     def _taken(self, lent: Lent) -> None:
         if self._closed or lent.until <= time.monotonic():
             return
-        self._held, self._until = lent.loan, lent.until
+        less = _is_less(lent.loan, self._held) or _is_less(lent.learnt, self._learnt)
+        self._learnt = lent.learnt
+        self._held, self._heard, self._until = lent.loan, lent.asked, lent.until
         self._limiter.lend(lent)
         if lent.learnt != NO_LIMIT:
             self._share = self._limiter.learnt
+        if less:
+            self._hurry(True)  # others wait for what is left of it
+
+
+def _is_less(loan: Loan, before: Loan | None) -> bool:
+    """Whether it is so much less that others can do something with the rest."""
+    if before is None:
+        return False
+    pairs = zip(loan.values, before.values, strict=True)
+    return any(now is not None and then and now <= then * LESS for now, then in pairs)

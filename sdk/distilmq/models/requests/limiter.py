@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from distilmq.errors import DrainedError
 from distilmq.models.requests.concurrency import PAUSE, SHARE, AdaptiveLimit, Admission, Change
 from distilmq.models.requests.demand import Demand
-from distilmq.models.requests.loan import Lent, Loan
+from distilmq.models.requests.loan import NO_LIMIT, Lent, Loan
 from distilmq.models.requests.rate_headers import as_openais
 from distilmq.models.requests.rates import Cost, Limits, Pace
 
@@ -86,6 +86,8 @@ class Limiter:
         self._waiting: deque[_Waiting] = deque()
         self._lent: int | None = None
         """Places of the account's that are ours; None for all."""
+        self._lent_until: float | None = None
+        """When that is over; None for never."""
         self._call_for_loan: Callable[[bool], None] = _nobody
         self._timer: asyncio.TimerHandle | None = None
         self._told = limit.value
@@ -188,7 +190,7 @@ class Limiter:
 
     def stop(self) -> None:
         """Nothing may go out until the next loan."""
-        self._lent = 0
+        self._lent, self._lent_until = 0, None
         self._pace.stop(self._clock())
         self._widen()
 
@@ -196,6 +198,7 @@ class Limiter:
         """What this process may take of the account's limits from here on; no place at all stops it."""
         now = self._clock()
         self._lent = 0 if lent.loan.empty else lent.loan.places
+        self._lent_until = None if lent.loan == NO_LIMIT else lent.until
         self._pace.lend(lent.loan.limits, lent.learnt.limits.requests, now, full=lent.full)
         if lent.learnt.places is not None:
             self._changed(self._limit.take_share(lent.learnt.places, settled=lent.settled))
@@ -216,6 +219,8 @@ class Limiter:
 
     def _pump(self) -> None:
         """Lets through what may go, and comes back for the rest."""
+        if self._lent_until is not None and self._clock() >= self._lent_until:
+            self.stop()  # this process was frozen, or had no time
         while self._waiting and self.in_flight < self.places:
             now = self._clock()
             entry = self._waiting[0]

@@ -16,10 +16,14 @@ class Loan:
     limits: Limits = UNLIMITED
 
     @property
+    def values(self) -> tuple[float | None, ...]:
+        """All of them, in one order."""
+        return (self.places, self.limits.requests, self.limits.input_tokens, self.limits.output_tokens)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing may be sent by it."""
-        rates = (self.limits.requests, self.limits.input_tokens, self.limits.output_tokens)
-        return self.places == 0 or any(rate is not None and rate <= 0 for rate in rates)
+        return any(value is not None and value <= 0 for value in self.values)
 
 
 NO_LIMIT = Loan()
@@ -47,6 +51,10 @@ class Application:
     """What it began from: its share of what all have learnt, or nothing."""
     settled: bool = False
     """Whether it has seen a sign that more requests at once bring nothing."""
+    leaving: bool = False
+    """It needs nothing more, and has nothing out."""
+    heard: float | None = None
+    """When it asked for the loan that it goes by; None where it has none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +70,5 @@ class Lent:
     """Whether one of them has seen a sign that more requests at once bring nothing."""
     full: bool = False
     """Whether what may come at once may come now."""
+    asked: float | None = None
+    """When it was applied for."""

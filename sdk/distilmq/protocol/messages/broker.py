@@ -139,6 +139,13 @@ class Unfit(Message):
     reason: str = ""
 
 
+class Departed(Message):
+    """A step process is no more: what it has of accounts goes back when its loans are over."""
+
+    kind: Literal["departed"] = "departed"
+    session: str
+
+
 class Granted(Message):
     """To a coordinator: how its needs are met."""
 
@@ -213,5 +220,5 @@ FromBroker = Annotated[
 ]
 """To clients."""
 ToHost = Annotated[Welcome | Refused | Who | Grants | Stop, Field(discriminator="kind")]
-FromCoordinator = Annotated[CoordinatorHello | Needs | Unfit | Borrow | Secrets, Field(discriminator="kind")]
+FromCoordinator = Annotated[CoordinatorHello | Needs | Unfit | Borrow | Departed | Secrets, Field(discriminator="kind")]
 ToCoordinator = Annotated[Order | Granted | Lent | Stored | Secrets, Field(discriminator="kind")]

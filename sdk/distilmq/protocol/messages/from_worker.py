@@ -220,6 +220,10 @@ class Borrow(Message):
     """What it began from: its share of what all have learnt, where it got one."""
     settled: bool = False
     """Whether it has seen a sign that more requests at once bring nothing."""
+    leaving: bool = False
+    """It needs nothing more, and has nothing out."""
+    heard: float | None = None
+    """The `asked` of the loan that it goes by; None where it has none yet."""
 
 
 class Heartbeat(Message):

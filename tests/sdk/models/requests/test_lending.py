@@ -20,7 +20,7 @@ from distilmq.models.requests.limiter import Limiter, Turn
 from distilmq.models.requests.rates import NOTHING, Limits, Pace
 from distilmq.protocol.messages import Borrow
 from distilmq_broker.core.accounts import Accounts
-from distilmq_broker.core.events import LoanAsked
+from distilmq_broker.translation import loan_asked
 from distilmq_workers.loans import LoanOffice
 from tests.waiting import until
 
@@ -43,20 +43,7 @@ class Holder:
         self.asked.append(borrow)
         if not self.there:
             return
-        asked = LoanAsked(
-            borrow.session,
-            borrow.account,
-            borrow.told,
-            borrow.wanted,
-            borrow.out,
-            borrow.held,
-            borrow.asked,
-            borrow.borrower,
-            borrow.learnt,
-            borrow.share,
-            borrow.settled,
-        )
-        self.office.lend(self.accounts.asked(asked, time.monotonic()))
+        self.office.lend(self.accounts.asked(loan_asked(borrow, borrow.session), time.monotonic()))
 
 
 @dataclass
