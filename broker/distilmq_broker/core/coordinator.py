@@ -12,7 +12,7 @@ from typing import Any
 from distilmq.protocol import messages
 from distilmq.protocol.messages import Ack, Lend, Stop
 from distilmq.protocol.plan import Plan
-from distilmq_broker.core import events, report
+from distilmq_broker.core import events, policy, report
 from distilmq_broker.core.accounts import Accounts
 from distilmq_broker.core.allowance import Allowance
 from distilmq_broker.core.attendance import Attendance
@@ -110,6 +110,8 @@ class Coordinator:
     def start(self, now: float) -> list[Command]:
         """Begins, or goes on where the facts end."""
         self._accounts.start(now)
+        if self.epoch > 1 and self.run.many_hosts:
+            self.run.returning_until = now + policy.RETURN * self.run.plan.settings.liveness
         for state in self.run.flow.steps:
             for seq_no in list(state.unrouted.chunks):
                 self._results.ask_route(state, seq_no)
@@ -135,6 +137,7 @@ class Coordinator:
             return None
         times = [self._ending.deadline, self.run.workers.silent_until(self.run.plan.settings.liveness)]
         times += [self._expiry(state, session) for state in self._timed for session in state.sessions]
+        times += [self.run.returning_until or None]
         return min((time for time in times if time is not None), default=None)
 
     def progress(self, now: float) -> messages.Progress:
@@ -149,6 +152,9 @@ class Coordinator:
         """Lets everything happen that an event made possible, upstream first."""
         run = self.run
         self._expire(now)
+        if 0 < run.returning_until <= now:
+            run.returning_until = 0.0
+            self._all_dirty()
         if run.mode is Mode.RUNNING:
             self._finish_steps()
             while run.may_hand_out and self._hand_out(now):

@@ -63,7 +63,7 @@ class Dispatch:
 
     def hand_out(self, state: StepState, now: float) -> None:
         """Gives a step's batches to its processes, the foremost batch to the one that holds least."""
-        if state.source is not None:
+        if state.source is not None or (now < self._run.returning_until and len(state.sessions) < state.place.replicas):
             return
         while (session := roomiest(state.sessions)) is not None:
             work = self._run.flow.next_work(state)

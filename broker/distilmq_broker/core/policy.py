@@ -29,6 +29,9 @@ MISSED_BEATS = 2
 """A batch that so many heartbeats in a row do not list was never received."""
 WHO_AFTER = 3
 """Every so many beats a process that has not said Ready is asked who it is: its Assign or Ready may be lost."""
+RETURN = 0.2
+"""Part of the liveness in which processes that outlived an earlier coordinator come back with what they hold, before
+a step that lacks some hands out what they may hold."""
 STOP_PATIENCE = 30
 """Heartbeats after which a process that was told to stop is ended: a lost result may keep it waiting for its Ack."""
 STOP_GRACE = 0.5

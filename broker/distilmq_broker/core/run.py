@@ -42,6 +42,8 @@ class Run:
         """Why a user paused it; None if nobody did."""
         self.secrets_missing: dict[str, tuple[str, ...]] = {}
         """Step to the fields that it waits for: it gets no process before they are known."""
+        self.returning_until = 0.0
+        """Until then processes of an earlier coordinator may come back."""
         self.fault: str | None = None
         """Why nothing can be committed at the moment."""
 

@@ -46,8 +46,9 @@ class Scene:
         held_commits: bool = False,
         many_hosts: bool = False,
         lends: bool = True,
+        epoch: int = 1,
     ) -> None:
-        self.core = Coordinator(plan, epoch=1, run="run", many_hosts=many_hosts, lends=lends)
+        self.core = Coordinator(plan, epoch=epoch, run="run", many_hosts=many_hosts, lends=lends)
         self.core.restore(facts)
         self.now = 0.0
         self.held_commits = held_commits

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from distilmq.protocol.messages import ErrorInfo, Lease, Stop, Who
-from distilmq_broker.core.commands import EndRun, KeepSlots, KillWorker, RefuseHost, SendAssign
+from distilmq_broker.core.commands import EndRun, KeepSlots, KillWorker, RefuseHost, SendAssign, SendBatch
 from distilmq_broker.core.events import (
+    DeadlineReached,
     HostsExhausted,
     LoadFailed,
     SupervisorBeat,
@@ -74,6 +75,35 @@ def test_a_process_that_outlived_a_restart_goes_on_with_what_it_holds() -> None:
 
     assert batches(joined) == assigned(joined) == []
     assert done
+
+
+def restarted() -> tuple[Scene, list[SendBatch]]:
+    """A run on many hosts with two batches at work when its coordinator is killed, and the next coordinator."""
+    before = Scene(plan_of(generator(max_batches=2), step("a", "load", replicas=2)), many_hosts=True)
+    orders = batches(before.staff(), "load")
+    out = [batch for order in orders for batch in batches(before.done(order), "a")]
+    return Scene(before.core.run.plan, facts=before.facts, many_hosts=True, epoch=2), out
+
+
+def test_what_a_process_may_hold_that_has_not_come_back_yet_is_not_given_to_another() -> None:
+    scene, (first, second) = restarted()
+
+    one = scene.join(step="a", ready=True, held=(first.lease,))
+    other = scene.join(step="a", ready=True, held=(second.lease,))
+
+    assert batches(one, "a") == batches(other, "a") == []
+
+
+def test_what_nobody_has_brought_back_in_time_is_given_to_those_that_are_there() -> None:
+    scene, (first, second) = restarted()
+    scene.join(step="a", ready=True, held=(first.lease,))
+    deadline = scene.core.next_deadline()
+    assert deadline is not None
+
+    late = scene.tell(DeadlineReached(), after=deadline)
+
+    assert [order.lease.seq_no for order in batches(late, "a")] == [second.lease.seq_no]
+    assert deadline == scene.core.run.plan.settings.liveness / 5
 
 
 def test_a_result_that_comes_before_the_hello_of_its_worker_counts() -> None:

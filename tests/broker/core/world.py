@@ -330,7 +330,7 @@ class World:
 
     def _new_coordinator(self) -> Coordinator:
         self.epoch += 1
-        coordinator = Coordinator(self.plan, epoch=self.epoch, run="run")
+        coordinator = Coordinator(self.plan, epoch=self.epoch, run="run", many_hosts=True)
         facts = list(self.journal.facts)
         self.random.shuffle(facts)
         coordinator.restore(facts)
