@@ -110,9 +110,7 @@ def _run(settings: BrokerSettings) -> int:
             make_mind=lambda plan: RunMind(
                 plan, epoch=journal.epoch, run=settings.run, many_hosts=settings.broker, lends=not settings.broker
             ),
-            make_slots=lambda plan, post: (
-                keeper(plan, post) if submitted is None else GrantedSlots(submitted.refuse, submitted.departed)
-            ),
+            make_slots=lambda plan, post: keeper(plan, post) if submitted is None else GrantedSlots(submitted),
             make_router=lambda plan: RoutingProcess(
                 plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
             ),

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from distilmq.protocol.messages import Hello
 from distilmq_broker.core.events import SupervisorExited
+from distilmq_broker.submitted import Submitted
 
 
 class GrantedSlots:
     """See `ports.Slots`. The broker is told what is needed step by step, so that little is to be done here.
 
     Args:
-        refuse: tells it of a host, a step (or none, for all of them), and why no more of it is to run there.
-        departed: tells it of a step process that is no more: it lends to those of all runs.
+        broker: what the run says to it.
     """
 
-    def __init__(self, refuse: Callable[[str, str, str], None], departed: Callable[[str], None]) -> None:
-        self._tell_refusal = refuse
-        self._tell_departed = departed
+    def __init__(self, broker: Submitted) -> None:
+        self._broker = broker
 
     def keep(self, count: int) -> None:
-        """See `Slots.keep`."""
+        """See `Slots.keep`: told at once, so that no process is started for one that ends because it is not needed."""
+        self._broker.look_again()
 
     def joined(self, hello: Hello) -> None:
         """See `Slots.joined`."""
@@ -32,11 +30,11 @@ class GrantedSlots:
 
     def refuse(self, worker: str, step: str, reason: str) -> None:
         """See `Slots.refuse`."""
-        self._tell_refusal(worker, step, reason)
+        self._broker.refuse(worker, step, reason)
 
     def departed(self, session: str) -> None:
         """See `Slots.departed`."""
-        self._tell_departed(session)
+        self._broker.departed(session)
 
     @property
     def hopeless(self) -> bool:

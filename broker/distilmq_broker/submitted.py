@@ -81,6 +81,10 @@ class Submitted:
             self._told, self._tell_at = needs, now + TELL_EVERY
             self._line.tell(needs.model_copy(update={"progress": run.progress()}))
 
+    def look_again(self) -> None:
+        """Other step processes are needed than before."""
+        self._look_at = 0.0
+
     def borrow(self, message: Borrow) -> None:
         """A step process asks for its share of an account's limits: they hold over all runs of the broker."""
         self._line.tell(message)

@@ -143,7 +143,7 @@ def test_workers_outlive_their_broker_and_hand_in_what_they_did_meanwhile(tmp_pa
     with broker_in(tmp_path / "broker", tcp=tcp) as program, hosts_of(program, tmp_path) as hosts:
         host = hosts.start("h", "--slots", "2")
         submit(program, "r", gated(tmp_path))
-        until((tmp_path / "begun").exists)
+        until(lambda: (tmp_path / "begun").exists() and len(host.children()) == 1, "the generator has left")
         before = [child.pid for child in host.children()]
 
         program.kill()
