@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from distilmq.protocol.messages.slots import HostShown, Need, NeedShown
@@ -13,7 +14,10 @@ from distilmq_broker.scaling.core.commands import Cancel, Command, Drain, Launch
 from distilmq_broker.scaling.core.events import DemandSeen, LaunchFailed
 from distilmq_broker.scaling.core.kinds import Kind, KindFor
 from distilmq_broker.scaling.core.policy import ScalingPolicy
-from tests.broker.front.core.hosting import World
+from tests.broker.front.core.hosting import LIVENESS, World
+
+BEAT = LIVENESS / 3
+"""Seconds between two beats of what is there, at most: nobody counts as lost."""
 
 
 class ScaledWorld:
@@ -74,7 +78,8 @@ class ScaledWorld:
 
     def pass_time(self, seconds: float) -> None:
         """All that is there beats, obeys and ends what it has to; who is told to leave does, when it has nothing."""
-        self.world.settle(1, apart=seconds)
+        beats = math.ceil(seconds / BEAT)
+        self.world.settle(beats, apart=seconds / beats)
         for host in list(self.world.hosts.values()):
             if host.leaving and not host.processes:
                 self.world.leave(host)
