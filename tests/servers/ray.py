@@ -152,6 +152,9 @@ def _serve(folder: str) -> None:
 
 def _head(folder: str, where: dict[str, Any]) -> Any:
     cluster = importlib.import_module("ray.cluster_utils").Cluster()
+    # Ray's own test cluster writes its address where no Ray of this machine may ever have been.
+    utils = importlib.import_module("ray._private.utils")
+    Path(utils.get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     cluster.add_node(num_cpus=2, include_dashboard=False, temp_dir=folder, no_monitor=True, **where)
     return cluster
 
