@@ -25,6 +25,12 @@ def rows_of(step, offset=0):
     assert [last for _, last in batches] == [False] * (len(batches) - 1) + [True]
     return [row for rows, _ in batches for row in rows]
 """
+END = """
+import os, sys
+sys.stdout.flush()
+os._exit(0)
+"""
+"""As step processes leave: pyarrow may abort a process that ends in the middle of a stream (apache/arrow#45214)."""
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 def run(hub: Hub, body: str) -> Any:
     """Runs a script that finds the Hub in its environment; it prints one line of JSON last."""
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + body],
+        [sys.executable, "-c", BEGIN + body + END],
         env={**os.environ, **hub.environment},
         capture_output=True,
         text=True,
