@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from distilmq.errors import JournalError
@@ -20,7 +21,7 @@ from distilmq_broker.adapters.process_launcher import ProcessLauncher
 from distilmq_broker.adapters.processes import adopt_orphans, end_descendants
 from distilmq_broker.adapters.repair import repair
 from distilmq_broker.adapters.routing_process import RoutingProcess
-from distilmq_broker.adapters.run_lock import RunLockedError, await_lock
+from distilmq_broker.adapters.run_lock import RunLock, RunLockedError, await_lock
 from distilmq_broker.adapters.sqlite_journal import SqliteJournal
 from distilmq_broker.adapters.system_clock import SystemClock
 from distilmq_broker.adoption import Adoption
@@ -67,16 +68,7 @@ def _run(settings: BrokerSettings) -> int:
         log = open_logbook(folder.log_file, run=settings.run)
         stack.callback(log.close)
         clock = SystemClock()
-        stored = folder.stored_plan()
-        journal = SqliteJournal(
-            settings.folder,
-            clock=clock,
-            endpoint=settings.endpoint,
-            power=stored is not None and stored.settings.durability == "power",
-            rotate_at=settings.rotate_at,
-            checkpoint_after=settings.checkpoint_after,
-            crash=settings.crash,
-        )
+        journal = _journal(settings, folder, clock)
         stack.callback(journal.close)
         lock.describe(epoch=journal.epoch, endpoint=settings.endpoint)
         log.bind(epoch=journal.epoch)
@@ -86,42 +78,9 @@ def _run(settings: BrokerSettings) -> int:
         _raise_file_limit()
         adopt_orphans()
         stack.callback(end_descendants)
-        front, submitted, sayable = _front(settings, epoch=journal.epoch, log=log)
-        stack.callback(front.close)
-        adoption = Adoption(journal, cache_dir=settings.cache_dir, log=log)
-
-        def prepare(plan: Plan) -> list[Note]:
-            journal.set_power(plan.settings.durability == "power")
-            return adoption.prepare(plan)
-
-        def keeper(plan: Plan, post: Post) -> Slots:
-            launcher = ProcessLauncher(
-                endpoint=settings.endpoint, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
-            )
-            return SlotKeeper(launcher, post, log)
-
-        service = Service(
-            run_id=settings.run,
-            folder=folder,
-            front=front,
-            journal=journal,
-            clock=clock,
-            calls=lifeline,
-            make_mind=lambda plan: RunMind(
-                plan, epoch=journal.epoch, run=settings.run, many_hosts=settings.broker, lends=not settings.broker
-            ),
-            make_slots=lambda plan, post: keeper(plan, post) if submitted is None else GrantedSlots(submitted),
-            make_router=lambda plan: RoutingProcess(
-                plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
-            ),
-            prepare=prepare,
-            crash=settings.crash,
-            log=log,
-            client_gone=lock.leave,
-            submitted=submitted,
-            sayable=sayable,
-            max_part=settings.max_part,
-        )
+        gate = _gate(settings, epoch=journal.epoch, log=log)
+        stack.callback(gate.front.close)
+        service = _service(settings, folder, gate, journal=journal, clock=clock, lifeline=lifeline, lock=lock, log=log)
         log.info("coordinator_started", pid=os.getpid(), endpoint=settings.endpoint, python=sys.version.split()[0])
         _spare_collector()
         try:
@@ -132,10 +91,82 @@ def _run(settings: BrokerSettings) -> int:
     return DONE
 
 
-def _front(settings: BrokerSettings, *, epoch: int, log: Logbook) -> tuple[Front, Submitted | None, Sayable | None]:
-    """Where peers come from: a socket of our own, or the broker that has started us."""
+def _journal(settings: BrokerSettings, folder: RunFolder, clock: SystemClock) -> SqliteJournal:
+    stored = folder.stored_plan()
+    return SqliteJournal(
+        settings.folder,
+        clock=clock,
+        endpoint=settings.endpoint,
+        power=stored is not None and stored.settings.durability == "power",
+        rotate_at=settings.rotate_at,
+        checkpoint_after=settings.checkpoint_after,
+        crash=settings.crash,
+    )
+
+
+def _service(
+    settings: BrokerSettings,
+    folder: RunFolder,
+    gate: _Gate,
+    *,
+    journal: SqliteJournal,
+    clock: SystemClock,
+    lifeline: Lifeline,
+    lock: RunLock,
+    log: Logbook,
+) -> Service:
+    adoption = Adoption(journal, cache_dir=settings.cache_dir, log=log)
+
+    def prepare(plan: Plan) -> list[Note]:
+        journal.set_power(plan.settings.durability == "power")
+        return adoption.prepare(plan)
+
+    def slots(plan: Plan, post: Post) -> Slots:
+        if gate.submitted is not None:
+            return GrantedSlots(gate.submitted)
+        launcher = ProcessLauncher(
+            endpoint=settings.endpoint, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
+        )
+        return SlotKeeper(launcher, post, log)
+
+    return Service(
+        run_id=settings.run,
+        folder=folder,
+        front=gate.front,
+        journal=journal,
+        clock=clock,
+        calls=lifeline,
+        make_mind=lambda plan: RunMind(
+            plan, epoch=journal.epoch, run=settings.run, many_hosts=settings.broker, lends=not settings.broker
+        ),
+        make_slots=slots,
+        make_router=lambda plan: RoutingProcess(
+            plan.routes, output=folder.workers_log, path=plan.client_path, cwd=plan.client_cwd
+        ),
+        prepare=prepare,
+        crash=settings.crash,
+        log=log,
+        client_gone=lock.leave,
+        submitted=gate.submitted,
+        sayable=gate.sayable,
+        max_part=settings.max_part,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """Where peers come from."""
+
+    front: Front
+    submitted: Submitted | None = None
+    """The line to the broker that has started us, if one has."""
+    sayable: Sayable | None = None
+
+
+def _gate(settings: BrokerSettings, *, epoch: int, log: Logbook) -> _Gate:
+    """A socket of our own, or the broker that has started us."""
     if not settings.broker:
-        return OpenFront(listen(settings.endpoint)), None, None
+        return _Gate(OpenFront(listen(settings.endpoint)))
     # Here, not above: a run on one machine needs none of it.
     from distilmq.protocol.broker_codec import FROM_CLIENT, FROM_WORKER
     from distilmq_broker.adapters.brokered_front import BrokeredFront
@@ -151,7 +182,7 @@ def _front(settings: BrokerSettings, *, epoch: int, log: Logbook) -> tuple[Front
         linger=settings.linger,
         log=log,
     )
-    return front, submitted, {"any": FROM_PEER, "client": FROM_CLIENT, "worker": FROM_WORKER}
+    return _Gate(front, submitted, {"any": FROM_PEER, "client": FROM_CLIENT, "worker": FROM_WORKER})
 
 
 def _spare_collector() -> None:

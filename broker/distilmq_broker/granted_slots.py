@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from distilmq.protocol.messages import Hello
 from distilmq_broker.core.events import SupervisorExited
-from distilmq_broker.submitted import Submitted
+
+if TYPE_CHECKING:
+    from distilmq_broker.submitted import Submitted
 
 
 class GrantedSlots:
