@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -43,15 +44,13 @@ def _state(
 
 def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.StepProgress:
     counts, spec, usage = state.counts, state.place.spec, run.spending.of_step(state.name)
-    pending = len(state.leases.pending)
-    waiting = -(-state.buffer.rows // max(1, spec.size)) if state.buffer.rows else 0
     return messages.StepProgress(
         step=state.name,
         kind=spec.kind,
         stage=state.place.stage,
         state=_step_state(run, state, ending, now),
         batches=counts.batches,
-        known_batches=counts.batches + pending + waiting,
+        known_batches=counts.batches + _batches_left(run, state),
         rows=counts.rows,
         rows_in=counts.rows_in,
         known_rows=_known_rows(run, state),
@@ -93,6 +92,20 @@ def _step_state(run: Run, state: StepState, ending: Ending, now: float) -> _Stat
     if any(session.held and now - session.since > after for session in state.sessions):
         return "stalled"
     return "running"
+
+
+def _batches_left(run: Run, state: StepState) -> int:
+    """Batches that are still to be done, as far as that is known."""
+    if state.finished:
+        return 0
+    known, size = _known_rows(run, state), max(1, state.place.spec.size)
+    if state.source is not None and known is not None:
+        # What it was asked for beyond its last row is none.
+        return math.ceil(max(0, known - state.counts.rows) / size)
+    there = len(state.leases.pending) + math.ceil(state.buffer.rows / size)
+    if known is None or state.place.manner == "everything":
+        return there
+    return max(there, math.ceil(max(0, known - state.counts.rows_in) / size))
 
 
 def _known_rows(run: Run, state: StepState) -> int | None:
