@@ -1,8 +1,10 @@
 """How many workers there shall be, and of what kind: launched while batches wait, drained when nothing is to be done.
 
-Laws: never more workers than the most, those that are leaving or have not joined counted in; never fewer than the least
-because of a drain; no worker with a process is told to leave, but to make room for a need that nothing serves; a need
-that could be served is not left without a process for ever; workers of others are never told to leave.
+Laws: never more workers than the most, those that are leaving or have not joined counted in; a drain leaves no fewer
+that have joined than the least, but where the least is the most, and one makes room for a worker of another kind; no
+worker with a process is told to leave, but to make room for a need that no worker is there for; a need that could be
+served is not left for ever without a worker that could take it (whose turn it is there, the broker decides); workers of
+others are never told to leave.
 """
 
 from __future__ import annotations
@@ -56,6 +58,8 @@ class Autoscaler:
         """Workers and launches that nothing needs, and since when."""
         self._starving_since: dict[tuple[str, str], float] = {}
         """Run and need that has work and no process, and since when."""
+        self._helpless_since: dict[tuple[str, str], float] = {}
+        """Those of them for which no worker is there that could take a process, and since when."""
         self._real: dict[str, Kind] = {}
         """What a worker of some kind turned out to be: a machine may have less than was thought."""
         self._failures = 0
@@ -77,7 +81,7 @@ class Autoscaler:
                 return []
             case DemandSeen(needs, hosts):
                 late = self._look_at_hosts(hosts, now)
-                self._look_at_needs(needs, now)
+                self._look_at_needs(needs, hosts, now)
                 return [*late, *self._decide(needs, hosts, now)]
 
     # ---------------------------------------------------------------- what is there
@@ -99,9 +103,12 @@ class Autoscaler:
         self._told = {worker: at for worker, at in self._told.items() if worker in self._ours}
         return late
 
-    def _look_at_needs(self, needs: Iterable[NeedShown], now: float) -> None:
-        starving = {_id(shown) for shown in needs if shown.need.work and shown.need.count and not shown.processes}
-        self._starving_since = {key: self._starving_since.get(key, now) for key in sorted(starving)}
+    def _look_at_needs(self, needs: Iterable[NeedShown], hosts: Iterable[HostShown], now: float) -> None:
+        kinds = [_kind_of(host) for host in hosts if self._stays(host)]
+        starving = {_id(shown): shown.need for shown in needs if _starves(shown)}
+        helpless = [key for key, need in starving.items() if not any(kind.suits(need) for kind in kinds)]
+        self._starving_since = {key: self._starving_since.get(key, now) for key in starving}
+        self._helpless_since = {key: self._helpless_since.get(key, now) for key in helpless}
 
     def _failed(self, now: float) -> None:
         self._failures += 1
@@ -110,28 +117,25 @@ class Autoscaler:
     # ---------------------------------------------------------------- decisions
 
     def _decide(self, needs: Iterable[NeedShown], hosts: Iterable[HostShown], now: float) -> list[Command]:
-        spots = Spots(Spot.of(host) for host in hosts if not host.leaving and host.worker not in self._told)
+        spots = Spots(Spot.of(host) for host in hosts if self._stays(host))
         for launched in self._launched.values():
             spots.add(Spot.coming(launched.name, self._as_it_is(launched.kind)))
-        commands = [*self._serve(needs, hosts, spots, now), *self._keep_least(spots, now)]
+        commands = [*self._serve(needs, spots, now), *self._keep_least(spots, now)]
         if commands:
             self._launch_at = max(self._launch_at, now + self._policy.cooldown)
         self._look_at_use(spots.used, now)
         return [*commands, *self._tell_unserved(needs), *self._let_go(now), *self._tell_again(now)]
 
-    def _serve(
-        self, needs: Iterable[NeedShown], hosts: Iterable[HostShown], spots: Spots, now: float
-    ) -> Iterator[Command]:
+    def _serve(self, needs: Iterable[NeedShown], spots: Spots, now: float) -> Iterator[Command]:
         """Launches for what fits nowhere, those that have waited longest first."""
-        by_wait = sorted(needs, key=lambda shown: (self._starving_since.get(_id(shown), now), _demands(shown.need)))
-        for shown in waiting(by_wait, eager=self._policy.eager):
+        for shown in waiting(sorted(needs, key=lambda shown: self._turn(shown, now)), eager=self._policy.eager):
             if spots.place(shown.need):
                 continue
             kind = self._kind(shown.need)
             if kind is None:
                 continue
             if self._full:
-                yield from self._make_room(shown, hosts, spots, now)
+                yield from self._make_room(shown, spots, now)
             elif now >= self._launch_at:
                 yield self._launch(kind, spots, now)
                 spots.place(shown.need)
@@ -149,24 +153,26 @@ class Autoscaler:
         spots.add(Spot.coming(name, self._as_it_is(kind)))
         return Launch(name, kind)
 
-    def _make_room(
-        self, shown: NeedShown, hosts: Iterable[HostShown], spots: Spots, now: float
-    ) -> Iterator[Cancel | Drain]:
-        """Has a worker leave that is of no use to a need which nothing serves, once that has waited for its turn.
+    def _make_room(self, shown: NeedShown, spots: Spots, now: float) -> Iterator[Cancel | Drain]:
+        """Has a worker leave that is of no use to a need for which none is there or coming.
 
-        Where there is a worker of use, the broker sees to it that the need has its turn there.
+        What has something to do may stay until the need has waited for its turn. Where there is a worker of use, the
+        broker sees to it that the need has its turn there.
         """
-        need, since = shown.need, self._starving_since.get(_id(shown))
-        if since is None or self._leaving or any(_kind_of(host).suits(need) for host in hosts):
+        since = self._helpless_since.get(_id(shown))
+        if since is None or self._leaving or self._is_coming_for(shown.need):
             return
         turn = self._policy.turn
         for launched in self._launched.values():
-            overdue = now >= max(since, launched.at) + turn and not launched.kind.suits(need)
-            if overdue or launched.name not in spots.used:
+            if launched.name not in spots.used or now >= max(since, launched.at) + turn:
                 del self._launched[launched.name]
                 yield Cancel(launched.name)
                 return
-        useless = [host for host in self._stayers if not host.processes or now >= since + turn]
+        if self._launched and len(self._stayers) <= self._policy.least:
+            # Those that are coming count when they have come: they may never.
+            return
+        unused = {host.worker for host in self._stayers if not host.processes} - spots.used
+        useless = [host for host in self._stayers if host.worker in unused or now >= since + turn]
         if useless:
             yield self._drain(min(useless, key=lambda host: len(host.processes)), now)
 
@@ -179,10 +185,11 @@ class Autoscaler:
         """What nothing has needed for long, those first that have not even joined."""
         overdue = [name for name, since in self._unused_since.items() if now >= since + self._policy.idle]
         for name in sorted(overdue, key=lambda name: (name in self._ours, self._unused_since[name])):
-            if self._staying <= self._policy.least:
-                return
+            joined = name in self._ours
+            if (len(self._stayers) if joined else self._staying) <= self._policy.least:
+                continue
             del self._unused_since[name]
-            if name in self._ours:
+            if joined:
                 yield self._drain(self._ours[name], now)
             else:
                 del self._launched[name]
@@ -209,6 +216,18 @@ class Autoscaler:
 
     # ---------------------------------------------------------------- what follows from what is there
 
+    def _turn(self, shown: NeedShown, now: float) -> tuple[float, float, tuple[int, int, int, int]]:
+        """What has had no worker for longest is next: were it what has had no process, one that the broker passes over
+        would take every place that is made for another."""
+        key = _id(shown)
+        return self._helpless_since.get(key, now), self._starving_since.get(key, now), _demands(shown.need)
+
+    def _is_coming_for(self, need: Need) -> bool:
+        return any(self._as_it_is(launched.kind).suits(need) for launched in self._launched.values())
+
+    def _stays(self, host: HostShown) -> bool:
+        return not host.leaving and host.worker not in self._told
+
     def _kind(self, need: Need) -> Kind | None:
         """What to launch for a need; nothing where it is known that it would not do."""
         kind = self._kind_for(need)
@@ -219,7 +238,7 @@ class Autoscaler:
 
     @property
     def _stayers(self) -> list[HostShown]:
-        return [host for host in self._ours.values() if not host.leaving and host.worker not in self._told]
+        return [host for host in self._ours.values() if self._stays(host)]
 
     @property
     def _leaving(self) -> bool:
@@ -236,6 +255,10 @@ class Autoscaler:
 
 def _id(shown: NeedShown) -> tuple[str, str]:
     return shown.run, shown.need.id
+
+
+def _starves(shown: NeedShown) -> bool:
+    return bool(shown.need.work and shown.need.count and not shown.processes)
 
 
 def _kind_of(host: HostShown) -> Kind:

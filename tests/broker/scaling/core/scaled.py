@@ -37,6 +37,8 @@ class ScaledWorld:
         self.needs: dict[str, tuple[Need, ...]] = {}
         self.unserved: list[tuple[str, str]] = []
         self.launches: list[str] = []
+        self.told: set[str] = set()
+        """Who was told to leave."""
 
     def ask(self, run: str, needs: Sequence[Need]) -> None:
         """A run needs this now, and nothing else."""
@@ -59,7 +61,7 @@ class ScaledWorld:
                 case Cancel(name):
                     del self.coming[name]
                 case Drain(worker):
-                    self._drain(worker, before)
+                    self._drain(worker)
                 case TellUnserved(run, need):
                     self.unserved.append((run, need.id))
         assert len(self.ours()) + len(self.coming) <= self.policy.most, "no more than the most"
@@ -113,23 +115,34 @@ class ScaledWorld:
         return {(grant.run, grant.need) for host in self.world.hosts.values() for grant in host.processes.values()}
 
     def has_use(self, key: tuple[str, str]) -> bool:
-        """Whether a worker is there on which a need fits."""
+        """Whether a worker is there, and stays, on which a need fits."""
         needs = [shown.need for shown in self.seen_needs() if (shown.run, shown.need.id) == key]
-        return any(Kind(host.offer, host.steps).suits(need) for host in self.seen_hosts() for need in needs)
+        kinds = [Kind(host.offer, host.steps) for host in self.seen_hosts() if self._stays(host)]
+        return any(kind.suits(need) for kind in kinds for need in needs)
 
-    def _drain(self, worker: str, before: list[HostShown]) -> None:
-        host = next(host for host in before if host.worker == worker)
-        staying = [other for other in before if not other.leaving]
-        if not host.leaving and not host.processes:
-            assert self._of_use_to_nobody(host) or len(staying) > self.policy.least
-        if host.processes:
-            assert self._in_the_way(host), "who works is not told to leave, but to make room"
+    def _drain(self, worker: str) -> None:
+        host = next(host for host in self.ours() if host.worker == worker)
+        # One that is told again may be there no more: the broker lists it until it has been silent for long.
+        if worker not in self.told:
+            staying = [other for other in self.ours() if self._stays(other)]
+            if len(staying) <= self.policy.least:
+                assert self.policy.least == self.policy.most, "no fewer than the least"
+            if len(staying) <= self.policy.least or host.processes:
+                assert self._makes_room(), "who works, or is one of the least, is told to leave but to make room"
+        self.told.add(worker)
         if worker in self.world.hosts:
             self.world.hosts[worker].leaving = True
 
-    def _of_use_to_nobody(self, host: HostShown) -> bool:
-        return not any(Kind(host.offer, host.steps).suits(need) for needs in self.needs.values() for need in needs)
+    def _stays(self, host: HostShown) -> bool:
+        return not host.leaving and host.worker not in self.told
 
-    def _in_the_way(self, host: HostShown) -> bool:
-        starving = [shown.need for shown in self.seen_needs() if shown.need.work and not shown.processes]
-        return host.leaving or any(not Kind(host.offer, host.steps).suits(need) for need in starving)
+    def _makes_room(self) -> bool:
+        """Whether a need has work, and no worker that is there or coming could take it."""
+        return any(
+            shown.need.work
+            and shown.need.count
+            and not shown.processes
+            and not self.has_use((shown.run, shown.need.id))
+            and not any(kind.suits(shown.need) for kind in self.coming.values())
+            for shown in self.seen_needs()
+        )

@@ -27,7 +27,17 @@ def tailored(**policy: float) -> ScaledWorld:
     """Every worker is what one process of a need takes."""
     return ScaledWorld(
         ScalingPolicy("auto", **{"most": 3, **policy}),  # type: ignore[arg-type]  # ditto
-        lambda need: None if need is None else Kind(offer(1, resources=need.resources), need.steps),
+        lambda need: Kind(offer(1)) if need is None else Kind(offer(1, resources=need.resources), need.steps),
+    )
+
+
+def placed(**policy: float) -> ScaledWorld:
+    """Every worker takes one process: of any step, or what a need asks for, and then of no other step."""
+    return ScaledWorld(
+        ScalingPolicy("auto", **{"most": 1, **policy}),  # type: ignore[arg-type]  # ditto
+        lambda need: (
+            Kind(offer(1, resources=need.resources), need.steps) if need and need.resources else Kind(offer(1))
+        ),
     )
 
 
@@ -198,6 +208,43 @@ def test_a_need_that_nothing_serves_has_room_made_for_it_when_there_are_as_many_
 
     assert early == []
     assert scaled.served() == {("r", "b")}
+
+
+def test_room_that_is_made_for_a_need_goes_to_it_and_not_to_one_that_the_broker_passes_over() -> None:
+    scaled = placed(turn=10)
+    scaled.ask("special", [need("a", resources={"special": 1})])
+    scaled.ask("plain", [need("a"), need("b")])
+    scaled.live(30)
+
+    served: set[tuple[str, str]] = set()
+    for _ in range(60):
+        scaled.live(1)
+        served |= scaled.served()
+
+    # Within a run, b has no turn while there is work for a.
+    assert served == {("special", "a"), ("plain", "a")}
+
+
+def test_a_worker_of_the_least_stays_until_another_one_has_joined() -> None:
+    scaled = placed(least=1, most=2, idle=5)
+    scaled.live(5)
+
+    scaled.ask("r", [need("a", 2, work=2, resources={"special": 1})])
+    coming = scaled.live(40, joining=False)
+    scaled.live(10)
+
+    assert coming == [Launch("auto-2", Kind(offer(1, resources={"special": 1}), ("a",)))]
+    assert scaled.world.needs_of("r") == ["a", "a"]
+
+
+def test_where_the_least_is_the_most_a_worker_makes_room_for_one_that_a_need_waits_for() -> None:
+    scaled = placed(least=1, most=1)
+    scaled.live(5)
+
+    scaled.ask("r", [need("a", resources={"special": 1})])
+    scaled.live(10)
+
+    assert scaled.served() == {("r", "a")}
 
 
 def test_a_worker_that_is_not_seen_to_leave_is_told_again() -> None:
