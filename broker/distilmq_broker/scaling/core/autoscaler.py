@@ -258,7 +258,7 @@ def _id(shown: NeedShown) -> tuple[str, str]:
 
 
 def _starves(shown: NeedShown) -> bool:
-    return bool(shown.need.work and shown.need.count and not shown.processes)
+    return bool(shown.need.work and shown.need.count and not shown.processes and not shown.need.waits)
 
 
 def _kind_of(host: HostShown) -> Kind:

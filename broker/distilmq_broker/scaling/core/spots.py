@@ -74,6 +74,8 @@ def waiting(needs: Iterable[NeedShown], *, eager: bool = False) -> Iterator[Need
     """
     more: list[NeedShown] = []
     for shown in needs:
+        if shown.need.waits:
+            continue
         missing = (shown.need.count if eager else min(shown.need.count, shown.need.work)) - shown.processes
         if missing > 0 and not shown.processes:
             yield shown

@@ -247,6 +247,19 @@ def test_where_the_least_is_the_most_a_worker_makes_room_for_one_that_a_need_wai
     assert scaled.served() == {("r", "a")}
 
 
+def test_a_need_that_waits_for_something_else_has_no_worker_launched_or_kept() -> None:
+    scaled = fixed(PLAIN, idle=5)
+    scaled.ask("r", [need("a", waits=True)])
+    scaled.live(10)
+    before = list(scaled.launches)
+
+    scaled.ask("r", [need("a")])
+    scaled.live(10)
+
+    assert before == []
+    assert scaled.served() == {("r", "a")}
+
+
 def test_a_worker_that_is_not_seen_to_leave_is_told_again() -> None:
     scaled = fixed(PLAIN, idle=5)
     scaled.ask("r", [need("a")])
