@@ -2,9 +2,9 @@
 
 Laws: never more workers than the most, those that are leaving or have not joined counted in; a drain leaves no fewer
 that have joined than the least, but where the least is the most, and one makes room for a worker of another kind; no
-worker with a process is told to leave, but to make room for a need that no worker is there for; a need that could be
-served is not left for ever without a worker that could take it (whose turn it is there, the broker decides); workers of
-others are never told to leave.
+worker with a process is told to leave, but to make room for a need that no worker is there for, once it has had its
+turn; a need that could be served is not left for ever without a worker that could take it (whose turn it is there, the
+broker decides), whatever others are tried in vain; workers of others are never told to leave.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class _Launched:
     name: str
     kind: Kind
     at: float
+    need: tuple[str, str] | None = None
+    """Run and need that it was launched for; None where it is one of the least."""
 
     def is_it(self, worker: str) -> bool:
         return worker == self.name or worker.startswith(f"{self.name}-")
@@ -52,6 +54,8 @@ class Autoscaler:
         """Not joined, by name."""
         self._ours: dict[str, HostShown] = {}
         """Joined, by name."""
+        self._joined_at: dict[str, float] = {}
+        """When these were seen first."""
         self._told: dict[str, float] = {}
         """Workers that were told to leave and are there still, and when they were told last."""
         self._unused_since: dict[str, float] = {}
@@ -59,7 +63,8 @@ class Autoscaler:
         self._starving_since: dict[tuple[str, str], float] = {}
         """Run and need that has work and no process, and since when."""
         self._helpless_since: dict[tuple[str, str], float] = {}
-        """Those of them for which no worker is there that could take a process, and since when."""
+        """Those of them for which no worker is there that could take a process, and since when, or since when it was
+        tried last."""
         self._real: dict[str, Kind] = {}
         """What a worker of some kind turned out to be: a machine may have less than was thought."""
         self._failures = 0
@@ -76,8 +81,8 @@ class Autoscaler:
         """What follows from an event."""
         match event:
             case LaunchFailed(name):
-                if self._launched.pop(name, None) is not None:
-                    self._failed(now)
+                if (launched := self._launched.get(name)) is not None:
+                    self._failed(launched, now)
                 return []
             case DemandSeen(needs, hosts):
                 late = self._look_at_hosts(hosts, now)
@@ -97,10 +102,10 @@ class Autoscaler:
                 self._real[_key(launched.kind)] = _kind_of(joined)
                 self._failures = 0
             elif self._policy.join_within is not None and now >= launched.at + self._policy.join_within:
-                del self._launched[launched.name]
-                self._failed(now)
+                self._failed(launched, now)
                 late.append(Cancel(launched.name))
         self._told = {worker: at for worker, at in self._told.items() if worker in self._ours}
+        self._joined_at = {worker: self._joined_at.get(worker, now) for worker in self._ours}
         return late
 
     def _look_at_needs(self, needs: Iterable[NeedShown], hosts: Iterable[HostShown], now: float) -> None:
@@ -110,9 +115,16 @@ class Autoscaler:
         self._starving_since = {key: self._starving_since.get(key, now) for key in starving}
         self._helpless_since = {key: self._helpless_since.get(key, now) for key in helpless}
 
-    def _failed(self, now: float) -> None:
+    def _failed(self, launched: _Launched, now: float) -> None:
+        self._give_up(launched, now)
         self._failures += 1
         self._launch_at = max(self._launch_at, now + self._policy.backoff(self._failures))
+
+    def _give_up(self, launched: _Launched, now: float) -> None:
+        """What has been tried in vain goes to the end of the line: what could be served is not behind it for ever."""
+        del self._launched[launched.name]
+        if launched.need in self._helpless_since:
+            self._helpless_since[launched.need] = now
 
     # ---------------------------------------------------------------- decisions
 
@@ -137,7 +149,7 @@ class Autoscaler:
             if self._full:
                 yield from self._make_room(shown, spots, now)
             elif now >= self._launch_at:
-                yield self._launch(kind, spots, now)
+                yield self._launch(kind, spots, now, _id(shown))
                 spots.place(shown.need)
 
     def _keep_least(self, spots: Spots, now: float) -> Iterator[Launch]:
@@ -147,17 +159,17 @@ class Autoscaler:
                 return
             yield self._launch(kind, spots, now)
 
-    def _launch(self, kind: Kind, spots: Spots, now: float) -> Launch:
+    def _launch(self, kind: Kind, spots: Spots, now: float, need: tuple[str, str] | None = None) -> Launch:
         name = self._new_name()
-        self._launched[name] = _Launched(name, kind, now)
+        self._launched[name] = _Launched(name, kind, now, need)
         spots.add(Spot.coming(name, self._as_it_is(kind)))
         return Launch(name, kind)
 
     def _make_room(self, shown: NeedShown, spots: Spots, now: float) -> Iterator[Cancel | Drain]:
         """Has a worker leave that is of no use to a need for which none is there or coming.
 
-        What has something to do may stay until the need has waited for its turn. Where there is a worker of use, the
-        broker sees to it that the need has its turn there.
+        What has something to do stays until it has had its turn, and the need has waited for one. Where there is a
+        worker of use, the broker sees to it that the need has its turn there.
         """
         since = self._helpless_since.get(_id(shown))
         if since is None or self._leaving or self._is_coming_for(shown.need):
@@ -165,14 +177,15 @@ class Autoscaler:
         turn = self._policy.turn
         for launched in self._launched.values():
             if launched.name not in spots.used or now >= max(since, launched.at) + turn:
-                del self._launched[launched.name]
+                self._give_up(launched, now)
                 yield Cancel(launched.name)
                 return
         if self._launched and len(self._stayers) <= self._policy.least:
-            # Those that are coming count when they have come: they may never.
+            # Who is coming is one of the least when it has come: it may never.
             return
         unused = {host.worker for host in self._stayers if not host.processes} - spots.used
-        useless = [host for host in self._stayers if host.worker in unused or now >= since + turn]
+        had_turn = {worker for worker, at in self._joined_at.items() if now >= max(since, at) + turn}
+        useless = [host for host in self._stayers if host.worker in unused | had_turn]
         if useless:
             yield self._drain(min(useless, key=lambda host: len(host.processes)), now)
 
@@ -217,8 +230,10 @@ class Autoscaler:
     # ---------------------------------------------------------------- what follows from what is there
 
     def _turn(self, shown: NeedShown, now: float) -> tuple[float, float, tuple[int, int, int, int]]:
-        """What has had no worker for longest is next: were it what has had no process, one that the broker passes over
-        would take every place that is made for another."""
+        """What has had no worker for longest is next.
+
+        Were it what has had no process, one that the broker passes over would take every place that is made for others.
+        """
         key = _id(shown)
         return self._helpless_since.get(key, now), self._starving_since.get(key, now), _demands(shown.need)
 

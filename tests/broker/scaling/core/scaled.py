@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from distilmq.protocol.messages.slots import HostShown, Need, NeedShown
 from distilmq_broker.front.core.events import NeedsTold
@@ -37,6 +37,8 @@ class ScaledWorld:
         self.needs: dict[str, tuple[Need, ...]] = {}
         self.unserved: list[tuple[str, str]] = []
         self.launches: list[str] = []
+        self.joins: Callable[[Kind], bool] = lambda _: True
+        """Whether a worker of some kind ever joins: a cluster may have no place for it."""
         self.told: set[str] = set()
         """Who was told to leave."""
 
@@ -91,7 +93,7 @@ class ScaledWorld:
         commands: list[Command] = []
         for _ in range(int(seconds)):
             commands += self.look()
-            for name in list(self.coming) if joining else ():
+            for name in [name for name, kind in self.coming.items() if joining and self.joins(kind)]:
                 self.join(name)
             self.pass_time(1.0)
         return commands

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from distilmq.errors import DistilmqUserError
@@ -237,6 +239,18 @@ def test_a_worker_of_the_least_stays_until_another_one_has_joined() -> None:
     assert scaled.world.needs_of("r") == ["a", "a"]
 
 
+def test_a_worker_of_the_least_does_not_make_room_while_another_one_is_coming() -> None:
+    scaled = placed(least=1, most=2, turn=20)
+    scaled.live(5)
+
+    scaled.ask("r", [need("a", resources={"special": 2}), need("b", resources={"special": 1})])
+    coming = scaled.live(15, joining=False)
+    scaled.live(20)
+
+    assert [command for command in coming if isinstance(command, Drain)] == []
+    assert scaled.world.needs_of("r") == ["a", "b"]
+
+
 def test_where_the_least_is_the_most_a_worker_makes_room_for_one_that_a_need_waits_for() -> None:
     scaled = placed(least=1, most=1)
     scaled.live(5)
@@ -245,6 +259,48 @@ def test_where_the_least_is_the_most_a_worker_makes_room_for_one_that_a_need_wai
     scaled.live(10)
 
     assert scaled.served() == {("r", "a")}
+
+
+def test_each_worker_has_its_turn_before_it_makes_room_however_long_others_have_waited() -> None:
+    scaled = tailored(most=1, turn=20, cooldown=1)
+    scaled.ask("r", [need(name, resources={name: 1}) for name in "abcd"])
+    seconds = Counter[str]()
+
+    for _ in range(200):
+        scaled.live(1)
+        seconds.update(host.worker for host in scaled.ours() if host.processes)
+
+    *past, _ = seconds.values()
+    assert len(past) >= 5
+    assert min(past) >= 20
+
+
+def test_a_need_whose_launches_fail_lets_others_pass() -> None:
+    scaled = tailored(most=1, longest_backoff=10)
+    scaled.ask("r", [need("a", resources={"special": 1})])
+    scaled.live(1, joining=False)
+    scaled.ask("r", [need("a", resources={"special": 1}), need("b")])
+
+    while not scaled.served() and scaled.world.now < 60:
+        for name, kind in list(scaled.coming.items()):
+            (scaled.fail if kind.offer.resources else scaled.join)(name)
+        scaled.live(1, joining=False)
+
+    assert scaled.served() == {("r", "b")}
+
+
+def test_a_need_whose_worker_never_joins_lets_others_pass() -> None:
+    scaled = tailored(most=1, turn=10)
+    scaled.ask("r", [need("a", resources={"special": 1})])
+    scaled.live(1, joining=False)
+    scaled.ask("r", [need("a", resources={"special": 1}), need("b")])
+
+    while not scaled.served() and scaled.world.now < 60:
+        for name in [name for name, kind in scaled.coming.items() if not kind.offer.resources]:
+            scaled.join(name)
+        scaled.live(1, joining=False)
+
+    assert scaled.served() == {("r", "b")}
 
 
 def test_a_need_that_waits_for_something_else_has_no_worker_launched_or_kept() -> None:
