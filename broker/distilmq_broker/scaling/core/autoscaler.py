@@ -198,11 +198,10 @@ class Autoscaler:
         """What nothing has needed for long, those first that have not even joined."""
         overdue = [name for name, since in self._unused_since.items() if now >= since + self._policy.idle]
         for name in sorted(overdue, key=lambda name: (name in self._ours, self._unused_since[name])):
-            joined = name in self._ours
-            if (len(self._stayers) if joined else self._staying) <= self._policy.least:
+            if self._is_of_the_least(name):
                 continue
             del self._unused_since[name]
-            if joined:
+            if name in self._ours:
                 yield self._drain(self._ours[name], now)
             else:
                 del self._launched[name]
@@ -236,6 +235,12 @@ class Autoscaler:
         """
         key = _id(shown)
         return self._helpless_since.get(key, now), self._starving_since.get(key, now), _demands(shown.need)
+
+    def _is_of_the_least(self, name: str) -> bool:
+        """Whether there would be too few without it. What was launched for a need, of another kind, may never come."""
+        if name in self._ours:
+            return len(self._stayers) <= self._policy.least
+        return self._staying <= self._policy.least and self._launched[name].kind == self._kind_for(None)
 
     def _is_coming_for(self, need: Need) -> bool:
         return any(self._as_it_is(launched.kind).suits(need) for launched in self._launched.values())

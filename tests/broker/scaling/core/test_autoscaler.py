@@ -251,6 +251,19 @@ def test_a_worker_of_the_least_does_not_make_room_while_another_one_is_coming() 
     assert scaled.world.needs_of("r") == ["a", "b"]
 
 
+def test_what_was_launched_for_a_need_that_is_gone_is_not_waited_for_as_one_of_the_least() -> None:
+    scaled = placed(least=1, idle=5)
+    scaled.joins = lambda kind: not kind.offer.resources
+    scaled.ask("r", [need("a", resources={"special": 1})])
+    scaled.live(3)
+
+    scaled.ask("r", [])
+    scaled.live(20)
+
+    assert scaled.launches == ["auto-1", "auto-2"]
+    assert len(scaled.ours()) == 1
+
+
 def test_where_the_least_is_the_most_a_worker_makes_room_for_one_that_a_need_waits_for() -> None:
     scaled = placed(least=1, most=1)
     scaled.live(5)
