@@ -12,6 +12,7 @@ from distilmq.errors import DistilmqUserError
 from distilmq.utils.option_values import pair
 
 _FORM = "step.key=value or step.llm.key=value"
+_WRONG_FORM = "Runtime parameters must be in the format `key.subkey=value`: "
 
 
 def parse_parameters(texts: Iterable[str], steps: Mapping[str, BaseModel]) -> dict[str, dict[str, Any]]:
@@ -26,10 +27,10 @@ def parse_parameters(texts: Iterable[str], steps: Mapping[str, BaseModel]) -> di
     """
     parameters: dict[str, dict[str, Any]] = {}
     for text in texts:
-        path, value = pair(text, "--param", _FORM)
+        path, value = pair(text, f"{_WRONG_FORM}--param", _FORM)
         step, keys = _split(path, steps)
         if not step or not keys or not all(keys):
-            raise DistilmqUserError(f"--param takes {_FORM}, not {text!r}")
+            raise DistilmqUserError(f"{_WRONG_FORM}--param takes {_FORM}, not {text!r}")
         target = parameters.setdefault(step, {})
         for key in keys[:-1]:
             inner = target.setdefault(key, {})

@@ -26,6 +26,11 @@ Config = Annotated[
     Optional[str],  # noqa: UP045  # typer reads the annotation
     typer.Option(help="Path or URL of a saved pipeline (.yaml, .yml or .json)."),
 ]
+Script = Annotated[
+    Optional[str],  # noqa: UP045  # ditto
+    typer.Option(help="Path or URL of a Python script that makes the pipeline; it is run to get it."),
+]
+Variable = Annotated[str, typer.Option(help="The script's variable with the pipeline.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Load classes that are not distilmq's, too.")]
 
 
@@ -36,11 +41,8 @@ def run(
         typer.Option(help="A runtime parameter: `step.key=value` or `step.llm.key=value`. Can be given repeatedly."),
     ] = None,
     config: Config = None,
-    script: Annotated[
-        Optional[str],  # noqa: UP045  # ditto
-        typer.Option(help="Path or URL of a Python script that makes the pipeline; it is run to get it."),
-    ] = None,
-    pipeline_variable_name: Annotated[str, typer.Option(help="The script's variable with the pipeline.")] = "pipeline",
+    script: Script = None,
+    pipeline_variable_name: Variable = "pipeline",
     ignore_cache: Annotated[bool, typer.Option("--ignore-cache", help="Take nothing that earlier runs did.")] = False,
     max_cost: Annotated[
         Optional[float],  # noqa: UP045  # ditto
@@ -107,12 +109,15 @@ def resume(
 
 
 @app.command()
-def info(config: Config = None, trust_remote_code: Trust = False) -> None:
-    """Show what a saved pipeline does and which parameters it takes."""
-    if config is None:
-        fail("`--config` must be informed.")
+def info(
+    config: Config = None,
+    script: Script = None,
+    pipeline_variable_name: Variable = "pipeline",
+    trust_remote_code: Trust = False,
+) -> None:
+    """Show what a pipeline that was saved, or that a script makes, does and which parameters it takes."""
     with told(ValidationError):
-        pipeline = pipeline_from_config(config, trust_remote_code=trust_remote_code)
+        pipeline = _pipeline(config, script, pipeline_variable_name, trust_remote_code)
     show(pipeline)
 
 

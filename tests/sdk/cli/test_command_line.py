@@ -70,7 +70,7 @@ def script(tmp_path: Path) -> Path:
         (["pipeline", "run", "--config", "absent.yaml"], "File 'absent.yaml' does not exist."),
         (["pipeline", "run", "--script", "absent.py"], "File 'absent.py' does not exist."),
         (["pipeline", "info", "--config", "absent.yaml"], "File 'absent.yaml' does not exist."),
-        (["pipeline", "info"], "`--config` must be informed."),
+        (["pipeline", "info"], "`--config` or `--script` must be informed."),
         (["pipeline", "run", "--config", "a.yaml", "--new"], "`--new` is about runs of a broker: say with `--broker`"),
         (["runs", "stop", "a", "--timeout", "soon"], "--timeout takes a time, such as 90, 58m or 4h, not 'soon'"),
         (["broker", "start", "--liveness", "0.5"], "--liveness is a second at least, not 0.5."),
@@ -87,7 +87,10 @@ def test_a_mistake_is_named_and_ends_with_1(arguments: list[str], words: str) ->
 def test_a_parameter_of_another_form_is_refused(config: Path) -> None:
     done = distilmq("pipeline", "run", "--config", str(config), "--param", "load")
 
-    assert done.stderr == "--param takes step.key=value or step.llm.key=value, not 'load'\n"
+    assert done.stderr == (
+        "Runtime parameters must be in the format `key.subkey=value`: "
+        "--param takes step.key=value or step.llm.key=value, not 'load'\n"
+    )
     assert done.returncode == 1
 
 
@@ -156,6 +159,13 @@ def test_a_script_is_run_for_its_pipeline(script: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "'times'" in done.stdout
+
+
+def test_info_shows_the_pipeline_that_a_script_makes(script: Path) -> None:
+    done = distilmq("pipeline", "info", "--script", str(script), "--pipeline-variable-name", "flow")
+
+    assert "Name: scripted" in done.stdout
+    assert done.returncode == 0
 
 
 def test_a_script_without_that_variable_is_refused(script: Path) -> None:
