@@ -29,7 +29,13 @@ _SCALARS = frozenset({bool, float, int, str, type(None)})
 
 
 def suggested_path(path: str | Path | None, format: Format) -> Path:
-    """Where to save: the path itself when it has a known suffix, else a file of our name in that folder."""
+    """Where to save: the path itself when it has a known suffix, else a file of our name in that folder.
+
+    Raises:
+        DistilmqUserError: there is no such format.
+    """
+    if format not in _SUFFIXES.values():
+        raise DistilmqUserError(f'A pipeline is saved with `format="json"` or `format="yaml"`, not {format!r}.')
     target = Path.cwd() if path is None else Path(path)
     if target.suffix in _SUFFIXES:
         return target
@@ -159,7 +165,7 @@ def _write(path: Path, data: Any, to_text: Callable[[Any], str]) -> None:
 def _taken_out(data: Any, lists: dict[str, str]) -> Any:
     """Data with its long lists of rows replaced by marks; `lists` gets what stands for each mark."""
     if isinstance(data, dict):
-        return {key: _taken_out(value, lists) for key, value in cast("dict[Any, Any]", data).items()}
+        return {_plain(key): _taken_out(value, lists) for key, value in cast("dict[Any, Any]", data).items()}
     if isinstance(data, list):
         items = cast("list[Any]", data)
         rows = _as_json_lines(items) if len(items) > _MANY else None
@@ -168,7 +174,18 @@ def _taken_out(data: Any, lists: dict[str, str]) -> Any:
         mark = f"DISTILMQ-ROWS-{len(lists)}-{os.urandom(8).hex()}"
         lists[mark] = rows
         return mark
-    return data
+    return _plain(data)
+
+
+def _plain(value: Any) -> Any:
+    """A text or number as what it is, where it is of a class of its own (an enum's member, a text of numpy's)."""
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else value
 
 
 def _as_json_lines(rows: list[Any]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,38 @@ def test_odd_values_survive_yaml(value: Any, count: int) -> None:
 
     assert back == {"rows": rows, "after": 1}
     assert type(back["rows"][0]["value"]) is type(value)
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Text(str):
+    pass
+
+
+class Share(float):
+    pass
+
+
+@pytest.mark.parametrize("count", [1, 101])
+def test_texts_and_numbers_of_other_classes_are_written_as_what_they_are(count: int) -> None:
+    row = {"colour": Colour.RED, "level": Level.HIGH, "in": [Text("a"), {Text("b"): Share(0.5)}]}
+
+    back = from_yaml(to_yaml({"rows": [row] * count}))
+
+    assert back == {"rows": [{"colour": "red", "level": 3, "in": ["a", {"b": 0.5}]}] * count}
+
+
+def test_a_format_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DistilmqUserError, match='`format="json"` or `format="yaml"`, not \'toml\''):
+        suggested_path(tmp_path, "toml")  # pyright: ignore[reportArgumentType]  # what is refused
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_many_rows_are_written_a_row_a_line() -> None:
