@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from distilmq.errors import DistilmqNotImplementedError, DistilmqUserError, RequestsFailedError
+from distilmq.errors import DistilmqNotImplementedError, DistilmqTypeError, DistilmqUserError, RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models import LLM, AsyncLLM, LiteLLM
 from distilmq.models.llms.async_llm import merged
@@ -42,6 +42,17 @@ class Echo(AsyncLLM):
         return prepare_output([text] * num_generations, input_tokens=[1], output_tokens=[max_tokens])
 
 
+class Plain(LLM):
+    """One that takes all inputs at once."""
+
+    @property
+    def model_name(self) -> str:
+        return "plain"
+
+    def generate(self, inputs: list[Any], num_generations: int = 1) -> Any:
+        return [prepare_output([input[-1]["content"]] * num_generations) for input in inputs]
+
+
 def chat(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
@@ -64,6 +75,33 @@ def test_one_that_gives_bare_lists_works_too() -> None:
             return [input[-1]["content"]] * num_generations
 
     assert generations(Old(), "a", num_generations=2) == [["a", "a"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "what"), [("text", "a 'str'"), ({}, "a 'dict' without generations"), (None, "a 'NoneType'")]
+)
+def test_one_that_gives_something_else_is_told_what_to_give(given: Any, what: str) -> None:
+    class Odd(Echo):
+        async def agenerate(self, input: Any, num_generations: int = 1) -> Any:
+            return given
+
+    class OddAtOnce(Plain):
+        def generate(self, inputs: list[Any], num_generations: int = 1) -> Any:
+            return [given for _ in inputs]
+
+    for model, method in ((Odd(), "agenerate"), (OddAtOnce(), "generate")):
+        with pytest.raises(
+            DistilmqTypeError, match=f"`{method}` of `{type(model).__name__}` has to give .* gave {what}"
+        ):
+            generations(model, "a")
+
+
+def test_one_that_takes_all_at_once_and_gives_bare_lists_works_too() -> None:
+    class Old(Plain):
+        def generate(self, inputs: list[Any], num_generations: int = 1) -> Any:
+            return [[input[-1]["content"]] * num_generations for input in inputs]
+
+    assert generations(Old(), "a", "b", num_generations=2) == [["a", "a"], ["b", "b"]]
 
 
 def test_one_that_gives_one_generation_is_asked_as_often_as_needed() -> None:

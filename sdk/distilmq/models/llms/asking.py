@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from distilmq.models.llms.utils import as_output
 from distilmq.models.requests.answers import current_answers, failed_requests, row_of
 from distilmq.models.requests.meter import Meter, current_meter
 from distilmq.models.requests.rates import Cost
@@ -71,15 +72,8 @@ class Asking:
 
 async def _ask(llm: AsyncLLM, input: Any, kwargs: Mapping[str, Any], meter: Meter | None) -> Mapping[str, Any]:
     began = time.perf_counter()
-    output = _as_output(await llm.agenerate(input, **kwargs))
+    output = as_output(await llm.agenerate(input, **kwargs), f"`agenerate` of `{type(llm).__name__}`")
     if meter is not None:
         # Here, not where it is kept: an answer that nobody waits for any more is paid for all the same.
         meter.count(llm.usage_of(output, time.perf_counter() - began))
     return output
-
-
-def _as_output(given: Any) -> Mapping[str, Any]:
-    if isinstance(given, Mapping):
-        return cast("Mapping[str, Any]", given)
-    texts = list(cast("Iterable[str | None]", given))  # of a model written before statistics were part of it
-    return {"generations": texts, "statistics": {"input_tokens": [0], "output_tokens": [0]}}

@@ -20,6 +20,7 @@ from distilmq.mixins.process_bound import without_process_bound
 from distilmq.mixins.runtime_parameters import RuntimeParameter, RuntimeParametersMixin
 from distilmq.mixins.serialization import Serializable
 from distilmq.mixins.signature import Signed, model_parts
+from distilmq.models.llms.utils import as_output
 from distilmq.models.requests.answers import (
     current_answers,
     decode_answer,
@@ -242,7 +243,8 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
     ) -> Sequence[GenerateOutput]:
         """Answers of `generate`, counted."""
         began = time.perf_counter()
-        given = self.generate(inputs, num_generations=num_generations, **kwargs)
+        made = self.generate(inputs, num_generations=num_generations, **kwargs)
+        given = [as_output(output, f"`generate` of `{type(self).__name__}`") for output in made]
         if (meter := current_meter.get()) is not None:
             seconds = (time.perf_counter() - began) / max(1, len(given))
             for output in given:

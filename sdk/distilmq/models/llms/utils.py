@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from distilmq.errors import DistilmqTypeError
 from distilmq.typing import ChatType, GenerateOutput, LLMLogprobs, LLMOutput
 
 _NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
@@ -31,6 +33,29 @@ def prepare_output(
     if logprobs:
         output["logprobs"] = logprobs
     return output
+
+
+def as_output(given: Any, giver: str) -> GenerateOutput:
+    """What a user's model gave for one input, in full.
+
+    Args:
+        given: an output, or only its generations, of a model written before statistics were part of it.
+        giver: what gave it, for the error.
+
+    Raises:
+        DistilmqTypeError: it is neither.
+    """
+    if isinstance(given, Mapping) and "generations" in given:
+        return cast("GenerateOutput", given)
+    if isinstance(given, (list, tuple)):
+        return prepare_output(list(cast("Sequence[str | None]", given)))
+    found = f"a '{type(cast('object', given)).__name__}'"
+    if isinstance(given, Mapping):
+        found += " without generations"
+    raise DistilmqTypeError(
+        f'{giver} has to give {{"generations": [...], "statistics": {{...}}}} for an input, or a list of texts;'
+        f" it gave {found}."
+    )
 
 
 def split_input(input: Any) -> tuple[Any, Any]:
