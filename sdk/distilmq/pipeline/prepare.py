@@ -91,6 +91,7 @@ def prepare(dag: Dag, options: RunOptions) -> Prepared:
         # Behind the checks: what they say of sizes is about the run.
         for generator in copy.generators:
             vars(generator)["batch_size"] = options.dry_run
+            generator._most_rows = options.dry_run  # pyright: ignore[reportPrivateUsage]  # no parameter of users
         for name in copy:
             ask_at_once(copy.steps[name])
     stages = stages_of(copy, options.load_groups)

@@ -313,6 +313,9 @@ class GeneratorStep(_Step, ABC):
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"batch_size"})
 
+    _most_rows: int | None = PrivateAttr(default=None)
+    """Of a batch in a dry run, for one whose `process` does not look at `batch_size`."""
+
     @abstractmethod
     def process(self, offset: int = 0) -> GeneratorStepOutput:
         """Generates rows.
@@ -331,6 +334,7 @@ class GeneratorStep(_Step, ABC):
         mappings = Mappings({}, self.output_mappings, produced)
         for given in self._output(self.process(offset=offset)):
             rows, last = self._checked_pair(given)
+            rows = rows[: self._most_rows]
             yield ([mappings.after(row) for row in rows] if mappings else rows), last
 
     def num_rows(self) -> int | None:

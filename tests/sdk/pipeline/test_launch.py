@@ -62,6 +62,18 @@ def test_a_dry_run_takes_one_batch_and_leaves_nothing(own_cache_dir: Path) -> No
     assert pipeline.last_run.failures[0]["input"] == {"n": 0}
 
 
+def test_a_dry_run_takes_no_more_rows_of_a_generator_that_gives_all_at_once() -> None:
+    @step(outputs=["n"], step_type="generator")
+    def numbers(offset: int = 0) -> GeneratorStepOutput:
+        yield [{"n": number} for number in range(offset, 100)], True
+
+    with Pipeline("dry") as pipeline:
+        numbers() >> Double(name="double")
+
+    assert column(pipeline.dry_run(batch_size=2), "n") == [0, 1]
+    assert len(column(pipeline.run(), "n")) == 100
+
+
 def test_a_run_takes_a_dataset_twice_and_routes_it() -> None:
     with Pipeline("given") as pipeline:
         sample_n_steps(1) >> [Double(name="one"), Double(name="two")]
