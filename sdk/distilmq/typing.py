@@ -98,12 +98,24 @@ HiddenState = Any
 """A NumPy array: per token of an input, the last layer's vector."""
 
 
+class Unanswered(TypedDict):
+    """Why a model gave no text."""
+
+    refused: bool
+    """Whether it refuses the content."""
+    why: str
+    answer: str | None
+    """What it said instead."""
+
+
 class GenerateOutput(TypedDict):
     """What a model gives for one input: `num_generations` texts, None where it gave none."""
 
     generations: LLMOutput
     statistics: LLMStatistics
     logprobs: NotRequired[LLMLogprobs]
+    unanswered: NotRequired[list[Unanswered | None]]
+    """Of a model that is asked by requests, per generation why it gave none; its caller gets `errors` instead."""
     errors: NotRequired[list[Exception | None]]
     """Per generation why it is None, where that is known."""
 
@@ -158,4 +170,5 @@ __all__ = [
     "StructuredOutputType",
     "TextContent",
     "TokenCount",
+    "Unanswered",
 ]

@@ -14,6 +14,7 @@ from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.parts import Image, Text, parts_of, text_of
 from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.usage import statistics
@@ -129,12 +130,13 @@ class AnthropicLLM(NamedApiLLM):
         text = "".join(block.text for block in answer.content if block.type == "text")
         if answer.stop_reason == "refusal":
             raise self._refusal("its stop reason is 'refusal'", text or None)
-        if not answer.content and answer.stop_reason != "end_turn":
-            self._logger.warning("'%s' gave no text (stop reason '%s')", self.model_name, answer.stop_reason)
-        return {
+        output: GenerateOutput = {
             "generations": [text if answer.content else None],
             "statistics": statistics(answer.usage.input_tokens, answer.usage.output_tokens, 1),
         }
+        if not answer.content:
+            output["unanswered"] = [no_text(answer.stop_reason)]
+        return output
 
     def _who(self) -> str:
         return f"'{self.model_name}' at {self.base_url}"

@@ -9,13 +9,14 @@ from typing import Any, ClassVar, cast
 
 from pydantic import Field, PositiveInt
 
-from distilmq.errors import InvalidAnswerError, RequestsFailedError
+from distilmq.errors import RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.batches.channel import JobChannel
 from distilmq.models.batches.desk import LOOK_EVERY, DeskSettings, JobDesk
 from distilmq.models.batches.provider import BatchProvider
 from distilmq.models.llms.asking import Asking
 from distilmq.models.llms.llm import LLM, MAX_NEW_TOKENS
+from distilmq.models.llms.unanswered import with_errors
 from distilmq.models.requests import sending
 from distilmq.models.requests.rates import NOTHING, Cost, Limits
 from distilmq.models.requests.retries import RetryPolicy
@@ -29,6 +30,8 @@ MOST_IN_JOBS = 50_000
 """Requests that are in batch jobs, or wait for the next one, at once."""
 USUAL_OUTPUT = 256.0
 """Tokens of an answer whose bound is not known."""
+_OF_EACH = ("errors", "generations", "statistics")
+"""Parts that every output has, or gets."""
 
 
 class AsyncLLM(Sender, LLM, ABC):
@@ -137,7 +140,7 @@ class AsyncLLM(Sender, LLM, ABC):
         outcomes: list[list[sending.Outcome]] = [[] for _ in range(count)]
         for request, outcome in given:
             outcomes[request.place].append(outcome)
-        together = [_together(each) for each in outcomes]
+        together = [_together(each, f"'{self.model_name}'") for each in outcomes]
         failures = {place: outcome for place, outcome in enumerate(together) if isinstance(outcome, Exception)}
         if failures and count == 1:
             raise failures[0]
@@ -146,13 +149,17 @@ class AsyncLLM(Sender, LLM, ABC):
         return cast("list[GenerateOutput]", together)
 
 
-def _together(outcomes: Sequence[sending.Outcome]) -> sending.Outcome:
-    """Of the requests for one input, one for each generation or one for all: what they gave, or why that is nothing."""
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-    answers = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
-    if failures and not (answers and all(isinstance(failure, InvalidAnswerError) for failure in failures)):
-        return failures[0]
-    lost = [_lost(outcome) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
+def _together(outcomes: Sequence[sending.Outcome], who: str) -> sending.Outcome:
+    """Of the requests for one input, one for each generation or one for all: what they gave, or why that is nothing.
+
+    A generation that failed takes none along that was answered: it is None, with its error.
+    """
+    answers = [with_errors(outcome, who) for outcome in outcomes if not isinstance(outcome, Exception)]
+    if not answers:
+        return next(outcome for outcome in outcomes if isinstance(outcome, Exception))
+    parts = [name for name in dict.fromkeys(name for answer in answers for name in answer) if name not in _OF_EACH]
+    whole = iter(answers)
+    lost = [_lost(outcome, parts) if isinstance(outcome, Exception) else next(whole) for outcome in outcomes]
     if any("errors" in output for output in lost):
         lost = [{**output, "errors": output.get("errors", [None] * len(output["generations"]))} for output in lost]
     output: sending.Output | None = None
@@ -161,9 +168,15 @@ def _together(outcomes: Sequence[sending.Outcome]) -> sending.Outcome:
     return cast("sending.Output", output)
 
 
-def _lost(error: Exception) -> sending.Output:
-    """Stands for an answer that never got its shape, among others that have it."""
-    return {"generations": [None], "statistics": statistics(None, None, 1), "errors": [error]}
+def _lost(error: Exception, parts: Iterable[str]) -> sending.Output:
+    """Stands for a generation that failed, among others that came.
+
+    Args:
+        error: why it failed.
+        parts: what the others have beside text; it has to keep its place in them.
+    """
+    nothing = {part: [None] for part in parts}
+    return {**nothing, "generations": [None], "statistics": statistics(None, None, 1), "errors": [error]}
 
 
 def merged(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:

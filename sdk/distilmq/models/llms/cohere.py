@@ -10,6 +10,7 @@ from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.models.requests.http import JsonClient
 from distilmq.models.requests.usage import statistics
@@ -138,12 +139,12 @@ class CohereLLM(NamedApiLLM):
         texts = [str(block["text"]) for block in blocks if "text" in block]  # others are thoughts
         if reason == "ERROR_TOXIC":
             raise self._refusal(f"its finish reason is '{reason}'", "".join(texts) or None)
-        if not texts:
-            self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, reason)
         output: GenerateOutput = {
             "generations": ["".join(texts) if texts else None],
             "statistics": statistics(*_tokens(answer.get("usage") or {}), 1),
         }
+        if not texts:
+            output["unanswered"] = [no_text(reason)]
         chunks: list[dict[str, Any]] = answer.get("logprobs") or []
         if chunks:
             output["logprobs"] = [

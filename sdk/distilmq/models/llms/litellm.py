@@ -10,9 +10,10 @@ from pydantic import Field, validate_call
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.models.llms.api_llm import ApiLLM
 from distilmq.models.llms.openai import json_response_format, token_logprobs
+from distilmq.models.llms.unanswered import no_text, refused
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.usage import statistics
-from distilmq.typing import GenerateOutput, LLMLogprobs
+from distilmq.typing import GenerateOutput, Unanswered
 
 
 class LiteLLM(ApiLLM):
@@ -184,17 +185,20 @@ class LiteLLM(ApiLLM):
         reasons = [choice.finish_reason for choice in answer.choices]
         if not any(texts) and "content_filter" in reasons:
             raise self._refusal("its finish reason is 'content_filter'")
-        for text, reason in zip(texts, reasons, strict=True):
-            if text is None:
-                self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, reason)
         usage = getattr(answer, "usage", None)
         tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (None, None)
         output: GenerateOutput = {"generations": texts, "statistics": statistics(*tokens, len(texts))}
-        logprobs: LLMLogprobs = []
-        for choice in answer.choices:
-            content = getattr(getattr(choice, "logprobs", None), "content", None)
-            if content:
-                logprobs.append(token_logprobs(content))
-        if logprobs:
-            output["logprobs"] = logprobs
+        contents = [getattr(getattr(choice, "logprobs", None), "content", None) for choice in answer.choices]
+        if any(contents):
+            output["logprobs"] = [token_logprobs(content or []) for content in contents]
+        if None in texts:
+            output["unanswered"] = [
+                _why(reason) if text is None else None for text, reason in zip(texts, reasons, strict=True)
+            ]
         return output
+
+
+def _why(reason: Any) -> Unanswered:
+    """Why there is no text in a choice."""
+    stopped = no_text(reason)
+    return refused(stopped["why"]) if reason == "content_filter" else stopped

@@ -13,6 +13,7 @@ from distilmq.models.batches.ticket import current_ticket
 from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, missing_library, split_input
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput
@@ -124,12 +125,13 @@ class MistralLLM(NamedApiLLM):
         answer = await self._sent(as_messages(conversation), given)
         usage, [choice, *_] = answer.usage, answer.choices
         text = _text(choice.message.content)
-        if text is None:
-            self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, choice.finish_reason)
-        return {
+        output: GenerateOutput = {
             "generations": [text],
             "statistics": statistics(usage.prompt_tokens, usage.completion_tokens, 1),
         }
+        if text is None:
+            output["unanswered"] = [no_text(choice.finish_reason)]
+        return output
 
     def _batch_provider(self) -> BatchProvider | None:
         from distilmq.models.batches.mistral import MistralBatches

@@ -19,12 +19,13 @@ from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field, key_field, needed_key
 from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.strict_schemas import is_strict
+from distilmq.models.llms.unanswered import no_text, refused
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import error_for_status
 from distilmq.models.requests.server_queue import metrics_url
 from distilmq.models.requests.usage import statistics
-from distilmq.typing import GenerateOutput, LLMLogprobs, Logprob
+from distilmq.typing import GenerateOutput, LLMLogprobs, Logprob, Unanswered
 
 if TYPE_CHECKING:
     import openai
@@ -233,21 +234,17 @@ class OpenAILLM(NamedApiLLM):
         raise TransientError(f"{self._who()} sent {said[:500]}").with_answer(answer)
 
     def _chat(self, answer: ChatCompletion) -> GenerateOutput:
-        logprobs: LLMLogprobs = []
-        for choice in answer.choices:
-            if choice.message.content is None:
-                self._logger.warning(
-                    "'%s' gave no text (finish reason '%s'): %s",
-                    self.model_name,
-                    choice.finish_reason,
-                    choice.message.refusal or "no reason given",
-                )
-            if choice.logprobs is not None and choice.logprobs.content is not None:
-                logprobs.append(token_logprobs(choice.logprobs.content))
-        if all(_refused(choice) for choice in answer.choices):
-            why = answer.choices[0].message.refusal or f"its finish reason is '{answer.choices[0].finish_reason}'"
-            raise self._refusal(why, answer.choices[0].message.refusal)
-        return _output([choice.message.content for choice in answer.choices], answer.usage, logprobs)
+        choices = answer.choices
+        if all(_refused(choice) for choice in choices):
+            why = _why(choices[0])
+            raise self._refusal(why["why"], why["answer"])
+        texts = [choice.message.content for choice in choices]
+        contents = [choice.logprobs.content if choice.logprobs is not None else None for choice in choices]
+        logprobs = [token_logprobs(content or []) for content in contents]
+        output = _output(texts, answer.usage, logprobs if any(content is not None for content in contents) else [])
+        if None in texts:
+            output["unanswered"] = [_why(choice) if choice.message.content is None else None for choice in choices]
+        return output
 
     def _completion(self, answer: Completion) -> GenerateOutput:
         logprobs: LLMLogprobs = []
@@ -271,6 +268,14 @@ def token_logprobs(content: Any) -> list[list[Logprob]]:
     return [
         [{"token": each.token, "logprob": each.logprob} for each in token.top_logprobs or [token]] for token in content
     ]
+
+
+def _why(choice: Any) -> Unanswered:
+    """Why there is no text in a choice."""
+    if not _refused(choice):
+        return no_text(choice.finish_reason)
+    said = choice.message.refusal
+    return refused(said or f"its finish reason is '{choice.finish_reason}'", said)
 
 
 def _refused(choice: Any) -> bool:

@@ -14,6 +14,7 @@ from distilmq.models.llms.api_llm import NamedApiLLM
 from distilmq.models.llms.credentials import address_field
 from distilmq.models.llms.parts import Image, Text, parts_of, text_of
 from distilmq.models.llms.shapes import json_schema
+from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, missing_library, split_input
 from distilmq.models.requests.retries import seconds
 from distilmq.models.requests.usage import statistics
@@ -146,7 +147,10 @@ class VertexAILLM(NamedApiLLM):
             if usage is not None
             else (None, None)
         )
-        output: GenerateOutput = {"generations": [self._text(answer)], "statistics": statistics(*tokens, 1)}
+        text = self._text(answer)
+        output: GenerateOutput = {"generations": [text], "statistics": statistics(*tokens, 1)}
+        if text is None:
+            output["unanswered"] = [no_text(_finish_reason(answer.candidates[0]))]
         if (found := answer.candidates[0].logprobs_result) is not None:
             output["logprobs"] = [_logprobs(found)]
         return output
@@ -205,7 +209,7 @@ class VertexAILLM(NamedApiLLM):
         return self._status(error.code, f"{error.message} ({error.status})", headers, wait=_retry_delay(told.details))
 
     def _text(self, answer: Any) -> str | None:
-        """The text of an answer; None, with a warning, where there is none.
+        """The text of an answer; None where there is none.
 
         Raises:
             RefusedError: there is none because of what it would say.
@@ -215,11 +219,14 @@ class VertexAILLM(NamedApiLLM):
         text = "".join(part.text for part in parts if part.text and not part.thought)
         if text:
             return text
-        reason = getattr(candidate.finish_reason, "value", None)
+        reason = _finish_reason(candidate)
         if reason in _REFUSALS:
             raise self._refusal(f"its finish reason is '{reason}'")
-        self._logger.warning("'%s' gave no text: %s", self.model_name, reason)
         return None
+
+
+def _finish_reason(candidate: Any) -> str | None:
+    return getattr(candidate.finish_reason, "value", None)
 
 
 def as_contents(messages: list[dict[str, Any]]) -> tuple[str | None, list[dict[str, Any]]]:

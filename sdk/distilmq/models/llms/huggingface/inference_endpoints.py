@@ -18,6 +18,7 @@ from distilmq.models.llms.chat_template import ChatTemplate
 from distilmq.models.llms.credentials import key_field, key_from
 from distilmq.models.llms.openai import json_response_format, token_logprobs
 from distilmq.models.llms.shapes import shape_of
+from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
 from distilmq.models.requests.usage import statistics
@@ -295,12 +296,13 @@ class InferenceEndpointsLLM(MagpieChatTemplateMixin, ApiLLM):
         text: str | None = message.content
         if text is None and choice.finish_reason == "content_filter":
             raise self._refusal("its finish reason is 'content_filter'")
-        if text is None:
-            self._logger.warning("'%s' gave no text (finish reason '%s')", self.model_name, choice.finish_reason)
         usage = answer.usage
         tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (None, None)
         found = choice.logprobs.content if getattr(choice, "logprobs", None) is not None else None
-        return _output(text, *tokens, [token_logprobs(found)] if found else [])
+        output = _output(text, *tokens, [token_logprobs(found)] if found else [])
+        if text is None:
+            output["unanswered"] = [no_text(choice.finish_reason)]
+        return output
 
     def _continued(self, answer: Any, logprobs: bool) -> GenerateOutput:
         details = getattr(answer, "details", None)
