@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 from distilmq.errors import BudgetReachedError, DistilmqUserError
@@ -15,10 +17,15 @@ _MODEL_FIELDS = ("llm", "embeddings", "image_generation_model")
 
 def check_bounds(max_cost: float | None, max_tokens: int | None) -> None:
     """Raises DistilmqUserError for bounds that bound nothing."""
-    if max_cost is not None and not (math.isfinite(max_cost) and max_cost >= 0):
+    if max_cost is not None and not (_is_number(max_cost) and math.isfinite(max_cost) and max_cost >= 0):
         raise DistilmqUserError(f"`max_cost` is an amount of US dollars, not {max_cost!r}.")
-    if max_tokens is not None and max_tokens < 0:
+    if max_tokens is not None and not (_is_number(max_tokens) and max_tokens >= 0):
         raise DistilmqUserError(f"`max_tokens` is a number of tokens, not {max_tokens!r}.")
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is one: a bound that was read from a file or the environment may be text."""
+    return isinstance(value, (Real, Decimal))
 
 
 def check_prices(dag: Dag) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from pydantic import validate_call
 
 from distilmq.errors import DistilmqNotImplementedError, DistilmqTypeError, DistilmqUserError, RequestsFailedError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models import LLM, AsyncLLM, LiteLLM
+from distilmq.models import LLM, AsyncLLM, LiteLLM, OpenAILLM
 from distilmq.models.llms.async_llm import merged
 from distilmq.models.llms.utils import prepare_output
 from distilmq.testing import ScriptedLLM
@@ -51,6 +52,10 @@ class Plain(LLM):
 
     def generate(self, inputs: list[Any], num_generations: int = 1) -> Any:
         return [prepare_output([input[-1]["content"]] * num_generations) for input in inputs]
+
+
+class Style:
+    """Of no type that pydantic knows."""
 
 
 def chat(text: str) -> list[dict[str, str]]:
@@ -187,6 +192,24 @@ def test_both_names_at_once_are_an_error() -> None:
 def test_an_unknown_generation_argument_is_named_with_those_that_there_are() -> None:
     with pytest.raises(DistilmqUserError, match=r"\['length'\].*It takes: \['max_tokens', 'loud'\]"):
         Echo(generation_kwargs={"length": 1}).load()
+
+
+def test_a_generation_argument_of_the_wrong_type_is_told_before_any_row_fails_of_it() -> None:
+    right = OpenAILLM(model="m", generation_kwargs={"temperature": 1, "stop": ["a"], "max_new_tokens": 5})
+    wrong = OpenAILLM(model="m", generation_kwargs={"temperature": "hot"})
+
+    right.check_generation_kwargs()
+    with pytest.raises(DistilmqUserError, match="give `temperature` the value 'hot', which it does not take"):
+        wrong.check_generation_kwargs()
+
+
+def test_types_that_only_a_users_own_configuration_knows_are_left_to_the_call() -> None:
+    class Own(Echo):
+        @validate_call(config={"arbitrary_types_allowed": True})
+        async def agenerate(self, input: Any, num_generations: int = 1, how: Style | None = None) -> Any:
+            return [repr(how)] * num_generations
+
+    Own(generation_kwargs={"how": Style()}).check_generation_kwargs()
 
 
 def test_generation_arguments_are_described_by_the_docstring() -> None:

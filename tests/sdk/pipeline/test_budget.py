@@ -45,7 +45,10 @@ def test_a_run_with_a_bound_that_cannot_hold_does_not_start() -> None:
         pipeline_with().run(max_cost=1)
 
 
-@pytest.mark.parametrize("bounds", [(-1, None), (float("nan"), None), (float("inf"), None), (None, -5)])
+@pytest.mark.parametrize(
+    "bounds",
+    [(-1, None), (float("nan"), None), (float("inf"), None), (None, -5), ("1", None), (None, "5")],
+)
 def test_a_bound_that_bounds_nothing_is_refused(bounds: tuple[Any, Any]) -> None:
     with pytest.raises(DistilmqUserError, match="`max_"):
         check_bounds(*bounds)

@@ -7,9 +7,10 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_type_hints
 
-from pydantic import ConfigDict, Field, PositiveInt, PrivateAttr
+from pydantic import ConfigDict, Field, PositiveInt, PrivateAttr, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 
 from distilmq.errors import (
     DistilmqNotImplementedError,
@@ -276,7 +277,8 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         return given
 
     def check_generation_kwargs(self) -> None:
-        """Raises DistilmqUserError if `generation_kwargs` name an argument that the model does not take."""
+        """Raises DistilmqUserError if `generation_kwargs` name an argument or give a value that it does not take."""
+        self._check_values()
         parameters = self._generation_parameters()
         if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
             return
@@ -287,6 +289,23 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
                 f"`generation_kwargs` of `{type(self).__name__}` ('{self.model_name}') name {unknown}, which it does"
                 f" not take. It takes: {known}."
             )
+
+    def _check_values(self) -> None:
+        """Raises DistilmqUserError if a value has not the type of its argument, where pydantic holds calls to that."""
+        function = getattr(self._generation_function(), "raw_function", None)  # what `validate_call` was put around
+        if function is None:
+            return
+        types = get_type_hints(function, include_extras=True)
+        for name, value in self.own_kwargs(self.get_generation_kwargs()).items():
+            try:
+                TypeAdapter(types.get(name, Any)).validate_python(value)
+            except PydanticSchemaGenerationError:  # a type that only the call's own configuration knows
+                continue
+            except ValidationError as error:
+                raise DistilmqUserError(
+                    f"`generation_kwargs` of `{type(self).__name__}` ('{self.model_name}') give `{name}` the value"
+                    f" {value!r}, which it does not take: {error.errors()[0]['msg']}."
+                ) from error
 
     def get_runtime_parameters_info(self) -> list[RuntimeParameterInfo]:
         """As of every model, with the generation arguments by name."""
