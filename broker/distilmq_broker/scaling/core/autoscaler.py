@@ -172,7 +172,7 @@ class Autoscaler:
         worker of use, the broker sees to it that the need has its turn there.
         """
         since = self._helpless_since.get(_id(shown))
-        if since is None or self._leaving or self._is_coming_for(shown.need):
+        if since is None or self._leaving or self._is_coming_for(shown.need, now):
             return
         turn = self._policy.turn
         for launched in self._launched.values():
@@ -242,8 +242,14 @@ class Autoscaler:
             return len(self._stayers) <= self._policy.least
         return self._staying <= self._policy.least and self._launched[name].kind == self._kind_for(None)
 
-    def _is_coming_for(self, need: Need) -> bool:
-        return any(self._as_it_is(launched.kind).suits(need) for launched in self._launched.values())
+    def _is_coming_for(self, need: Need, now: float) -> bool:
+        """Whether a worker that could take it is on its way: its own kind takes what time it takes, others one turn."""
+        own = self._kind(need)
+        return any(
+            launched.kind == own or now < launched.at + self._policy.turn
+            for launched in self._launched.values()
+            if self._as_it_is(launched.kind).suits(need)
+        )
 
     def _stays(self, host: HostShown) -> bool:
         return not host.leaving and host.worker not in self._told
