@@ -3,8 +3,8 @@
 Laws: never more workers than the most, those that are leaving or have not joined counted in; a drain leaves no fewer
 that have joined than the least, but where the least is the most, and one makes room for a worker of another kind; no
 worker with a process is told to leave, but to make room for a need that no worker is there for, once it has had its
-turn; a need that could be served is not left for ever without a worker that could take it (whose turn it is there, the
-broker decides), whatever others are tried in vain; workers of others are never told to leave.
+turn; where workers of each kind do join, a need that could be served is not left for ever without a worker that could
+take it (whose turn it is there, the broker decides); workers of others are never told to leave.
 """
 
 from __future__ import annotations
