@@ -234,6 +234,9 @@ class Coordinator:
                 self.run.outbox.commit(event.ticket)
             case events.UsageCame():
                 self._results.usage(event)
+            case events.AnswerCame() if self.outcome != "done":
+                # It was paid for, and the run may go on one day.
+                self._results.answer(event)
             case events.JobStarted():
                 self._jobs.started(event)
             case events.JobEnded():

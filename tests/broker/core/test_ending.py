@@ -5,6 +5,7 @@ from __future__ import annotations
 from distilmq.protocol.messages import Ack, Drain, ErrorInfo, Stop
 from distilmq_broker.core.commands import EndRun, KeepSlots
 from distilmq_broker.core.events import (
+    AnswerCame,
     BatchFailed,
     BatchReturned,
     CommitFailed,
@@ -13,7 +14,7 @@ from distilmq_broker.core.events import (
     RouteFailed,
     StopRequested,
 )
-from distilmq_broker.core.facts import BatchRecorded
+from distilmq_broker.core.facts import AnswerRecorded, BatchRecorded
 from tests.broker.core.scene import Scene, batches, generator, global_step, messages, only, plan_of, records, step
 
 ERROR = ErrorInfo(type="ValueError", message="no")
@@ -149,6 +150,17 @@ def test_a_failed_batch_ends_the_run_with_its_error() -> None:
     assert only([each for each in followed if isinstance(each, EndRun)]) == EndRun("failed", "load", ERROR)
     assert messages(followed, Stop) == [("s1", Stop(now=True)), ("s2", Stop(now=True))]
     assert scene.core.progress(0.0).steps[0].state == "failed"
+
+
+def test_answers_that_come_when_the_run_has_failed_are_kept_for_the_next_start() -> None:
+    scene = Scene(plan_of(generator(), step("a", "load")))
+    first, *_ = batches(scene.staff())
+    work = only(batches(scene.done(first), "a"))
+    scene.tell(BatchFailed(work.session, work.lease, ERROR))
+
+    followed = scene.tell(AnswerCame(work.session, work.lease, 5, b"key", 0, b"answer"))
+
+    assert [fact.key for fact in records(followed, AnswerRecorded)] == [b"key"]
 
 
 def test_a_failure_of_a_batch_that_another_has_done_is_acknowledged() -> None:
