@@ -138,8 +138,10 @@ def test_failed_rows_are_listed_and_shown_with_all_that_is_known(
     listed = failures(script, "list", str(script.run_dirs[0]))
     shown = failures(script, "show", script.run_dirs[0].name, "2")
     one = json.loads(failures(script, "list", "chain", "--error", "out of order", "--json").stdout)
+    none = failures(script, "list", "chain", "--step", "asks")
 
     assert "2 failed row(s): 1 InvalidRequestError in 'ask', 1 TransientError in 'ask'" in listed.stdout
+    assert "0 of 2 failed row(s): 1 InvalidRequestError in 'ask'" in none.stdout
     for words in ("Failed row 2 in step 'ask'", "Attempts: 2", '"instruction": "row 23."', "Traceback"):
         assert words in shown.stdout
     assert (one["step"], one["error_class"], one["attempts"]) == ("ask", "TransientError", 2)

@@ -52,7 +52,7 @@ def list_failures(
     for number, letter in chosen:
         print(_json(number, letter) if as_json else f"{number:>5}  {_line(letter)}")
     if not as_json:
-        print(_summary([letter for _, letter in chosen], len(letters)))
+        print(_summary([letter for _, letter in chosen], [letter for _, letter in letters]))
 
 
 @app.command()
@@ -113,11 +113,12 @@ def _line(letter: dict[str, Any]) -> str:
     return f"{letter['step']}  {error if len(error) <= _SHOWN else error[: _SHOWN - 1] + '…'}"
 
 
-def _summary(letters: Sequence[dict[str, Any]], all_there_are: int) -> str:
-    counts = Counter((letter["step"], letter["error_class"]) for letter in letters)
+def _summary(chosen: Sequence[dict[str, Any]], letters: Sequence[dict[str, Any]]) -> str:
+    """How many rows are listed, of which steps and errors; where none is, of which there are some."""
+    counts = Counter((letter["step"], letter["error_class"]) for letter in chosen or letters)
     said = ", ".join(f"{count} {error} in '{step}'" for (step, error), count in counts.most_common())
-    of = "" if len(letters) == all_there_are else f" of {all_there_are}"
-    return f"{len(letters)}{of} failed row(s)" + (f": {said}" if said else "")
+    of = "" if len(chosen) == len(letters) else f" of {len(letters)}"
+    return f"{len(chosen)}{of} failed row(s)" + (f": {said}" if said else "")
 
 
 def _whole(number: int, letter: dict[str, Any]) -> str:
