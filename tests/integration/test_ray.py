@@ -99,7 +99,7 @@ def test_no_actor_outlives_a_script_that_is_killed_and_the_next_one_goes_on(ray:
     with ray.node(special=1) as node:
         script = run_script(tmp_path, ray)
         until(lambda: (tmp_path / "begun").exists())
-        until(lambda: len(ray.workers()) == 2)
+        until(ray.workers)
         script.send_signal(signal.SIGKILL)
         script.communicate()
         until(lambda: not ray.workers())

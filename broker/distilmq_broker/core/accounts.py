@@ -137,7 +137,7 @@ def _share(
 def _lesson(event: LoanAsked, mine: Borrower, before: Borrower | None, others: list[Borrower]) -> Lesson:
     return Lesson(
         learnt=event.learnt,
-        share=event.share,
+        share=event.share if mine.counted is None else mine.counted,
         settled=event.settled,
         part=mine.weight / (mine.weight + sum(other.weight for other in others if other.wanted)),
         beside=sum(other.used for other in others),

@@ -27,8 +27,14 @@ class Borrower:
     """The limits of the whole account, as it knows them."""
     wanted: int
     out: int
-    value: int
-    """Requests at once to which it has come by itself."""
+    said: Loan
+    """To what it has come by itself."""
+    heard: float | None
+    """When it asked for the loan that it goes by."""
+    value: int = 0
+    """Requests at once to which it has come by itself, or from which it begins."""
+    counted: Loan | None = None
+    """What it said before of the share that it goes by: from there on it has news."""
     lent: Outstanding = field(default_factory=Outstanding)
     """Of what is told."""
     learnt: Outstanding = field(default_factory=Outstanding)
@@ -74,9 +80,11 @@ class Borrowers:
         self._look_after_loans(now)
         name = (event.session, event.borrower)
         before = self._borrowers.get(name)
-        mine = Borrower(event.told, max(0, event.wanted), max(0, event.out), max(0, event.learnt.places or 0))
+        mine = Borrower(event.told, max(0, event.wanted), max(0, event.out), event.learnt, event.heard)
+        mine.value = max(0, event.learnt.places or 0)
         if before is not None:
             mine.lent, mine.learnt = before.lent, before.learnt
+            mine.counted = before.said if event.heard is not None and event.heard == before.heard else None
         mine.lent.hear(event.heard)
         mine.learnt.hear(event.heard)
         self._borrowers[name] = mine

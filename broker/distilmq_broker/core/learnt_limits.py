@@ -25,7 +25,7 @@ class Lesson:
     learnt: Loan
     """To what it has come."""
     share: Loan
-    """From what it began, where it was told."""
+    """From what it began, where it was told; what it said last, where it said something since."""
     settled: bool
     """Whether it has seen a sign that more requests at once bring nothing."""
     part: float

@@ -107,6 +107,19 @@ def test_what_one_that_ends_had_goes_to_the_others() -> None:
     assert (lend.learnt.places, lend.learnt.requests) == (40, 600.0)
 
 
+def test_what_was_said_before_an_answer_was_heard_is_counted_once() -> None:
+    holder = Holder(LimitLearnt(ACCOUNT, 40.0, None, settled=True))
+    holder.ask("a", 0.0)
+    share, heard = holder.shares["a"], holder.heard["a"]
+
+    for now, value in ((1.0, 30), (1.1, 28)):
+        holder.values["a"], holder.shares["a"], holder.heard["a"] = Loan(places=value), share, heard
+        lend = holder.ask("a", now)
+
+    assert share.places == 40
+    assert lend.learnt.places == 28, "not 40, less ten for the first and twelve for the second"
+
+
 def test_a_rate_that_one_has_learnt_is_its_part_of_the_whole() -> None:
     holder = Holder()
     holder.ask("a", 0.0)
