@@ -187,15 +187,6 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         rows_of(LoadDataFromFileSystem(data_files=folder / "nowhere.csv"))
 
 
-def test_a_step_whose_data_is_not_there_is_named_before_anything_starts(folder: Path) -> None:
-    files = LoadDataFromFileSystem(name="files", data_files=folder / "nowhere.csv")
-    disk = LoadDataFromDisk(name="disk", dataset_path=folder / "nowhere")
-
-    for step in (files, disk):
-        with pytest.raises(DistilmqUserError, match=f"Step '{step.name}' cannot read its dataset: .*nowhere"):
-            step.get_outputs()
-
-
 def test_a_missing_parameter_is_named() -> None:
     with pytest.raises(DistilmqUserError, match="Step 'load' needs `data_files`"):
         LoadDataFromFileSystem(name="load").load()

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Optional
 
 from pydantic import Field, PositiveInt, PrivateAttr
 
-from distilmq.errors import DistilmqUserError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
 from distilmq.steps.base import GeneratorStep
 from distilmq.steps.generators.dataset_rows import Known, batches_of
@@ -85,21 +84,12 @@ class DatasetLoader(GeneratorStep, ABC):
         return rows if rows is None or self.num_examples is None else min(rows, self.num_examples)
 
     def _known(self) -> Known:
-        """What is known of the dataset; found once per set of parameters.
-
-        Raises:
-            DistilmqUserError: it cannot be found or read; the step is named.
-        """
+        """What is known of the dataset; found once per set of parameters."""
         if self._dataset is not None:
             return Known.of(self._dataset)
         parameters = repr(self.signature_fields())
         if self._seen is None or self._seen[0] != parameters:
-            try:
-                self._seen = (parameters, self._peek())
-            except (OSError, DistilmqUserError) as error:
-                if str(error).startswith("Step '"):
-                    raise
-                raise DistilmqUserError(f"Step '{self.name}' cannot read its dataset: {error}") from error
+            self._seen = (parameters, self._peek())
         return self._seen[1]
 
     def __getstate__(self) -> dict[Any, Any]:
