@@ -272,9 +272,11 @@ class Limiter:
             return
         self._widen()
         after, shared = change.after, change.reason == SHARE
-        if (after < change.before and not shared) or _loud(after, self._told) or after == self._limit.ceiling:
-            text = "'%s' may be asked %d times at once, before %d: %s."
-            self._log.log(_level(change.reason), text, self._name, after, self._told, change.reason)
+        told = (after < change.before and not shared) or _loud(after, self._told) or after == self._limit.ceiling
+        text = "'%s' may be asked %d times at once, before %d: %s."
+        level = _level(change.reason) if told else logging.DEBUG
+        self._log.log(level, text, self._name, after, self._told if told else change.before, change.reason)
+        if told:
             self._told = after
 
     def _tell_pace(self, reason: str) -> None:

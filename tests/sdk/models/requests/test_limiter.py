@@ -149,6 +149,20 @@ def test_every_cut_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -
     assert "'m' may be asked 7 times at once, before 10: the provider refused requests: too many." in caplog.messages
 
 
+def test_small_changes_are_logged_for_those_who_look_closely(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        gate = Gate(limit=AdaptiveLimit(10, 100))
+        turns = [await gate.request() for _ in range(10)]
+        gate.limiter.succeeded(turns[-1], NOTHING)
+        gate.limiter.close()
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(run())
+
+    (told,) = [record for record in caplog.records if "may be asked" in record.message]
+    assert (told.levelno, told.message.split(":")[0]) == (logging.DEBUG, "'m' may be asked 11 times at once, before 10")
+
+
 def test_places_that_only_the_pace_leaves_free_are_not_taken_for_too_few() -> None:
     async def run() -> tuple[int, int]:
         limit = AdaptiveLimit(4, 100)
