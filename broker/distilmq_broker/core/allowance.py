@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from distilmq.protocol.messages import Lend, Loan
+from distilmq_broker.core.debtor import Debtor
 from distilmq_broker.core.events import LoanAsked
 from distilmq_broker.core.outstanding import Outstanding
 from distilmq_broker.core.spending import Spending
@@ -25,38 +26,26 @@ _Name = tuple[str, bytes, int]
 """Session, account, and which of its models in that process."""
 
 
-@dataclass(slots=True)
-class _Borrower:
+@dataclass(slots=True, eq=False)
+class _Borrower(Debtor):
     """A model in a process."""
 
     step: str
-    wanted: int
-    out: int
     lend: Lend | None = None
     """The last loan, before it was cut."""
-    places: int | None = 0
-    """What it was cut to; None where nothing bounds it."""
+    cut_to: int | None = 0
+    """Its places; None where nothing bounds it."""
     loans: Outstanding = field(default_factory=Outstanding)
     """Those that it may be going by."""
-    until: float = 0.0
-    silent: bool = False
-    """Its loan is over, and it did not ask again."""
-    gone: bool = False
-    """Its process is no more."""
-
-    @property
-    def weight(self) -> int:
-        """How much it counts where something is shared out."""
-        return 0 if self.silent else max(1, self.wanted)
 
     @property
     def taken(self) -> int:
         """Requests that are out, or may go out at any moment."""
-        return max(int(self.loans.most("places")), self.out)
+        return self.places(self.loans)
 
     def tell(self, lend: Lend) -> Lend:
         """The loan, cut to its places, as it is told."""
-        loan = lend.loan.model_copy(update={"places": self.places})
+        loan = lend.loan.model_copy(update={"places": self.cut_to})
         self.loans.tell(lend.asked, loan)
         return lend.model_copy(update={"loan": loan})
 
@@ -76,7 +65,7 @@ class Allowance:
         if event.leaving:
             self._borrowers.pop(name, None)
             return
-        borrower = self._borrowers.setdefault(name, _Borrower(step, 0, 0))
+        borrower = self._borrowers.setdefault(name, _Borrower(0, 0, step))
         borrower.wanted, borrower.out = max(0, event.wanted), max(0, event.out)
         borrower.loans.hear(event.heard)
 
@@ -87,7 +76,7 @@ class Allowance:
         if borrower is None:
             return lend
         borrower.lend, borrower.until, borrower.silent = lend, now + lend.seconds, False
-        borrower.places = self._places(borrower)
+        borrower.cut_to = self._places(borrower)
         return borrower.tell(lend)
 
     def changed(self, now: float) -> Iterator[tuple[str, Lend]]:
@@ -96,9 +85,9 @@ class Allowance:
         for (session, _, _), borrower in self._borrowers.items():
             if borrower.lend is None or borrower.silent:
                 continue
-            before, places = borrower.places, self._places(borrower)
+            before, places = borrower.cut_to, self._places(borrower)
             if _is_news(before, places):
-                borrower.places = places
+                borrower.cut_to = places
                 # What was learnt is told when it is asked for: it has gone on from there.
                 yield session, borrower.tell(borrower.lend.model_copy(update={"learnt": Loan(), "full": False}))
 
@@ -132,7 +121,8 @@ class Allowance:
                 continue
             if borrower.gone:
                 del self._borrowers[name]
-            borrower.silent = borrower.lend is not None
+            else:
+                borrower.silent = borrower.lend is not None
 
 
 def _is_news(before: int | None, now: int | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distilmq.protocol.messages import Loan
+from distilmq_broker.core.debtor import Debtor
 from distilmq_broker.core.events import LoanAsked
 from distilmq_broker.core.outstanding import Outstanding
 
@@ -20,13 +21,11 @@ _Id = tuple[str, int]
 
 
 @dataclass(slots=True, eq=False)
-class Borrower:
-    """One model of a process that has, or had, a share."""
+class Borrower(Debtor):
+    """One model of a process, as it borrows of an account."""
 
     told: Loan
     """The limits of the whole account, as it knows them."""
-    wanted: int
-    out: int
     said: Loan
     """To what it has come by itself."""
     heard: float | None
@@ -39,26 +38,11 @@ class Borrower:
     """Of what is told."""
     learnt: Outstanding = field(default_factory=Outstanding)
     """Of what is learnt."""
-    until: float = 0.0
-    """When its last loan is over."""
-    silent: bool = False
-    """That is over, and it did not ask again: frozen, cut off or dead."""
-    gone: bool = False
-    """It will not ask again."""
-
-    @property
-    def weight(self) -> int:
-        """How much it counts where something is shared out: one that wants nothing keeps a little to begin with."""
-        return 0 if self.silent else max(1, self.wanted)
 
     @property
     def used(self) -> int:
         """Requests at once that it makes use of."""
         return min(self.value, self.out)
-
-    def places(self, loans: Outstanding) -> int:
-        """What it takes of all places: one is taken until its request is over, whatever is lent by then."""
-        return max(int(loans.most("places")), self.out)
 
     def rate(self, loans: Outstanding, name: str) -> float:
         """What it takes of a rate."""
@@ -80,7 +64,7 @@ class Borrowers:
         self._look_after_loans(now)
         name = (event.session, event.borrower)
         before = self._borrowers.get(name)
-        mine = Borrower(event.told, max(0, event.wanted), max(0, event.out), event.learnt, event.heard)
+        mine = Borrower(max(0, event.wanted), max(0, event.out), event.told, event.learnt, event.heard)
         mine.value = max(0, event.learnt.places or 0)
         if before is not None:
             mine.lent, mine.learnt = before.lent, before.learnt
