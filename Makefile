@@ -5,6 +5,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 ENGINES := .venv-engines
+VLLM := .venv-vllm
 JOBS ?= 3
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
@@ -12,7 +13,7 @@ UV_VERSION := 0.13.9
 SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --no-dev
 
 .DEFAULT_GOAL := quickstart
-.PHONY: quickstart test test-engines lint format docs benchmarks clean
+.PHONY: quickstart test test-engines test-vllm lint format docs benchmarks clean
 
 quickstart: $(VENV)/.installed-quickstart ## run a pipeline of four tasks on a small local model
 	$(BIN)/python docs/examples/quickstart.py
@@ -22,6 +23,9 @@ test: $(VENV)/.installed-test ## run all tests, some side by side: most of them 
 
 test-engines: $(ENGINES)/.installed ## run what runs torch, in an environment of its own (gigabytes where torch comes with CUDA)
 	$(ENGINES)/bin/python -m pytest -m engines tests/engines
+
+test-vllm: $(VLLM)/.installed ## run what runs vLLM, on the CPU, in an environment of its own (gigabytes)
+	$(VLLM)/bin/python -m pytest -m vllm tests/engines/test_vllm.py
 
 lint: $(VENV)/.installed-lint ## check style, types and who imports whom
 	$(BIN)/ruff check
@@ -62,5 +66,12 @@ $(ENGINES)/.installed: tests/engines/requirements.txt pyproject.toml
 	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/engines/requirements.txt -e .
 	@touch $@
 
+# Text needs no sounds and pictures, and vLLM does not start where their builds are for another torch.
+$(VLLM)/.installed: tests/engines/requirements-vllm.txt pyproject.toml
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/engines/requirements-vllm.txt -e .
+	$(VLLM)/bin/python -m pip uninstall --quiet --disable-pip-version-check --yes torchaudio torchcodec torchvision
+	@touch $@
+
 clean: ## remove the environment and what tools left behind
-	rm -rf $(VENV) $(ENGINES) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES) $(VLLM) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

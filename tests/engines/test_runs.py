@@ -24,7 +24,7 @@ def test_a_run_loads_each_model_in_a_process_of_its_own(language_model: Path, em
 
     rows = pipeline.run()["default"]["train"].to_list()
 
-    assert [len(row["embedding"]) for row in rows] == [16] * 6
+    assert [len(row["embedding"]) for row in rows] == [32] * 6
     assert all(isinstance(row["generation"], str) for row in rows)
     assert [row["by"] for row in rows] == [str(embedding_model)] * 6
     taken = {usage.step: (usage.requests, usage.cost) for usage in pipeline.last_run.usage.by_model}

@@ -30,7 +30,7 @@ def length(vector: list[float] | list[int]) -> float:
 def test_each_text_gets_its_vector_in_its_place(embeddings: SentenceTransformerEmbeddings) -> None:
     [one, two, again] = embeddings.embed(["one", "another text", "one"])
 
-    assert len(one) == len(two) == 16
+    assert len(one) == len(two) == 32
     assert one == pytest.approx(again, abs=1e-5)
     assert one != pytest.approx(two, abs=1e-2)
     assert math.isclose(length(one), 1.0, rel_tol=1e-4)

@@ -69,7 +69,7 @@ HERE_OPERATIONAL = {
     "OpenAIEmbeddings": OPENAIS | {"texts_per_request"} | OF_REQUESTS,
     "SentenceTransformerEmbeddings": {"device", "token"},
     "TransformersLLM": {"device", "device_map", "token", "use_fast"},
-    "vLLM": set[str](),
+    "vLLM": OF_REQUESTS | {"max_validation_retries", "output_tokens_per_minute"},
     "vLLMEmbeddings": {"enforce_eager"},
 }
 GPUS = {"cuda_devices", "disable_cuda_device_placement"}

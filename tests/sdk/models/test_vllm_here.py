@@ -1,4 +1,4 @@
-"""`vLLM` and `vLLMEmbeddings` without a GPU: what the engine is given, and what is made of its answers."""
+"""`vLLM` and `vLLMEmbeddings` without their engine: what it is given, and what is made of its answers."""
 
 from __future__ import annotations
 
@@ -95,13 +95,20 @@ def test_it_takes_as_many_gpus_as_it_is_split_over(options: dict[str, Any] | Non
 
 
 def test_processors_of_single_requests_are_refused_with_where_to_give_them() -> None:
+    llm = vLLM(model="m")
+
     with pytest.raises(DistilmqUserError, match="give them to the engine"):
-        vLLM(model="m").generate([], logits_processors=[print])
+        llm.generate(["Hi"], logits_processors=[print])
+
+    llm.unload()
 
 
 def test_using_it_unloaded_is_an_error_that_says_so() -> None:
+    llm = vLLM(model="m")
+
     with pytest.raises(DistilmqUserError, match=r"call `load\(\)` first"):
-        vLLM(model="m").generate(["Hi"])
+        llm.generate(["Hi"])
+    llm.unload()
     with pytest.raises(DistilmqUserError, match=r"call `load\(\)` first"):
         vLLMEmbeddings(model="m").embed(["Hi"])
 

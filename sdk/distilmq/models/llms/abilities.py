@@ -116,15 +116,15 @@ PROVIDERS = (
 
 _REAL = "real weights: Gemma 3 270M, on a CPU"
 _MADE = "a tiny model that the tests make, on a CPU"
-_NOT_RUN = "nothing: it needs a GPU. What it is given and what it gives are tested, not the engine"
+_MADE_FOR_CPU = "a tiny model that the tests make, on a CPU (vLLM 0.32); not on a GPU"
 
 ENGINES = (
     Engine("LlamaCppLLM", "llama-cpp", _REAL),
     Engine("TransformersLLM", "hf-transformers", _MADE),
-    Engine("vLLM", "vllm", _NOT_RUN),
+    Engine("vLLM", "vllm", _MADE_FOR_CPU),
     Engine("LlamaCppEmbeddings", "llama-cpp", _REAL),
     Engine("SentenceTransformerEmbeddings", "sentence-transformers", _MADE),
-    Engine("vLLMEmbeddings", "vllm", _NOT_RUN),
+    Engine("vLLMEmbeddings", "vllm", _MADE_FOR_CPU),
 )
 
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, field_validator, validate_call
+from pydantic import Field, PositiveInt, validate_call
 
-from distilmq.errors import DistilmqUserError
+from distilmq.errors import DistilmqUserError, TooLongError
 from distilmq.mixins.runtime_parameters import RuntimeParameter
-from distilmq.models.llms.llm import LLM
 from distilmq.models.llms.local_llm import LocalLLM
-from distilmq.models.llms.shapes import Shape, plain_shape, shape_of
+from distilmq.models.llms.shapes import Shape, shape_of
+from distilmq.models.llms.structured_llm import StructuredLLM
 from distilmq.models.llms.utils import given, optional_library, split_input
-from distilmq.models.llms.vllm_engine import gpus_wanted, released, started_engine
+from distilmq.models.llms.vllm_engine import (
+    answered,
+    errors_of,
+    gpus_wanted,
+    released,
+    requests_at_once,
+    started_async_engine,
+)
 from distilmq.models.mixins.cuda_device_placement import CudaDevicePlacementMixin
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import GenerateOutput, LLMLogprobs
 
 
-class vLLM(LocalLLM):
-    """Runs a model in this process with vLLM, a batch at a time.
+class vLLM(LocalLLM, StructuredLLM):
+    """Runs a model in this process with vLLM, many requests at once (continuous batching).
 
-    Give the step a large `input_batch_size`: vLLM works on a batch's prompts together, as many as fit in memory.
-    Several steps or machines share one model through a vLLM server and `ClientvLLM`.
+    A request takes the place of one that is done, whatever batch it is of: no batch waits for its slowest row. Several
+    steps or machines share one model through a vLLM server and `ClientvLLM`.
 
     Attributes:
         model: the repository on the Hub, or a folder.
@@ -37,7 +44,9 @@ class vLLM(LocalLLM):
         skip_tokenizer_init: do without a tokenizer; then prompts cannot be put together.
         chat_template: a chat template instead of the tokenizer's.
         seed: of the engine.
-        extra_kwargs: further arguments of `vllm.LLM`, such as `tensor_parallel_size`.
+        extra_kwargs: further arguments of `vllm.AsyncEngineArgs`, such as `tensor_parallel_size`.
+        max_concurrency: how many requests the engine is given at once; as many as it works on (its `max_num_seqs`)
+            when it is not given.
         structured_output: the shape of the answers, as `{"schema": …}` with a pydantic model or a JSON schema, or as
             `{"format": "regex", "schema": …}`. The engine holds answers to it, as far as `max_new_tokens` lets them go.
 
@@ -47,7 +56,7 @@ class vLLM(LocalLLM):
         from distilmq.steps.tasks import TextGeneration
 
         llm = vLLM(model="Qwen/Qwen2.5-7B-Instruct", extra_kwargs={"gpu_memory_utilization": 0.8})
-        task = TextGeneration(llm=llm, input_batch_size=500)
+        task = TextGeneration(llm=llm)
         ```
     """
 
@@ -61,43 +70,48 @@ class vLLM(LocalLLM):
     skip_tokenizer_init: bool = False
     seed: int = 0
     extra_kwargs: RuntimeParameter[dict[str, Any]] | None = Field(
-        default_factory=dict[str, Any], description="Further arguments of `vllm.LLM`."
-    )
-    structured_output: RuntimeParameter[dict[str, Any]] | None = Field(
-        default=None, description="The shape of the answers."
+        default_factory=dict[str, Any], description="Further arguments of `vllm.AsyncEngineArgs`."
     )
 
-    @field_validator("structured_output", mode="before")
-    @classmethod
-    def _plain_shape(cls, shape: Any) -> Any:
-        """A pydantic model becomes its schema at once, so that dumps, plans and signatures hold JSON."""
-        return plain_shape(shape) if isinstance(shape, dict) else shape
+    offline_batches: ClassVar[bool] = False
+    takes_regex: ClassVar[bool] = True
 
     def load(self) -> None:
         """Loads the weights.
 
         Raises:
             ImportError: `vllm` is not installed.
-            DistilmqUserError: the shape of the answers cannot be read, or no GPU is free.
+            DistilmqUserError: the shape of the answers cannot be read, the engine does not take what it is told, or no
+                GPU is free.
         """
-        LLM.load(self)
-        if (shape := shape_of(self.structured_output)) is not None:
-            shape.check()
+        StructuredLLM.load(self)
         CudaDevicePlacementMixin.load(self)
-        self._model = started_engine(self._options())
+        self._model = started_async_engine(self._options())
         self._use(self._model, self._model.get_tokenizer())
 
     def unload(self) -> None:
         """Gives the memory back."""
+        StructuredLLM.unload(self)
         engine, self._model, self._tokenizer = self._model, None, None
         released(engine)
         CudaDevicePlacementMixin.unload(self)
-        LLM.unload(self)
+
+    async def aclose(self) -> None:
+        """Ends the engine's task on the event loop."""
+        if self._model is not None:
+            self._model.output_handler.cancel()
+
+    def account(self) -> bytes | None:
+        """None: the engine is this process's own."""
+        return None
+
+    def _told_concurrency(self) -> int | None:
+        return self.max_concurrency or requests_at_once(self._model, self.extra_kwargs)
 
     @validate_call
-    def generate(  # pyright: ignore[reportIncompatibleMethodOverride]  # its own arguments
+    async def agenerate(  # pyright: ignore[reportIncompatibleMethodOverride]  # its own arguments
         self,
-        inputs: list[Any],
+        input: Any,
         num_generations: int = 1,
         max_new_tokens: int = 128,
         presence_penalty: float = 0.0,
@@ -114,12 +128,12 @@ class vLLM(LocalLLM):
         logits_processors: list[Any] | None = None,
         extra_sampling_params: dict[str, Any] | None = None,
         echo: bool = False,
-    ) -> list[GenerateOutput]:
-        """Answers each input, all of them together.
+    ) -> GenerateOutput:
+        """Answers one conversation, or continues one text.
 
         Args:
-            inputs: conversations, texts, or pairs of one with the shape of its answer.
-            num_generations: answers per input.
+            input: a conversation, a text, or a pair of one with the shape of its answer.
+            num_generations: answers.
             max_new_tokens: the most tokens that an answer has.
             presence_penalty: against tokens that came.
             frequency_penalty: against tokens the more often they came.
@@ -137,7 +151,10 @@ class vLLM(LocalLLM):
             echo: whether to give the prompt before the answer.
 
         Raises:
-            DistilmqUserError: `logits_processors` are given, or the shape of an answer cannot be read.
+            TooLongError: the prompt is longer than the model takes.
+            InvalidRequestError: the engine does not take the request.
+            StepFatalError: the engine has died.
+            DistilmqUserError: `logits_processors` are given, or the shape of the answer cannot be read.
         """
         if logits_processors:
             raise DistilmqUserError(
@@ -145,6 +162,8 @@ class vLLM(LocalLLM):
                 " `extra_kwargs={'logits_processors': [...]}`."
             )
         engine = self._loaded()
+        conversation, shape = split_input(input)
+        text = self.prepare_input(conversation)
         sampling = {
             "n": num_generations,
             "max_tokens": max_new_tokens,
@@ -159,31 +178,29 @@ class vLLM(LocalLLM):
             **given(logprobs=logprobs, stop=stop, stop_token_ids=stop_token_ids),
             **(extra_sampling_params or {}),
         }
-        asked = [split_input(input) for input in inputs]
-        texts = [self.prepare_input(conversation) for conversation, _ in asked]
-        outputs: Any = engine.generate(
-            [self._prompt(text, conversation) for text, (conversation, _) in zip(texts, asked, strict=True)],
-            sampling_params=[self._sampling(sampling, shape) for _, shape in asked],
-            use_tqdm=False,
-        )
-        return [output_of(output, before=text if echo else "") for output, text in zip(outputs, texts, strict=True)]
+        prompt = self._prompt(text, conversation)
+        self._check_length(len(prompt.get("prompt_token_ids", ())))
+        wanted = shape_of(shape or self.structured_output)
+        with errors_of(self.model_name):
+            output = await answered(engine, prompt, sampling_parameters(sampling, wanted))
+        return output_of(output, before=text if echo else "")
 
-    def _prompt(self, text: str, conversation: Any) -> str | dict[str, Any]:
+    def _prompt(self, text: str, conversation: Any) -> dict[str, Any]:
         """What the engine is given; a chat template has the special tokens in it, so they are not added again."""
-        if self._is_bare(conversation):
-            return text
-        return {"prompt_token_ids": self._tokenizer.encode(text, add_special_tokens=False)}
+        bare = self._is_bare(conversation)
+        if self._tokenizer is None:
+            return {"prompt": text}
+        return {"prompt_token_ids": self._tokenizer.encode(text, add_special_tokens=bare)}
 
-    def _sampling(self, options: Mapping[str, Any], shape: Any) -> Any:
-        library = optional_library("vllm", "vllm")
-        asked = shape_of(shape or self.structured_output)
-        if asked is None:
-            return library.SamplingParams(**options)
-        structure = optional_library("vllm.sampling_params", "vllm").StructuredOutputsParams(**structure_of(asked))
-        return library.SamplingParams(**options, structured_outputs=structure)
+    def _check_length(self, tokens: int) -> None:
+        most = self._loaded().model_config.max_model_len
+        if tokens >= most:
+            raise TooLongError(
+                f"'{self.model_name}' takes {most} tokens, and this prompt has {tokens}: leave some for the answer"
+            )
 
     def _options(self) -> dict[str, Any]:
-        """Arguments of `vllm.LLM`."""
+        """Arguments of `vllm.AsyncEngineArgs`."""
         return {
             "model": self.model,
             "dtype": self.dtype,
@@ -200,6 +217,19 @@ class vLLM(LocalLLM):
 
     def _gpus_wanted(self) -> int:
         return gpus_wanted(self.extra_kwargs)
+
+
+def sampling_parameters(options: Mapping[str, Any], shape: Shape | None) -> Any:
+    """`vllm.SamplingParams` of a request whose answer is wanted whole.
+
+    Args:
+        options: its arguments.
+        shape: of the answer, if it has to have one.
+    """
+    library = optional_library("vllm.sampling_params", "vllm")
+    structure = None if shape is None else library.StructuredOutputsParams(**structure_of(shape))
+    whole = library.RequestOutputKind.FINAL_ONLY
+    return library.SamplingParams(**{"output_kind": whole, **options, "structured_outputs": structure})
 
 
 def structure_of(shape: Shape) -> dict[str, Any]:
