@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -212,8 +213,8 @@ class JobDesk:
         running.book.ended(running.job)
         if results.full:
             results = self._without_room(running)
-        if len(running.tickets) == running.size:  # else other processes have the rest
-            self._tidying.when_recorded(running.id, look, {ticket.book for ticket in running.tickets.values()})
+        requests = Counter(ticket.book for ticket in running.tickets.values())
+        self._tidying.when_recorded(running.id, running.size, look, requests)
         self._hand_back(running, results)
 
     def _without_room(self, running: _Running) -> Results:

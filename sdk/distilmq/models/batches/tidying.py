@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Protocol
 
 from distilmq.errors import RequestError, StepFatalError
 from distilmq.models.batches.book import JobBook
 from distilmq.models.batches.jobs import Look
-from distilmq.models.batches.provider import BatchProvider
 
 _LEAVES_WITHIN = 5.0
 """Seconds that a worker which ends waits for what is being deleted."""
+
+
+class Deleter(Protocol):
+    """What is needed of a `BatchProvider`."""
+
+    name: str
+
+    async def tidy(self, look: Look) -> None:
+        """See `BatchProvider.tidy`."""
+        ...
 
 
 class Tidying:
@@ -28,19 +39,27 @@ class Tidying:
         log: told what could not be deleted.
     """
 
-    def __init__(self, provider: BatchProvider, log: logging.Logger) -> None:
+    def __init__(self, provider: Deleter, log: logging.Logger) -> None:
         self._provider = provider
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
+        self._recorded: Counter[str] = Counter()
+        """Requests of each job whose batches are recorded."""
 
-    def when_recorded(self, id: str, look: Look, books: Collection[JobBook]) -> None:
-        """Deletes what a job has left, once the batches with its requests are recorded."""
+    def when_recorded(self, id: str, size: int, look: Look, requests: Mapping[JobBook, int]) -> None:
+        """Deletes what a job has left, once the batches with its requests are recorded: these and those told later.
+
+        Args:
+            id: the job's.
+            size: requests in it.
+            look: at the job when it was over.
+            requests: how many of them each batch has.
+        """
         loop = asyncio.get_running_loop()
-        open_ = set(books)
 
         def recorded(book: JobBook) -> None:
-            open_.discard(book)
-            if not open_:
+            self._recorded[id] += requests[book]
+            if self._recorded[id] == size:
                 task = loop.create_task(self._tidy(id, look))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -49,7 +68,7 @@ class Tidying:
             with suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(recorded, book)
 
-        for book in books:
+        for book in requests:
             book.when_recorded(lambda book=book: told(book))
 
     async def finish(self) -> None:
