@@ -19,6 +19,10 @@ JobEntry = tuple[int, bytes, int, str, str, int, int, int, float]
 """A request in a provider's batch job: row (counted over the slices asked for), key, occurrence, what we call the job,
 what the provider calls it, the request's number in it, its tries, the job's size, and when it was planned."""
 
+AnswerEntry = tuple[int, bytes, int, bytes] | tuple[int, bytes, int, bytes, tuple[int, ...]]
+"""A model's answer: row (counted over the slices asked for), key, occurrence and answer; and where the answer outlived
+a failure of its batch, which of its generations were of no use."""
+
 PlaceInSlices = tuple[int, int, int]
 """Which of some slices, which piece of what is recorded of it, and which byte of the rows in that piece."""
 BEGINNING: PlaceInSlices = (0, 0, 0)
@@ -145,8 +149,8 @@ class Journal(Protocol):
         """
         ...
 
-    def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
-        """Recorded answers for rows in these slices: row (counted over the slices), key, occurrence, answer."""
+    def answers(self, step: str, slices: Iterable[Slice]) -> list[AnswerEntry]:
+        """Recorded answers for rows in these slices; the row is counted over the slices."""
         ...
 
     def kept(

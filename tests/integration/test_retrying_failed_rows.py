@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -329,3 +329,214 @@ def test_a_retry_that_is_killed_goes_on_with_the_script_and_asks_nothing_twice(
     failed = {f"row {n}." for n in (7, 23, 24, 59)}
     assert {asked.prompt for asked in server.asked} == failed | {text.upper() for text in failed}
     assert script.rows == of_a_run_without_failures(tmp_path, CHAIN, server)
+
+
+SEVERAL = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    class OneByOne(OpenAILLM):
+        "Asks for each generation by a request of its own."
+        _num_generations_param_supported = False
+        async def agenerate(self, input, max_new_tokens: int = 128):
+            return await super().agenerate(input, num_generations=1, max_new_tokens=max_new_tokens)
+
+    class Marked(TextGeneration):
+        def format_output(self, output, input=None):
+            if output is not None and "BAD" in output:
+                raise ValueError("it holds BAD")
+            return super().format_output(output, input)
+
+    with Pipeline("several") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(20)], batch_size=20)
+        model = MODEL(model="m", max_retries=0, max_concurrency=1)
+        load >> Marked(name="ask", llm=model, num_generations=3, input_batch_size=10, group_generations=True)
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+def saying_bad(*places: int) -> Callable[[str], str | None]:
+    """Answers by number; to row 7 those at some places are of no use."""
+    said: Counter[str] = Counter()
+
+    def says(prompt: str) -> str | None:
+        said[prompt] += 1
+        bad = prompt == "row 7." and said[prompt] - 1 in places
+        return f"{'BAD ' if bad else ''}{said[prompt]} to {prompt}"
+
+    return says
+
+
+@pytest.mark.parametrize("model", ["OneByOne", "OpenAILLM"])
+def test_of_several_generations_only_the_one_that_was_lost_is_asked_for_again(
+    tmp_path: Path, keys: Path, server: ProviderServer, model: str
+) -> None:
+    server.says = saying_bad(1)
+    script = Script(tmp_path / "run", SEVERAL.replace("MODEL", model), server.env(keys))
+    assert script.run() == 0, script.output
+    before = script.rows["default"]
+    server.asked.clear()
+
+    done = failures(script, "retry", "several")
+
+    assert "1 failed row(s) were computed again, no failed row is left" in done.stdout, done.stderr
+    assert [asked.prompt for asked in server.asked] == ["row 7."]
+    assert server.asked[0].body.get("n", 1) == 1
+    assert script.run() == 0, script.output
+    assert len(server.asked) == 1
+    rows = script.rows["default"]
+    assert before[7]["generation"] == ["1 to row 7.", None, "3 to row 7."]
+    assert sorted(rows[7]["generation"]) == ["1 to row 7.", "3 to row 7.", "4 to row 7."]
+    assert [row for row in rows if row["instruction"] != "row 7."] == [
+        row for row in before if row["instruction"] != "row 7."
+    ]
+
+
+def test_a_generation_that_was_refused_by_the_server_is_asked_for_again_and_no_other(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    said: Counter[str] = Counter()
+
+    def says(prompt: str) -> str | None:
+        said[prompt] += 1
+        return f"{said[prompt]} to {prompt}"
+
+    server.says = says
+    server.fail("row 7.", status=400, message="not like this", times=1)
+    server.fail("row 8.", status=500, message="out of order", times=2)
+    script = Script(tmp_path / "run", SEVERAL.replace("MODEL", "OneByOne"), server.env(keys))
+    assert script.run() == 0, script.output
+    assert said["row 7."] == 2
+    server.asked.clear()
+
+    done = failures(script, "retry", "several")
+
+    assert "no failed row is left" in done.stdout, done.stderr
+    assert Counter(server.prompts) == {"row 7.": 1, "row 8.": 2}
+
+
+TALKING = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import Task
+
+    class Talk(Task):
+        "Asks three times about each row; the second answer has to be a number."
+
+        @property
+        def inputs(self): return ["instruction"]
+        @property
+        def outputs(self): return ["number", "end"]
+        def format_input(self, input): return [{"role": "user", "content": input["instruction"]}]
+        def format_output(self, output, input=None): raise NotImplementedError
+        def process(self, inputs: StepInput):
+            rows = []
+            for row in inputs:
+                said = row["instruction"]
+                texts = []
+                for turn in range(3):
+                    asked = [{"role": "user", "content": f"{turn} {row['instruction']}"}]
+                    output = self.llm.generate_outputs([asked])[0]
+                    texts.append(output["generations"][0])
+                    if turn == 1:
+                        number = int(texts[1])
+                rows.append({**row, "number": number, "end": texts[2]})
+            yield rows
+
+    with Pipeline("talking") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(12)], batch_size=12)
+        load >> Talk(name="talk", llm=OpenAILLM(model="m", max_retries=0), input_batch_size=1)
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+def test_of_several_calls_about_a_row_those_before_the_failed_one_are_not_made_again(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    said: Counter[str] = Counter()
+
+    def says(prompt: str) -> str | None:
+        said[prompt] += 1
+        return "no number" if prompt == "1 row 5." and said[prompt] == 1 else "7"
+
+    server.says = says
+    server.fail("2 row 3.", status=400, message="not like this")
+    script = Script(tmp_path / "run", TALKING, server.env(keys))
+    assert script.run() == 0, script.output
+    server.recover()
+    server.asked.clear()
+
+    done = failures(script, "retry", "talking")
+
+    assert "2 failed row(s) were computed again, no failed row is left" in done.stdout, done.stderr
+    assert Counter(server.prompts) == Counter(["2 row 3.", "1 row 5.", "2 row 5."])
+
+
+def test_a_row_that_fails_again_by_answers_of_before_is_asked_from_its_start_the_next_time(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    said: Counter[str] = Counter()
+
+    def says(prompt: str) -> str | None:
+        said[prompt] += 1
+        return "no number" if prompt == "0 row 5." and said[prompt] == 1 else "7"
+
+    server.says = says
+    code = TALKING.replace("if turn == 1:", "if turn == 2:").replace("int(texts[1])", "int(texts[0])")
+    script = Script(tmp_path / "run", code, server.env(keys))
+    assert script.run() == 0, script.output
+    server.asked.clear()
+
+    first = failures(script, "retry", "talking")
+    asked_first = Counter(server.prompts)
+    second = failures(script, "retry", "talking")
+
+    assert "1 failed row(s) are left" in first.stdout, first.stderr
+    assert asked_first == Counter(["2 row 5."]), "only what came last is suspected"
+    assert "no failed row is left" in second.stdout, second.stderr
+    assert Counter(server.prompts) - asked_first == Counter(["0 row 5.", "1 row 5.", "2 row 5."])
+
+
+SHAPED = """
+    from distilmq.models import OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+    with Pipeline("shaped") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(12)], batch_size=12)
+        model = OpenAILLM(model="m", structured_output={"schema": SCHEMA}, max_validation_retries=1)
+        load >> TextGeneration(name="ask", llm=model, num_generations=2, group_generations=True)
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+def test_a_generation_that_never_got_its_shape_is_asked_for_anew_from_its_start(
+    tmp_path: Path, keys: Path, server: ProviderServer
+) -> None:
+    said: Counter[str] = Counter()
+
+    def says(prompt: str) -> str | None:
+        said[prompt] += 1
+        if prompt == "row 7." and said[prompt] == 1:
+            return '{"b": 1}'
+        if "cannot be used" in prompt:
+            return '{"b": 2}'
+        return '{"a": 1}'
+
+    server.says = says
+    script = Script(tmp_path / "run", SHAPED, server.env(keys))
+    assert script.run() == 0, script.output
+    assert script.rows["default"][7]["generation"] == [None, '{"a": 1}']
+    assert len(server.asked) == 13, "one more, for the answer without its shape"
+    server.asked.clear()
+
+    done = failures(script, "retry", "shaped")
+
+    assert "1 failed row(s) were computed again, no failed row is left" in done.stdout, done.stderr
+    assert server.prompts == ["row 7."]

@@ -174,7 +174,8 @@ class Asking(Step):
         assert book is not None
         for place, row in enumerate(inputs):
             key = str(row["n"]).encode()
-            answer = book.find(place, key)
+            known = book.find(place, key)
+            answer = known.data if known is not None else None
             if answer is None:
                 if book.draining():
                     raise DrainedError("draining")

@@ -8,6 +8,7 @@ import pytest
 
 from distilmq.models.batches.book import Planned
 from distilmq.models.batches.jobs import Seat
+from distilmq.models.requests.answers import KnownAnswer
 from distilmq.protocol import messages as m
 from distilmq.protocol.packing import pack
 from distilmq_workers import events
@@ -59,7 +60,7 @@ def test_an_answer_is_kept_as_the_one_it_was_asked_for_whichever_comes_first() -
 
     assert kept == [(5, KEY, 1, b"second"), (5, KEY, 0, b"first")]
     again = answers.page([5])
-    assert [again.find(0, KEY) for _ in range(3)] == [b"first", b"second", None]
+    assert [again.find(0, KEY) for _ in range(3)] == [KnownAnswer(b"first", 0), KnownAnswer(b"second", 1), None]
 
 
 def test_a_halved_batch_finds_its_requests_by_the_places_of_its_rows() -> None:

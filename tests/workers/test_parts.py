@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distilmq.models.requests.answers import KnownAnswer
 from distilmq.protocol.packing import pack
 from distilmq_workers.book import BatchAnswers, recorded_answers
 from distilmq_workers.events import TimePassed
@@ -34,7 +35,7 @@ def test_equal_requests_of_a_row_are_counted() -> None:
     found = [page.find(0, b"k") for _ in range(3)]
     page.keep(0, b"k", b"third")
 
-    assert found == [b"first", b"second", None]
+    assert found == [KnownAnswer(b"first", 0), KnownAnswer(b"second", 1), None]
     assert kept == [(0, b"k", 2, b"third")]
 
 
@@ -45,7 +46,7 @@ def test_an_answer_that_was_kept_is_found_by_the_next_call_and_not_by_this_one()
     page.keep(1, b"k", b"answer")
 
     assert page.find(1, b"k") is None
-    assert book.page(range(5, 9)).find(0, b"k") == b"answer"
+    assert book.page(range(5, 9)).find(0, b"k") == KnownAnswer(b"answer", 0)
     assert kept == [(5, b"k", 0, b"answer")]
 
 

@@ -289,7 +289,7 @@ class Answering(samples.Double):
         for place, row in enumerate(inputs):
             remark_row(place)
             if row["n"] == 2:
-                remark_failure(ValueError("no number"), "about two")
+                remark_failure(ValueError("no number"), "about two", 0)
             if row["n"] == 4:
                 error = RequestError("malformed")
                 error.answer, error.attempts = "{fou", 3

@@ -96,8 +96,9 @@ def within_budget(failures: Sequence[RowFailure], budget: int = HEADER_BUDGET) -
 def _size(failure: RowFailure) -> int:
     error = failure.error
     text = len(error.message) + len(error.traceback) + len(error.type)
+    useless = 100 * len(failure.useless)
     # A character may take several bytes; most take one.
-    return 100 + 2 * text + len(error.pickled or b"") + len(failure.input) + 2 * len(failure.answer or "")
+    return 100 + 2 * text + len(error.pickled or b"") + len(failure.input) + 2 * len(failure.answer or "") + useless
 
 
 def _type_name(error: BaseException) -> str:

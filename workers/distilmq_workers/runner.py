@@ -222,7 +222,7 @@ class Runner:
             passes=self._ends_the_run,
             divide=not self._stateful,
         )
-        return self._put_together(inputs, places, pieces)
+        return self._put_together(inputs, places, pieces, books.answers)
 
     def _ends_the_run(self, error: BaseException) -> bool:
         return self._assign.step_kind == "global" or isinstance(error, StepFatalError | DrainedError)
@@ -241,7 +241,11 @@ class Runner:
         return Given(given, remarks)
 
     def _put_together(
-        self, inputs: Sequence[Sequence[bytes]], places: Sequence[int], pieces: Sequence[Piece[Given]]
+        self,
+        inputs: Sequence[Sequence[bytes]],
+        places: Sequence[int],
+        pieces: Sequence[Piece[Given]],
+        answers: BatchAnswers,
     ) -> Computed:
         encoded: list[bytes] = []
         failures: list[RowFailure] = []
@@ -260,7 +264,7 @@ class Runner:
             each = given.counts(piece.stop - piece.start)
             counts = None if counts is None or each is None else [*counts, *each]
             self._note_failed_answers(inputs, piece.start, given.remarks, failures)
-        named = [failure if failure.out else _at(failure, places) for failure in failures]
+        named = [failure if failure.out else _at(failure, places[failure.row], answers) for failure in failures]
         return Computed(places, encoded, counts, named)
 
     def _note_failed_answers(
@@ -405,10 +409,9 @@ def check_equal_inputs(step: str, names: Sequence[str], counts: Sequence[int]) -
         )
 
 
-def _at(failure: RowFailure, places: Sequence[int]) -> RowFailure:
-    """The failure of a row, named by its place in the batch."""
-    place = places[failure.row]
-    return failure if place == failure.row else failure.model_copy(update={"row": place})
+def _at(failure: RowFailure, place: int, answers: BatchAnswers) -> RowFailure:
+    """The failure of a row, named by its place in the batch, with the answers that it came from."""
+    return failure.model_copy(update={"row": place, "useless": answers.useless(place)})
 
 
 def _can_travel(value: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from distilmq.errors import JournalError
 from distilmq_broker.adapters.file_systems import on_network
 
-FORMAT = 6
+FORMAT = 7
 """Of the ledger. Older ones are brought up to date when their run goes on; other runs read a copy that is."""
 
 OPEN, DONE, HALVED, BURIED = 0, 1, 2, 3
@@ -87,6 +87,9 @@ CREATE TABLE job_request (
 """,
     5: """
 ALTER TABLE batch ADD COLUMN pieces BLOB;
+""",
+    6: """
+ALTER TABLE answer ADD COLUMN lost BLOB;
 """,
 }
 """Format to what makes the next one of it."""

@@ -21,7 +21,7 @@ _BATCH_COLUMNS = (
     " routes, worker, error, time, counts, pieces"
 )
 _INPUTS, _SPAN, _SEGMENT, _ROUTES = 9, 10, 11, 15
-_ANSWER_COLUMNS = "source, source_row, key, occurrence, segment, offset, length, crc"
+_ANSWER_COLUMNS = "source, source_row, key, occurrence, segment, offset, length, crc, lost"
 _LETTER_COLUMNS = "seq_no, part, row, input, error, attempt, worker, time, answer, attempts, out"
 _JOB_COLUMNS = "job, size, id, ended, time"
 _JOB_REQUEST_COLUMNS = "source, source_row, key, occurrence, job, number, tries"
@@ -127,7 +127,7 @@ class RecordedRun:
         )
         answers = self.connection.execute(f"SELECT {_ANSWER_COLUMNS} FROM answer WHERE step = ?", (here,))
         target.executemany(
-            f"INSERT INTO answer (step, {_ANSWER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO answer (step, {_ANSWER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((there, *row[:4], segments.here(row[4]), *row[5:]) for row in answers),
         )
         kept = self.connection.execute(f"SELECT {_KEPT_COLUMNS} FROM kept WHERE step = ?", (here,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from distilmq.protocol.messages import ErrorInfo, RowFailure
+from distilmq.protocol.messages import ErrorInfo, RowFailure, UselessAnswer
 from distilmq.protocol.packing import pack, unpack
 from distilmq.protocol.seq_no import from_sort_key, sort_key
 from distilmq.protocol.usage import Usage
@@ -74,6 +74,8 @@ _LIMIT = f"INSERT OR REPLACE INTO learnt_limit ({LIMIT_COLUMNS}) VALUES (?, ?, ?
 FACT_COLUMNS = (
     "step, seq_no, part, state, attempt, deaths, rows, taken, last, failed, inputs, span, routes, worker, error, counts"
 )
+_OF_ROWS = "step = ? AND source = ? AND source_row >= ? AND source_row < ?"
+_ONE_ANSWER = "step = ? AND source = ? AND source_row = ? AND key = ? AND occurrence = ?"
 NOWHERE = Place(0, 0, 0, 0)
 
 
@@ -131,6 +133,48 @@ def answer(fact: AnswerRecorded, place: Place) -> Statement:
     """A model's answer."""
     key = (fact.step, sort_key(fact.source), fact.source_row, fact.key, fact.occurrence)
     return _ANSWER, (*key, place.segment, place.offset, place.length, place.crc)
+
+
+def forgotten(table: str, fact: BatchRecorded) -> Iterator[Statement]:
+    """What is known of the requests of a batch goes."""
+    for part in _first_input(fact):
+        where = (fact.step, sort_key(part.seq_no), part.start, part.stop)
+        yield f"DELETE FROM {table} WHERE {_OF_ROWS}", where
+
+
+def left_answers(fact: BatchRecorded) -> Iterator[Statement]:
+    """Of a batch with failed rows all answers stay, but for those that a failure came from: of these others are lost.
+
+    A revision asks for nothing else.
+    """
+    for part in _first_input(fact):
+        where = (fact.step, sort_key(part.seq_no), part.start, part.stop)
+        yield f"UPDATE answer SET lost = ? WHERE {_OF_ROWS} AND lost IS NULL", (pack([]), *where)
+    for failure in fact.failures:
+        if failure.useless and (origin := _origin(fact, failure.row)) is not None:
+            yield from (_without(answer, (fact.step, *origin)) for answer in failure.useless)
+
+
+def _without(answer: UselessAnswer, of: tuple[str, str, int]) -> Statement:
+    """Takes an answer, or some of its generations, out of those to a row."""
+    where = (*of, answer.key, answer.occurrence)
+    if answer.generations:
+        return f"UPDATE answer SET lost = ? WHERE {_ONE_ANSWER}", (pack(list(answer.generations)), *where)
+    return f"DELETE FROM answer WHERE {_ONE_ANSWER}", where
+
+
+def _first_input(fact: BatchRecorded) -> tuple[Slice, ...]:
+    """The rows that requests are told apart by: of a join, those of its first branch."""
+    return next((slices for slices in fact.inputs if slices), ())
+
+
+def _origin(fact: BatchRecorded, row: int) -> tuple[str, int] | None:
+    """Where a row of a batch came from: the sort key of the batch, and its row there."""
+    for part in _first_input(fact):
+        if row < part.stop - part.start:
+            return sort_key(part.seq_no), part.start + row
+        row -= part.stop - part.start
+    return None
 
 
 def planned(fact: JobPlanned, time: float) -> Iterator[Statement]:

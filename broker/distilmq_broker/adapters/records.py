@@ -25,7 +25,7 @@ from distilmq_broker.adapters.ledger import BURIED, DONE, HALVED, ledger_errors
 from distilmq_broker.adapters.segments import Place, Segments
 from distilmq_broker.core.facts import Fact, JobStarted, RouteRecorded, Slice, UsageRecorded
 from distilmq_broker.payloads import join_payloads
-from distilmq_broker.ports import JobEntry
+from distilmq_broker.ports import AnswerEntry, JobEntry
 
 _KEPT_PLACES = 4096
 _KEPT_SPLITS = 8
@@ -102,21 +102,22 @@ class Records:
         pieces = [piece for part in slices for piece in self._pieces(part)]
         return pieces[0] if len(pieces) == 1 else self._joined(pieces)
 
-    def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
-        """Recorded answers for rows in these slices: row (counted over the slices), key, occurrence, answer."""
-        found: list[tuple[int, bytes, int, bytes]] = []
+    def answers(self, step: str, slices: Iterable[Slice]) -> list[AnswerEntry]:
+        """Recorded answers for rows in these slices; the row is counted over the slices."""
+        found: list[AnswerEntry] = []
         before = 0
         with ledger_errors(self._path):
             for part in slices:
                 rows = self.connection.execute(
-                    "SELECT source_row, key, occurrence, segment, offset, length, crc FROM answer"
+                    "SELECT source_row, key, occurrence, lost, segment, offset, length, crc FROM answer"
                     " WHERE step = ? AND source = ? AND source_row >= ? AND source_row < ?"
                     " ORDER BY source_row, key, occurrence",
                     (step, sort_key(part.seq_no), part.start, part.stop),
                 )
-                for row, key, occurrence, *place in rows:
+                for row, key, occurrence, lost, *place in rows:
                     answer = self._segments.read(Place(*place))
-                    found.append((before + row - part.start, key, occurrence, answer))
+                    entry = (before + row - part.start, key, occurrence, answer)
+                    found.append(entry if lost is None else (*entry, tuple(unpack(lost))))
                 before += part.stop - part.start
         return found
 

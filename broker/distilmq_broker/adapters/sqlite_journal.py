@@ -18,7 +18,7 @@ from typing import cast
 
 from distilmq.protocol.packing import pack
 from distilmq.protocol.plan import StepSpec
-from distilmq.protocol.seq_no import SeqNo, sort_key
+from distilmq.protocol.seq_no import SeqNo
 from distilmq_broker.adapters import ledger_rows
 from distilmq_broker.adapters.kept_rows import KeptRow, KeptRows
 from distilmq_broker.adapters.large_payloads import LargePayload, remove_unfinished
@@ -42,7 +42,7 @@ from distilmq_broker.core.facts import (
     UsageRecorded,
 )
 from distilmq_broker.crash_points import CrashPoints
-from distilmq_broker.ports import Clock, JobEntry, Payload, PlaceInSlices
+from distilmq_broker.ports import AnswerEntry, Clock, JobEntry, Payload, PlaceInSlices
 
 CHECKPOINT_AFTER = 400
 """Commits between two checkpoints of the write-ahead log."""
@@ -257,7 +257,7 @@ class SqliteJournal:
         self._read()
         return self._parts.read(slices, at, most)
 
-    def answers(self, step: str, slices: Iterable[Slice]) -> list[tuple[int, bytes, int, bytes]]:
+    def answers(self, step: str, slices: Iterable[Slice]) -> list[AnswerEntry]:
         """See `ports.Journal`."""
         return self._read().answers(step, slices) if step in self._answered else []
 
@@ -371,17 +371,14 @@ class SqliteJournal:
         counts[1] += rows
 
     def _forget_answers(self, fact: BatchRecorded) -> None:
-        """What was known of requests of a batch is of no use any more once it is recorded."""
+        """What was known of requests of a batch is of no use any more once it is recorded without a failed row."""
         known = {"answer": fact.step in self._answered, "job_request": fact.step in self._asked_in_jobs}
         tables = [table for table, has in known.items() if has]
-        for part in next((slices for slices in fact.inputs if slices), ()):
-            for table in tables:
-                self._statements.append(
-                    (
-                        f"DELETE FROM {table} WHERE step = ? AND source = ? AND source_row >= ? AND source_row < ?",
-                        (fact.step, sort_key(part.seq_no), part.start, part.stop),
-                    )
-                )
+        if known["answer"] and fact.failures:
+            tables.remove("answer")
+            self._statements.extend(ledger_rows.left_answers(fact))
+        for table in tables:
+            self._statements.extend(ledger_rows.forgotten(table, fact))
 
     def _count_epoch(self, endpoint: str) -> int:
         values = (socket.gethostname(), os.getpid(), endpoint, self.boot, self._clock.wall())

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from distilmq.models.requests.answers import current_answers
+
 
 @dataclass(frozen=True, slots=True)
 class FailedAnswer:
@@ -40,10 +42,18 @@ def remark_row(row: int) -> None:
         remarks.row = row
 
 
-def remark_failure(error: Exception, answer: str | None) -> None:
-    """The answer for the row in hand is of no use; the first such answer of a row counts."""
+def remark_failure(error: Exception, answer: str | None, generation: int) -> None:
+    """The answer for the row in hand is of no use; the first such answer of a row counts.
+
+    Args:
+        error: why it is of no use.
+        answer: what the model said.
+        generation: which of those that the model gave for the row.
+    """
     if (remarks := current_remarks.get()) is not None:
         remarks.failed.setdefault(remarks.row, FailedAnswer(error, answer))
+        if (book := current_answers.get()) is not None:
+            book.spoil(remarks.row, generation)
 
 
 def remark_counts(counts: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from distilmq.errors import JournalError
-from distilmq.protocol.messages import ErrorInfo, RowFailure
+from distilmq.protocol.messages import ErrorInfo, RowFailure, UselessAnswer
 from distilmq.protocol.rows import decode_rows, encode_rows
 from distilmq.protocol.seq_no import sort_key
 from distilmq.protocol.usage import Usage
@@ -206,6 +206,26 @@ def test_answers_wait_for_their_batch_and_go_with_it(tmp_path: Path) -> None:
     assert others == [(2, b"k", 0, b"of another batch")]
 
 
+def test_of_a_batch_with_a_failed_row_all_answers_stay_but_those_that_it_failed_by(tmp_path: Path) -> None:
+    slices = [Slice("load", (1,), 3, 5), Slice("load", (2,), 0, 5)]
+    useless = (
+        UselessAnswer(key=b"k", occurrence=1),
+        UselessAnswer(key=b"n", generations=(0, 2)),
+        UselessAnswer(key=b"absent"),
+    )
+    failure = RowFailure(row=3, error=ErrorInfo(type="ValueError", message=""), useless=useless)
+    with journal_in(tmp_path) as journal:
+        for source, row, key, occurrence in (((1,), 4, b"k", 1), ((2,), 1, b"k", 0), ((2,), 1, b"k", 1)):
+            journal.append(AnswerRecorded("ask", source, row, key, occurrence), b"an answer")
+        journal.append(AnswerRecorded("ask", (2,), 1, b"n", 0), b"three")
+        fact = recorded("ask", 1, before="load", inputs=(tuple(slices),), failures=(failure,))
+        journal.append(fact, payload_of("ask", 1))
+
+        found = journal.answers("ask", slices)
+
+    assert found == [(1, b"k", 1, b"an answer", ()), (3, b"k", 0, b"an answer", ()), (3, b"n", 0, b"three", (0, 2))]
+
+
 def test_the_latest_total_of_a_process_is_kept(tmp_path: Path) -> None:
     with journal_in(tmp_path) as journal:
         for fact in (had("w1", 3), had("w2", 2), had("w1", 5), had("w1", 4), had("w1", 5)):
@@ -268,7 +288,7 @@ def older(folder: Path) -> None:
     batches = "".join(f"ALTER TABLE batch DROP COLUMN {name};" for name in ("counts", "pieces"))
     connection.executescript(
         "DROP TABLE usage; DROP TABLE kept; DROP TABLE learnt_limit; DROP TABLE job; DROP TABLE job_request;"
-        f" {batches} {letters} PRAGMA user_version = 1;"
+        f" {batches} {letters} ALTER TABLE answer DROP COLUMN lost; PRAGMA user_version = 1;"
     )
     connection.close()
 

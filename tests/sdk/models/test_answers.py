@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pytest
 
 from distilmq.errors import DrainedError, InvalidRequestError, RequestsFailedError
 from distilmq.models import LLM, OpenAILLM
-from distilmq.models.requests.answers import asking_for, current_answers, failed_requests
+from distilmq.models.requests.answers import KnownAnswer, asking_for, current_answers, failed_requests
+from distilmq.models.requests.sources import Generation
 from distilmq.testing import ScriptedLLM, requests_in
 from tests.servers.providers import KEY, ProviderServer
 from tests.waiting import until
@@ -45,16 +46,23 @@ class Page:
     def draining(self) -> bool:
         return self.book.drains.is_set()
 
-    def find(self, row: int, key: bytes) -> bytes | None:
+    def find(self, row: int, key: bytes) -> KnownAnswer | None:
         self.book.threads.add(threading.get_ident())
         occurrence = self.found[row, key]
         self.found[row, key] += 1
         answers = self.book.answers[row, key]
-        return answers[occurrence] if occurrence < len(answers) else None
+        return KnownAnswer(answers[occurrence], occurrence) if occurrence < len(answers) else None
 
-    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> int:
         self.book.threads.add(threading.get_ident())
         self.book.answers[row, key].append(answer)
+        return len(self.book.answers[row, key]) - 1
+
+    def gave(self, row: int, generations: Sequence[Generation]) -> None:
+        """Nobody asks."""
+
+    def spoil(self, row: int, generation: int) -> None:
+        """Nobody asks."""
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,8 +14,9 @@ from distilmq.errors import DistilmqUserError, InvalidRequestError, RequestsFail
 from distilmq.mixins.secrets import secret_values
 from distilmq.models import LLM, AnthropicLLM, MixtureOfAgentsLLM, OpenAILLM
 from distilmq.models.llms.moa import TOGETHER, with_proposals
-from distilmq.models.requests.answers import current_answers
+from distilmq.models.requests.answers import KnownAnswer, current_answers
 from distilmq.models.requests.meter import Meter, current_meter
+from distilmq.models.requests.sources import Generation
 from distilmq.steps.tasks import TextGeneration
 from distilmq.steps.tasks.base import IN_BATCH_JOBS
 from distilmq.testing import ScriptedLLM
@@ -63,16 +64,23 @@ class Book:
     def draining(self) -> bool:
         return False
 
-    def find(self, row: int, key: bytes) -> bytes | None:
+    def find(self, row: int, key: bytes) -> KnownAnswer | None:
         place = self._found[row, key]
         if place >= len(self._kept[row, key]):
             return None
         self._found[row, key] += 1
-        return self._kept[row, key][place]
+        return KnownAnswer(self._kept[row, key][place], place)
 
-    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> int:
         self._kept[row, key].append(answer)
         self._found[row, key] = len(self._kept[row, key])
+        return len(self._kept[row, key]) - 1
+
+    def gave(self, row: int, generations: Sequence[Generation]) -> None:
+        """Nobody asks."""
+
+    def spoil(self, row: int, generation: int) -> None:
+        """Nobody asks."""
 
     def ask(self, llm: LLM, *inputs: Any) -> list[Any]:
         """One call of `process`."""

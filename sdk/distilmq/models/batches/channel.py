@@ -11,8 +11,9 @@ from distilmq.models.batches.desk import JobDesk
 from distilmq.models.batches.ticket import Ticket, current_ticket
 from distilmq.models.requests.demand import demand
 from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.generations import Output
 from distilmq.models.requests.retries import note_attempts
-from distilmq.models.requests.sending import Draining, Output, Request, Sent
+from distilmq.models.requests.sending import Draining, Request, Sent
 
 
 class JobChannel:

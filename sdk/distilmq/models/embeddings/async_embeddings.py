@@ -173,7 +173,7 @@ class _Work:
         """Takes what the batch has."""
         for place, key in enumerate(self._keys):
             answer = self.book.find(row_of(place), key) if self.book is not None else None
-            known = decode_answer(answer, _VECTOR) if answer is not None else None
+            known = decode_answer(answer.data, _VECTOR) if answer is not None else None
             if known is not None:
                 self._vectors[place] = known[_VECTOR]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +51,10 @@ class Asking:
             for _ in range(times)
         ]
 
-    def again(self, place: int, input: Any, then: Then) -> Request:
-        """A further request for the input at a place: another conversation, one generation."""
+    def again(self, place: int, input: Any, generation: int, then: Then) -> Request:
+        """A further request for the input at a place: for one generation, in the place of one that is of no use."""
         [key] = self._keys([input], 1)
-        return self._request(place, input, key, 1, then)
+        return replace(self._request(place, input, key, 1, then), replaces=generation, anew=None)
 
     def _keys(self, inputs: Sequence[Any], generations: int) -> list[bytes]:
         return self.llm.keys_of(inputs, generations, self.kwargs) if self.remembered else [b""] * len(inputs)
@@ -63,7 +63,8 @@ class Asking:
         asked = {**self.kwargs, "num_generations": generations} if self.several else self.kwargs
         call = partial(_ask, self.llm, input, asked, None if self.counted_when_kept else self.meter)
         taken = self._count if self.counted_when_kept else None
-        return Request(place, row_of(place), key, call, self.estimate(input), then, taken)
+        anew = partial(self.again, place, input)
+        return Request(place, row_of(place), key, call, self.estimate(input), then, taken, anew)
 
     def _count(self, output: Mapping[str, Any]) -> None:
         if self.meter is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
@@ -18,9 +19,12 @@ from distilmq.models.llms.asking import Asking
 from distilmq.models.llms.llm import LLM, MAX_NEW_TOKENS
 from distilmq.models.llms.unanswered import with_errors
 from distilmq.models.requests import sending
+from distilmq.models.requests.answers import current_answers
+from distilmq.models.requests.generations import Outcome, Output
 from distilmq.models.requests.rates import NOTHING, Cost, Limits
 from distilmq.models.requests.retries import RetryPolicy
 from distilmq.models.requests.sender import Sender
+from distilmq.models.requests.sources import Generation, traced
 from distilmq.models.requests.usage import statistics
 from distilmq.typing import FormattedInput, GenerateOutput
 
@@ -79,12 +83,11 @@ class AsyncLLM(Sender, LLM, ABC):
         kwargs = self.own_kwargs(kwargs)
         asking = Asking.of(self, kwargs, self._estimate(kwargs), several=self._num_generations_param_supported)
         requests = asking.requests(inputs, num_generations)
-        outcomes = self._outcomes(inputs, requests, asking)
-        return self._merged(len(inputs), zip(requests, outcomes, strict=True))
+        given = list(zip(requests, self._outcomes(inputs, requests, asking), strict=True))
+        _tell_sources(given)
+        return self._merged(len(inputs), given)
 
-    def _outcomes(
-        self, inputs: Sequence[Any], requests: Sequence[sending.Request], asking: Asking
-    ) -> list[sending.Outcome]:
+    def _outcomes(self, inputs: Sequence[Any], requests: Sequence[sending.Request], asking: Asking) -> list[Outcome]:
         """What becomes of each request."""
         return sending.send(requests, self._own_channel())
 
@@ -136,8 +139,8 @@ class AsyncLLM(Sender, LLM, ABC):
     def _generation_function(self) -> Any:
         return type(self).agenerate
 
-    def _merged(self, count: int, given: Iterable[tuple[sending.Request, sending.Outcome]]) -> list[GenerateOutput]:
-        outcomes: list[list[sending.Outcome]] = [[] for _ in range(count)]
+    def _merged(self, count: int, given: Iterable[tuple[sending.Request, Outcome]]) -> list[GenerateOutput]:
+        outcomes: list[list[Outcome]] = [[] for _ in range(count)]
         for request, outcome in given:
             outcomes[request.place].append(outcome)
         together = [_together(each, f"'{self.model_name}'") for each in outcomes]
@@ -149,7 +152,18 @@ class AsyncLLM(Sender, LLM, ABC):
         return cast("list[GenerateOutput]", together)
 
 
-def _together(outcomes: Sequence[sending.Outcome], who: str) -> sending.Outcome:
+def _tell_sources(given: Iterable[tuple[sending.Request, Outcome]]) -> None:
+    """The batch's book is told which answers each generation was made of."""
+    if (book := current_answers.get()) is None:
+        return
+    rows: defaultdict[int, list[Generation]] = defaultdict(list)
+    for request, outcome in given:
+        rows[request.row] += traced(request.used, outcome)
+    for row, generations in rows.items():
+        book.gave(row, generations)
+
+
+def _together(outcomes: Sequence[Outcome], who: str) -> Outcome:
     """Of the requests for one input, one for each generation or one for all: what they gave, or why that is nothing.
 
     A generation that failed takes none along that was answered: it is None, with its error.
@@ -162,13 +176,13 @@ def _together(outcomes: Sequence[sending.Outcome], who: str) -> sending.Outcome:
     lost = [_lost(outcome, parts) if isinstance(outcome, Exception) else next(whole) for outcome in outcomes]
     if any("errors" in output for output in lost):
         lost = [{**output, "errors": output.get("errors", [None] * len(output["generations"]))} for output in lost]
-    output: sending.Output | None = None
+    output: Output | None = None
     for each in lost:
         output = merged(output, each)
-    return cast("sending.Output", output)
+    return cast("Output", output)
 
 
-def _lost(error: Exception, parts: Iterable[str]) -> sending.Output:
+def _lost(error: Exception, parts: Iterable[str]) -> Output:
     """Stands for a generation that failed, among others that came.
 
     Args:

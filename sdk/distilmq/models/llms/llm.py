@@ -22,13 +22,8 @@ from distilmq.mixins.runtime_parameters import RuntimeParameter, RuntimeParamete
 from distilmq.mixins.serialization import Serializable
 from distilmq.mixins.signature import Signed, model_parts
 from distilmq.models.llms.utils import as_output
-from distilmq.models.requests.answers import (
-    current_answers,
-    decode_answer,
-    encode_answer,
-    request_key,
-    row_of,
-)
+from distilmq.models.requests.answers import AnswerBook, current_answers, request_key
+from distilmq.models.requests.lookup import Lookup
 from distilmq.models.requests.meter import current_meter, tokens_in
 from distilmq.models.requests.prices import Listed, Prices, listed_cost, own_cost
 from distilmq.protocol.usage import Usage
@@ -157,19 +152,14 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
         book = current_answers.get()
         if book is None:
             return self._generated(inputs, num_generations, kwargs)
-        keys = self.keys_of(inputs, num_generations, kwargs)
-        found = [book.find(row_of(place), key) for place, key in enumerate(keys)]
-        outputs = [decode_answer(answer) if answer is not None else None for answer in found]
-        missing = [place for place, output in enumerate(outputs) if output is None]
-        if missing and book.draining():
-            raise DrainedError(f"'{self.model_name}' is not asked, since the worker drains")
-        if missing:
-            given = self._generated([inputs[place] for place in missing], num_generations, kwargs)
+        lookup = Lookup(book, self.keys_of(inputs, num_generations, kwargs))
+        if missing := lookup.missing:
+            given = self._generated_unless_draining(book, [inputs[place] for place in missing], num_generations, kwargs)
             for place, output in zip(missing, given, strict=True):
-                outputs[place] = cast("dict[str, Any]", output)
-                if (answer := encode_answer(cast("Mapping[str, Any]", output))) is not None:
-                    book.keep(row_of(place), keys[place], answer)
-        return cast("list[GenerateOutput]", outputs)
+                lookup.came(place, cast("Mapping[str, Any]", output))
+        self._ask_anew(book, lookup, inputs, kwargs)
+        lookup.tell_sources()
+        return cast("list[GenerateOutput]", lookup.outputs)
 
     def offline_batch_generate(
         self, inputs: list[FormattedInput], num_generations: int = 1, **kwargs: Any
@@ -238,6 +228,23 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
     def _listed(self) -> Listed:
         url = getattr(self, "base_url", None) or getattr(self, "endpoint", None)
         return Listed(self.model_name, str(url) if url else None, self.price_provider)
+
+    def _ask_anew(self, book: AnswerBook, lookup: Lookup, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Asks for those generations of known answers that were of no use."""
+        keys = self.keys_of([inputs[place] for place, _ in lookup.lost], 1, kwargs)
+        lost = [(*each, key) for each, key in zip(lookup.lost, keys, strict=True)]
+        lost = [(place, generation, key) for place, generation, key in lost if not lookup.find(place, key, generation)]
+        if lost:
+            given = self._generated_unless_draining(book, [inputs[place] for place, _, _ in lost], 1, kwargs)
+            for (place, generation, key), output in zip(lost, given, strict=True):
+                lookup.came_anew(place, key, generation, cast("Mapping[str, Any]", output))
+
+    def _generated_unless_draining(
+        self, book: AnswerBook, inputs: list[Any], num_generations: int, kwargs: Mapping[str, Any]
+    ) -> Sequence[GenerateOutput]:
+        if book.draining():
+            raise DrainedError(f"'{self.model_name}' is not asked, since the worker drains")
+        return self._generated(inputs, num_generations, kwargs)
 
     def _generated(
         self, inputs: list[Any], num_generations: int, kwargs: Mapping[str, Any]

@@ -5,23 +5,23 @@ One of several answers to an input that never gets its shape is left out, and ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
 from distilmq.errors import DistilmqUserError, InvalidAnswerError
 from distilmq.models.llms.shapes import Shape
 from distilmq.models.llms.utils import split_input
-from distilmq.models.requests.sending import Outcome, Output, Request, Then
-from distilmq.models.requests.usage import repeated
+from distilmq.models.requests.generations import Outcome, Output, replaced, with_lost
+from distilmq.models.requests.sending import Request, Then
 
 _NO_TEXT = "(no text)"
 """Stands for an empty answer in the conversation: providers refuse a turn without text."""
 _SHOWN = 200
 """Characters of an answer that the error shows."""
 
-Ask = Callable[[Any, Then], Request]
-"""Makes the request for one answer to an input."""
+Ask = Callable[[Any, int, Then], Request]
+"""Makes the request for one answer to an input, in the place of one of those that came."""
 
 
 class Repair:
@@ -79,7 +79,7 @@ class Repair:
             self._give_up(place, f"{fault}. The answer was: {text[:_SHOWN]}", text, tries)
             return []
         asked = asked_again(input, text, fault, self._shape)
-        return [self._ask(asked, partial(self._mended, place, asked, tries + 1, text))]
+        return [self._ask(asked, place, partial(self._mended, place, asked, tries + 1, text))]
 
     def _mended(self, place: int, input: Any, tries: int, before: str, outcome: Outcome) -> list[Request]:
         """The answer that was asked for again came, or did not."""
@@ -115,32 +115,6 @@ def asked_again(input: Any, answer: str, fault: str, shape: Shape) -> Any:
         said = {"role": "assistant", "content": answer if answer.strip() else _NO_TEXT}
         again = [*conversation, said, {"role": "user", "content": words}]
     return (again, own) if isinstance(input, tuple) else again
-
-
-def with_lost(output: Output, lost: Mapping[int, Exception]) -> Outcome:
-    """An output without some of its generations, which are None, with the reasons; one of them if none is left."""
-    generations = [None if place in lost else text for place, text in enumerate(output["generations"])]
-    if all(text is None for text in generations):
-        return lost[min(lost)]
-    return {**output, "generations": generations, "errors": [lost.get(place) for place in range(len(generations))]}
-
-
-def replaced(output: Output, place: int, other: Output) -> dict[str, Any]:
-    """An output whose generation at a place, with all that comes with it, is the only one of another output."""
-    return _replaced(output, place, other, len(output["generations"]))
-
-
-def _replaced(output: Mapping[str, Any], place: int, other: Mapping[str, Any], count: int) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name in dict.fromkeys((*output, *other)):
-        one, new = output.get(name), other.get(name)
-        if isinstance(one, Mapping) or isinstance(new, Mapping):
-            one, new = cast("Mapping[str, Any]", one or {}), cast("Mapping[str, Any]", new or {})
-            made[name] = _replaced(one, place, new, count)
-        else:
-            made[name] = repeated(one, count)
-            made[name][place] = repeated(new, 1)[0]
-    return made
 
 
 def _tell_answer(error: Exception, answer: str) -> None:

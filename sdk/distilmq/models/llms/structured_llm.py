@@ -17,7 +17,8 @@ from distilmq.models.llms.async_llm import AsyncLLM
 from distilmq.models.llms.repair import Repair
 from distilmq.models.llms.shapes import Shape, plain_shape, shape_of
 from distilmq.models.llms.utils import split_input
-from distilmq.models.requests.sending import Outcome, Request
+from distilmq.models.requests.generations import Outcome
+from distilmq.models.requests.sending import Request
 
 VALIDATION_RETRIES = 2
 

@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from distilmq.models.requests.sources import Generation
 from distilmq.protocol.packing import UnpackError, pack, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswer:
+    """An answer that is recorded."""
+
+    data: bytes
+    occurrence: int = 0
+    """Which of several equal requests of its row it answers."""
+    lost: tuple[int, ...] = ()
+    """Places of its generations that were of no use: these are asked for anew."""
 
 
 class AnswerBook(Protocol):
@@ -24,7 +37,7 @@ class AnswerBook(Protocol):
         """Whether no new request may be sent."""
         ...
 
-    def find(self, row: int, key: bytes) -> bytes | None:
+    def find(self, row: int, key: bytes) -> KnownAnswer | None:
         """The next answer to this request of this row, or None; counts the occurrences itself.
 
         Args:
@@ -33,8 +46,16 @@ class AnswerBook(Protocol):
         """
         ...
 
-    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
-        """Records an answer to this request of this row: the next one, or the one of that occurrence."""
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> int:
+        """Records an answer to this request of this row: the next one, or the one of that occurrence; says which."""
+        ...
+
+    def gave(self, row: int, generations: Sequence[Generation]) -> None:
+        """A model's outputs for a row, by one call: what they were made of."""
+        ...
+
+    def spoil(self, row: int, generation: int) -> None:
+        """One of the generations that the last call gave for a row is of no use."""
         ...
 
 

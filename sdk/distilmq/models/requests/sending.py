@@ -11,7 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Protocol, cast
@@ -19,6 +20,7 @@ from typing import Any, Protocol, cast
 from distilmq.errors import DrainedError, StepFatalError
 from distilmq.models.requests.answers import (
     AnswerBook,
+    KnownAnswer,
     current_answers,
     decode_answer,
     encode_answer,
@@ -26,13 +28,13 @@ from distilmq.models.requests.answers import (
 )
 from distilmq.models.requests.demand import expected
 from distilmq.models.requests.event_loop import EventLoopThread
+from distilmq.models.requests.generations import Outcome, Output, replaced, with_lost
 from distilmq.models.requests.lending import Borrower
 from distilmq.models.requests.limiter import Limiter
 from distilmq.models.requests.rates import NOTHING, Cost
 from distilmq.models.requests.retries import RetryPolicy, with_retries
+from distilmq.models.requests.sources import Used
 
-Output = Mapping[str, Any]
-Outcome = Output | Exception
 Draining = Callable[[], bool]
 
 
@@ -52,6 +54,12 @@ class Request:
     """Told of its outcome, says what is to be asked because of it."""
     taken: Callable[[Output], None] | None = None
     """Told of the answer before it is kept."""
+    anew: Callable[[int, Then], Request] | None = None
+    """Makes the request for one of its generations alone, in the place of one that was of no use."""
+    replaces: int | None = None
+    """Of one that follows from another: for which generation of the first one's answer it is."""
+    used: list[Used] = field(default_factory=list[Used])
+    """The answers that it, and those that follow from it, were given."""
 
 
 Then = Callable[[Outcome], Sequence[Request]]
@@ -167,17 +175,49 @@ class _Asked:
             if request.taken is not None:
                 request.taken(outcome)
             if self._book is not None and (answer := encode_answer(outcome)) is not None:
-                self._book.keep(request.row, request.key, answer, occurrence)
+                self._use(request, outcome, self._book.keep(request.row, request.key, answer, occurrence))
         elif self._failed is not None and not isinstance(outcome, (DrainedError, StepFatalError)):
             self._failed[request.key] = outcome
         self._settle(number, outcome)
 
     def _look_up(self, number: int) -> None:
-        known = _known(self._requests[number], self._book, self._failed)
-        if known is None:
-            self.missing[number] = self._requests[number]
+        request = self._requests[number]
+        if (known := self._find(request)) is not None:
+            output, answer = known
+            self._use(request, output, answer.occurrence)
+            if answer.lost and request.anew is not None:
+                self._complete(number, output, answer.lost, request.anew)
+            else:
+                self._settle(number, output)
+        elif self._failed is not None and (error := self._failed.get(request.key)) is not None:
+            self._settle(number, error)
         else:
-            self._settle(number, known)
+            self.missing[number] = request
+
+    def _find(self, request: Request) -> tuple[Output, KnownAnswer] | None:
+        """The answer that a request already has, and how it is recorded."""
+        known = self._book.find(request.row, request.key) if self._book is not None else None
+        output = decode_answer(known.data) if known is not None else None
+        return (output, known) if output is not None and known is not None else None
+
+    def _use(self, request: Request, output: Output, occurrence: int) -> None:
+        request.used.append(Used(request.key, occurrence, len(output["generations"]), request.replaces))
+
+    def _complete(self, number: int, output: Output, lost: Sequence[int], anew: Callable[[int, Then], Request]) -> None:
+        """Asks for those generations of a known answer that were of no use."""
+        completion = _Completion(output, lost)
+        for place in lost:
+            self._follow(number, anew(place, partial(self._completed, number, completion, place)))
+
+    def _completed(self, number: int, completion: _Completion, place: int, outcome: Outcome) -> Sequence[Request]:
+        completion.take(place, outcome)
+        if (whole := completion.outcome) is not None:
+            self._settle(number, whole)
+        return ()
+
+    def _follow(self, number: int, request: Request) -> None:
+        self._requests.append(replace(request, used=self._requests[number].used))
+        self._look_up(len(self._requests) - 1)
 
     def _settle(self, number: int, outcome: Outcome) -> None:
         self.outcomes[number] = outcome
@@ -185,23 +225,35 @@ class _Asked:
         if then is None or isinstance(outcome, (DrainedError, StepFatalError)):
             return
         for request in then(outcome):
-            self._requests.append(request)
-            self._look_up(len(self._requests) - 1)
+            self._follow(number, request)
+
+
+class _Completion:
+    """A known answer, of which some generations are asked for anew."""
+
+    def __init__(self, output: Output, lost: Sequence[int]) -> None:
+        self._output = output
+        self._waiting = set(lost)
+        self._failed: dict[int, Exception] = {}
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The answer with what came in the place of those; None while one is awaited."""
+        return None if self._waiting else with_lost(self._output, self._failed)
+
+    def take(self, place: int, outcome: Outcome) -> None:
+        """What came in the place of one."""
+        self._waiting.discard(place)
+        if isinstance(outcome, Exception):
+            self._failed[place] = outcome
+        else:
+            self._output = replaced(self._output, place, outcome)
 
 
 def cost_of(output: Output) -> Cost:
     """The tokens that an answer took, as the model says."""
     statistics = cast("Mapping[str, Sequence[float]]", output.get("statistics") or {})
     return Cost(sum(statistics.get("input_tokens") or ()), sum(statistics.get("output_tokens") or ()))
-
-
-def _known(request: Request, book: AnswerBook | None, failed: dict[bytes, Exception] | None) -> Outcome | None:
-    """The outcome that a request already has, or None."""
-    if book is not None and (answer := book.find(request.row, request.key)) is not None:
-        decoded = decode_answer(answer)
-        if decoded is not None:
-            return decoded
-    return failed.get(request.key) if failed is not None else None
 
 
 def sent(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
-from distilmq.models.requests.answers import AnswerBook
+from distilmq.models.requests.answers import AnswerBook, KnownAnswer
+from distilmq.models.requests.sources import Generation
 
 
 class SharedBook:
@@ -22,12 +24,22 @@ class SharedBook:
         """Whether no new request may be sent."""
         return self._book.draining()
 
-    def find(self, row: int, key: bytes) -> bytes | None:
+    def find(self, row: int, key: bytes) -> KnownAnswer | None:
         """The next answer to this request of this row, or None."""
         with self._lock:
             return self._book.find(row, key)
 
-    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
-        """Records an answer to this request of this row: the next one, or the one of that occurrence."""
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> int:
+        """Records an answer to this request of this row: the next one, or the one of that occurrence; says which."""
         with self._lock:
-            self._book.keep(row, key, answer, occurrence)
+            return self._book.keep(row, key, answer, occurrence)
+
+    def gave(self, row: int, generations: Sequence[Generation]) -> None:
+        """A model's outputs for a row, by one call: what they were made of."""
+        with self._lock:
+            self._book.gave(row, generations)
+
+    def spoil(self, row: int, generation: int) -> None:
+        """One of the generations that the last call gave for a row is of no use."""
+        with self._lock:
+            self._book.spoil(row, generation)

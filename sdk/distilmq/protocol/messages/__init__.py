@@ -74,7 +74,17 @@ from distilmq.protocol.messages.to_worker import (
     Welcome,
     Who,
 )
-from distilmq.protocol.messages.values import Cursor, ErrorInfo, Lease, Message, RowFailure, SharedFile, Value, Versions
+from distilmq.protocol.messages.values import (
+    Cursor,
+    ErrorInfo,
+    Lease,
+    Message,
+    RowFailure,
+    SharedFile,
+    UselessAnswer,
+    Value,
+    Versions,
+)
 
 _SaidByWorkers: TypeAlias = (
     Hello
@@ -216,6 +226,7 @@ __all__ = [
     "ToClient",
     "ToWorker",
     "UsageReport",
+    "UselessAnswer",
     "Value",
     "Versions",
     "Want",

@@ -29,6 +29,15 @@ class ErrorInfo(Value):
     """The exception by cloudpickle where it could be pickled: only a client that trusts the run reads it."""
 
 
+class UselessAnswer(Value):
+    """A recorded answer that a failed row came from: it is not used when the row is computed again."""
+
+    key: bytes
+    occurrence: int = 0
+    generations: tuple[int, ...] = ()
+    """Which of its generations; none: all of it."""
+
+
 class RowFailure(Value):
     """A row that failed, alone: it made the step raise, or the model's answer was of no use."""
 
@@ -43,6 +52,8 @@ class RowFailure(Value):
     """How often it was tried: the requests that were sent for it, or the one call of a step."""
     out: bool = False
     """It is a row that came out and cannot travel; it belongs to no one row of the input."""
+    useless: tuple[UselessAnswer, ...] = ()
+    """Of the recorded answers to the row's requests; the others are used when it is computed again."""
 
 
 class Lease(Value):

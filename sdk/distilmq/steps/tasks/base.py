@@ -130,10 +130,10 @@ class _Task(_Step, ABC):
         metadata: list[dict[str, Any]] = []
         for index, generation in enumerate(generations):
             if (error := errors[index]) is not None:
-                remark_failure(error, getattr(error, "answer", None))
-            formatted = self._formatted(generation, row)
+                remark_failure(error, getattr(error, "answer", None), index)
+            formatted = self._formatted(generation, row, index)
             if generation is None:  # the row comes out as it should, and does not hide
-                remark_failure(RequestError(f"'{self.llm.model_name}' gave no answer"), None)
+                remark_failure(RequestError(f"'{self.llm.model_name}' gave no answer"), None, index)
             own = _metadata_of(formatted)
             formatted.pop(DISTILMQ_METADATA_KEY, None)
             made.append({**formatted, **{name: values[index] for name, values in columns.items()}})
@@ -155,8 +155,8 @@ class _Task(_Step, ABC):
         """A row that failed before, passed on: no model is asked about it."""
         return {**row, **dict.fromkeys(as_requirements(self.outputs))}
 
-    def _formatted(self, generation: str | None, row: Row) -> dict[str, Any]:
-        """What `format_output` makes of an answer; None in each output column when it raises."""
+    def _formatted(self, generation: str | None, row: Row, index: int) -> dict[str, Any]:
+        """What `format_output` makes of an answer, one of several; None in each output column when it raises."""
         try:
             return dict(self.format_output(generation, row))
         except Exception as error:  # noqa: BLE001  # user code: the raw answer is kept, and was paid for
@@ -166,7 +166,7 @@ class _Task(_Step, ABC):
                 type(error).__name__,
                 error,
             )
-            remark_failure(error, generation)
+            remark_failure(error, generation, index)
             outputs = as_requirements(self.outputs)
             return {name: None for name in outputs if name not in ("model_name", DISTILMQ_METADATA_KEY)}
 

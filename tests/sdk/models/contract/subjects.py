@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,8 @@ from distilmq import models
 from distilmq.errors import RequestsFailedError
 from distilmq.models import AsyncLLM
 from distilmq.models.llms.abilities import PROVIDERS, Ability, provider
-from distilmq.models.requests.answers import current_answers, decode_answer
+from distilmq.models.requests.answers import KnownAnswer, current_answers, decode_answer
+from distilmq.models.requests.sources import Generation
 from tests.servers.dialects import (
     ANTHROPIC,
     AZURE,
@@ -98,11 +99,18 @@ class Book:
     def draining(self) -> bool:
         return False
 
-    def find(self, row: int, key: bytes) -> bytes | None:
+    def find(self, row: int, key: bytes) -> KnownAnswer | None:
         return None
 
-    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> int:
         self.kept[row].append(answer)
+        return len(self.kept[row]) - 1
+
+    def gave(self, row: int, generations: Sequence[Generation]) -> None:
+        """Nobody asks."""
+
+    def spoil(self, row: int, generation: int) -> None:
+        """Nobody asks."""
 
     @property
     def texts(self) -> dict[int, list[str | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,8 +19,9 @@ from distilmq.errors import (
     TransientError,
 )
 from distilmq.models import OpenAIEmbeddings
-from distilmq.models.requests.answers import current_answers
+from distilmq.models.requests.answers import KnownAnswer, current_answers
 from distilmq.models.requests.meter import Meter, current_meter
+from distilmq.models.requests.sources import Generation
 from distilmq.protocol.usage import Usage
 from tests.servers.dialects import EMBEDDING_SIZE, FLOATS_ONLY, embedding_of
 from tests.servers.providers import KEY, Damage, ProviderServer
@@ -59,11 +60,19 @@ class Book:
     def draining(self) -> bool:
         return self._drains
 
-    def find(self, row: int, key: bytes) -> bytes | None:
-        return self.kept.get((row, key))
+    def find(self, row: int, key: bytes) -> KnownAnswer | None:
+        answer = self.kept.get((row, key))
+        return None if answer is None else KnownAnswer(answer)
 
-    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> int:
         self.kept[row, key] = answer
+        return 0
+
+    def gave(self, row: int, generations: Sequence[Generation]) -> None:
+        """Vectors are no generations."""
+
+    def spoil(self, row: int, generation: int) -> None:
+        """Vectors are no generations."""
 
     def embed(self, embeddings: OpenAIEmbeddings, texts: list[str]) -> list[Any]:
         """One call of `process`."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from distilmq.errors import InvalidRequestError, StepFatalError
-from distilmq.models.requests.answers import current_answers
+from distilmq.models.requests.answers import KnownAnswer, current_answers
 from distilmq.models.requests.sending import Draining, Outcome, Output, Request, Sent, send
+from distilmq.models.requests.sources import Generation
 
 
 async def never() -> Output:
@@ -60,11 +61,18 @@ class Book:
     def draining(self) -> bool:
         return False
 
-    def find(self, row: int, key: bytes) -> bytes | None:
+    def find(self, row: int, key: bytes) -> KnownAnswer | None:
         return None
 
-    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> None:
+    def keep(self, row: int, key: bytes, answer: bytes, occurrence: int | None = None) -> int:
         self._log.append(f"kept {row}")
+        return 0
+
+    def gave(self, row: int, generations: Sequence[Generation]) -> None:
+        """Nobody asks."""
+
+    def spoil(self, row: int, generation: int) -> None:
+        """Nobody asks."""
 
 
 @pytest.fixture
