@@ -76,8 +76,8 @@ FormattedInput = StandardInput | StructuredInput | str
 class TokenCount(TypedDict):
     """Tokens per generation."""
 
-    input_tokens: list[int]
-    output_tokens: list[int]
+    input_tokens: list[int | None]
+    output_tokens: list[int | None]
 
 
 LLMStatistics = TokenCount | dict[str, Any]

@@ -173,6 +173,30 @@ def test_tokens_can_be_bound_where_prices_are_not_known(script: Script, server: 
     assert 100 <= spent <= 100 + 2 * 11, "a request of either step on top, of sixteen that could be out"
 
 
+def test_tokens_that_the_server_does_not_tell_are_null_and_a_bound_on_them_ends_the_run_at_once(
+    script: Script, server: ProviderServer
+) -> None:
+    server.tells_tokens = "nothing"
+    script.env["RUN"] = json.dumps({"max_tokens": 1_000_000})
+    assert script.run() == 7, script.output
+    bounded, words = len(server.asked), budget_of(script)["text"]
+
+    script.env["RUN"] = "{}"
+    assert script.run() == 0, script.output
+
+    assert bounded <= 2, "the first request of a process goes alone"
+    assert "'big' of step 'ask'" in words
+    assert "the provider does not tell" in words
+    told = [entry for entry in usage_of(script) if entry["model"] == "big"]
+    assert [(entry["input_tokens"], entry["output_tokens"], entry["cost"]) for entry in told] == [(None,) * 3] * len(
+        told
+    )
+    statistics = {json.dumps(row["distilmq_metadata"]["statistics_ask"]) for row in script.rows["default"]}
+    assert statistics == {'{"input_tokens": null, "output_tokens": null}'}
+    assert "≥" not in script.output
+    assert "—" in script.output
+
+
 def test_a_run_without_cache_counts_like_any_other(script: Script, server: ProviderServer) -> None:
     for starts in (1, 2):
         assert script.run(env={"RUN": json.dumps({"use_cache": False})}) == 0, script.output

@@ -79,6 +79,8 @@ class ProviderServer:
     """Sent with every answer."""
     slow: tuple[str, float] = ("", 0.0)
     """A pattern, and how many seconds more the answers to prompts take that match it."""
+    tells_tokens: Literal["all", "nothing", "no number"] = "all"
+    """Whether answers say how many tokens they took; `no number`: they have the place for it, and nothing there."""
     slots: int | None = None
     """How many requests are worked on at the same time; the others wait in the server's queue."""
     metrics: bool = False
@@ -328,6 +330,8 @@ class ProviderServer:
     async def _sent(
         self, answer: dict[str, Any], damage: Damage | None, dialect: Dialect, request: web.Request
     ) -> web.StreamResponse:
+        if self.tells_tokens != "all":
+            answer = _without_tokens(answer, bare=self.tells_tokens == "no number")
         text = json.dumps(answer)
         match damage:
             case None:
@@ -350,6 +354,15 @@ class ProviderServer:
         if request.transport is not None:
             request.transport.close()
         return web.Response()
+
+
+def _without_tokens(answer: dict[str, Any], *, bare: bool) -> dict[str, Any]:
+    """An answer, in any provider's form, that does not say what it took."""
+    kept = {name: value for name, value in answer.items() if name not in _TOKENS}
+    return {**kept, **({name: {} for name in ("usage", "usageMetadata") if name in answer} if bare else {})}
+
+
+_TOKENS = ("usage", "usageMetadata", "prompt_eval_count", "eval_count")
 
 
 def google_key_file(folder: Path, token_url: str) -> Path:

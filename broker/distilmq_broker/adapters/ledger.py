@@ -90,6 +90,8 @@ ALTER TABLE batch ADD COLUMN pieces BLOB;
 """,
     6: """
 ALTER TABLE answer ADD COLUMN lost BLOB;
+ALTER TABLE usage ADD COLUMN input_untold INTEGER DEFAULT 0;
+ALTER TABLE usage ADD COLUMN output_untold INTEGER DEFAULT 0;
 """,
 }
 """Format to what makes the next one of it."""

@@ -62,12 +62,15 @@ _JOB_REQUEST = (
     "INSERT OR REPLACE INTO job_request (step, source, source_row, key, occurrence, job, number, tries)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-USAGE_COLUMNS = "step, worker, model, requests, input_tokens, output_tokens, cost, unpriced, seconds"
+USAGE_COLUMNS = (
+    "step, worker, model, requests, input_tokens, output_tokens, cost, unpriced, seconds, input_untold, output_untold"
+)
 _USAGE = (
-    f"INSERT INTO usage ({USAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO usage ({USAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (step, model, worker) DO UPDATE SET requests = excluded.requests,"
     " input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, cost = excluded.cost,"
-    " unpriced = excluded.unpriced, seconds = excluded.seconds WHERE excluded.requests > usage.requests"
+    " unpriced = excluded.unpriced, seconds = excluded.seconds, input_untold = excluded.input_untold,"
+    " output_untold = excluded.output_untold WHERE excluded.requests > usage.requests"
 )
 LIMIT_COLUMNS = "account, places, requests, settled"
 _LIMIT = f"INSERT OR REPLACE INTO learnt_limit ({LIMIT_COLUMNS}) VALUES (?, ?, ?, ?)"
@@ -196,22 +199,14 @@ def usage(fact: UsageRecorded) -> Statement:
     """What a process has had from a model; an earlier total of it goes."""
     had = fact.usage
     amounts = (had.requests, had.input_tokens, had.output_tokens, had.cost, had.unpriced, had.seconds)
-    return _USAGE, (fact.step, fact.worker, had.model, *amounts)
+    return _USAGE, (fact.step, fact.worker, had.model, *amounts, had.input_untold, had.output_untold)
 
 
 def to_usage_fact(row: tuple[Any, ...]) -> UsageRecorded:
     """The fact of a row of `USAGE_COLUMNS`."""
-    step, worker, model, requests, input_tokens, output_tokens, cost, unpriced, seconds = row
-    had = Usage(
-        model=model,
-        requests=requests,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cost=cost,
-        unpriced=unpriced,
-        seconds=seconds,
-    )
-    return UsageRecorded(step, worker, had)
+    step, worker, *amounts = row
+    names = [name.strip() for name in USAGE_COLUMNS.split(",")][2:]
+    return UsageRecorded(step, worker, Usage(**dict(zip(names, amounts, strict=True))))
 
 
 def limit(fact: LimitLearnt) -> Statement:

@@ -63,6 +63,8 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
         requests=usage.requests,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
+        input_untold=usage.input_untold,
+        output_untold=usage.output_untold,
         cost=usage.known_cost,
     )
 

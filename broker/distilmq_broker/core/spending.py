@@ -7,6 +7,8 @@ counted twice, whatever is sent again, and what a lost message said is in the ne
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import reduce
 from typing import Literal
 
 from distilmq.protocol.plan import RunSettings
@@ -25,6 +27,9 @@ _ROUNDING = 1e-9
 class Spending:
     """Totals by step, worker process and model.
 
+    For the bounds a request of which nobody says what it took is an average one of its step and model. Where nobody
+    says it of any, a bound cannot hold: it is reached at once. What costs nothing, and is not counted, is not bounded.
+
     Invariants: no total ever shrinks; `of_run` is the sum of the totals of the steps, and each of these the sum of
     the latest totals of its processes.
     """
@@ -34,7 +39,8 @@ class Spending:
         self._max_cost = settings.max_cost
         self._max_tokens = settings.max_tokens
         self._latest: dict[tuple[str, str, str], Usage] = {}
-        self._of_steps: dict[str, Usage] = {}
+        self._of_steps: dict[str, dict[str, Usage]] = {}
+        """By model."""
 
     def note(self, step: str, worker: str, usage: Usage) -> bool:
         """Takes the total of a process; tells whether it is news."""
@@ -44,13 +50,14 @@ class Spending:
             return False
         more = usage if known is None else _since(known, usage)
         self._latest[key] = usage
-        self._of_steps[step] = self.of_step(step).plus(more)
+        models = self._of_steps.setdefault(step, {})
+        models[usage.model] = models[usage.model].plus(more) if usage.model in models else more
         self.of_run = self.of_run.plus(more)
         return True
 
     def of_step(self, step: str) -> Usage:
         """What a step has had, of all models together."""
-        return self._of_steps.get(step) or Usage(model="")
+        return reduce(Usage.plus, self._of_steps.get(step, {}).values(), Usage(model=""))
 
     @property
     def bounded(self) -> bool:
@@ -67,19 +74,43 @@ class Spending:
             return None
         caution = 1 + _CAUTION / math.sqrt(had.requests)
         parts = [0.0]
+        models = self._of_steps[step].values()
         if self._max_cost is not None:
-            parts.append(_part(had.cost * caution / had.requests, self._max_cost - self.of_run.cost))
+            each = sum(map(_cost, models)) * caution / had.requests
+            parts.append(_part(each, self._max_cost - self._sum(_cost)))
         if self._max_tokens is not None:
-            parts.append(_part(had.tokens * caution / had.requests, self._max_tokens - self.of_run.tokens))
+            each = sum(map(_tokens, models)) * caution / had.requests
+            parts.append(_part(each, self._max_tokens - self._sum(_tokens)))
         return max(parts)
 
     def reached(self) -> Bound | None:
         """The bound that is reached, if one is."""
-        if self._max_cost is not None and self.of_run.cost >= self._max_cost * (1 - _ROUNDING):
+        if self._max_cost is not None and self._sum(_cost) >= self._max_cost * (1 - _ROUNDING):
             return "max_cost"
-        if self._max_tokens is not None and self.of_run.tokens >= self._max_tokens:
+        if self._max_tokens is not None and self._sum(_tokens) >= self._max_tokens:
             return "max_tokens"
         return None
+
+    def _sum(self, amount: Callable[[Usage], float]) -> float:
+        return sum(amount(usage) for models in self._of_steps.values() for usage in models.values())
+
+
+def _cost(usage: Usage) -> float:
+    return _reckoned(usage.cost, usage.unpriced, usage.requests)
+
+
+def _tokens(usage: Usage) -> float:
+    if not usage.cost and not usage.unpriced:
+        return usage.tokens
+    inputs = _reckoned(usage.input_tokens, usage.input_untold, usage.requests)
+    return inputs + _reckoned(usage.output_tokens, usage.output_untold, usage.requests)
+
+
+def _reckoned(known: float, untold: int, requests: int) -> float:
+    """What all requests took, the untold ones being like the others; infinite where there are no others."""
+    if not untold:
+        return known
+    return known * requests / (requests - untold) if untold < requests else math.inf
 
 
 def _part(amount: float, rest: float) -> float:
@@ -93,6 +124,8 @@ def _since(before: Usage, now: Usage) -> Usage:
         requests=now.requests - before.requests,
         input_tokens=max(0, now.input_tokens - before.input_tokens),
         output_tokens=max(0, now.output_tokens - before.output_tokens),
+        input_untold=max(0, now.input_untold - before.input_untold),
+        output_untold=max(0, now.output_untold - before.output_untold),
         cost=max(0.0, now.cost - before.cost),
         unpriced=max(0, now.unpriced - before.unpriced),
         seconds=max(0.0, now.seconds - before.seconds),

@@ -57,10 +57,9 @@ def budget_error(bound: str, settings: RunSettings, usage: RunUsage) -> BudgetRe
     total = usage.total
     limit = float((settings.max_cost if money else settings.max_tokens) or 0)
     steps = {
-        step: dollars(entry.known_cost) if money else f"{entry.input_tokens + entry.output_tokens:,}"
-        for step, entry in usage.by_step.items()
+        step: dollars(entry.known_cost) if money else f"{entry.known_tokens:,}" for step, entry in usage.by_step.items()
     }
-    tokens = total.input_tokens + total.output_tokens
+    tokens = total.known_tokens
     spent = f"{dollars(total.known_cost)}" if money else f"{tokens:,} tokens"
     by = f" ({', '.join(f'{step}: {amount}' for step, amount in steps.items())})" if steps else ""
     shown = f"max_cost={limit:g}" if money else f"max_tokens={limit:.0f}"
@@ -70,11 +69,23 @@ def budget_error(bound: str, settings: RunSettings, usage: RunUsage) -> BudgetRe
         else f"Every answer that was paid for is kept: `run({bound}=...)` with a higher bound goes on from here."
     )
     return BudgetReachedError(
-        f"The run was stopped by {shown}: {spent} spent{by} in {total.requests:,} requests. {kept}",
+        f"The run was stopped by {shown}: {spent} spent{by} in {total.requests:,} requests.{_untold(usage)} {kept}",
         bound=bound,
         limit=limit,
         cost=total.known_cost,
         tokens=tokens,
+    )
+
+
+def _untold(usage: RunUsage) -> str:
+    """What the bound was reckoned with for requests of which the models do not say what they took."""
+    silent = [entry for entry in usage.by_model if entry.input_tokens is None or entry.output_tokens is None]
+    if not silent:
+        return ""
+    models = ", ".join(f"'{entry.model}' of step '{entry.step}'" for entry in silent)
+    return (
+        f" Not all tokens of {models} are known, since the provider does not tell: a request without is taken for an"
+        " average one, and where it tells of none, the bound cannot hold and the run ends after its first answers."
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from distilmq.pipeline.usage import ModelUsage, RunUsage, dollars, table
+from distilmq.pipeline.usage import UNKNOWN, ModelUsage, RunUsage, dollars, table
 from distilmq.protocol.plan import Plan
 
 ROWS_WITHOUT_NUMBER = 1000
@@ -19,8 +19,10 @@ class StepEstimate:
     step: str
     model: str
     requests: int
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    """None when the model does not tell."""
+    output_tokens: int | None
+    """None when the model does not tell."""
     cost: float | None
     """US dollars; None when the price is not known."""
     seconds: float
@@ -50,14 +52,14 @@ class Estimate:
         return sum(step.requests for step in self.steps)
 
     @property
-    def input_tokens(self) -> int:
-        """In all."""
-        return sum(step.input_tokens for step in self.steps)
+    def input_tokens(self) -> int | None:
+        """In all; None when one of the models does not tell."""
+        return _sum(step.input_tokens for step in self.steps)
 
     @property
-    def output_tokens(self) -> int:
-        """In all."""
-        return sum(step.output_tokens for step in self.steps)
+    def output_tokens(self) -> int | None:
+        """In all; None when one of the models does not tell."""
+        return _sum(step.output_tokens for step in self.steps)
 
     @property
     def cost(self) -> float | None:
@@ -134,8 +136,8 @@ def _scaled(tried: ModelUsage, factor: float, at_once: int) -> StepEstimate:
         step=tried.step,
         model=tried.model,
         requests=requests,
-        input_tokens=round(tried.input_tokens * factor),
-        output_tokens=round(tried.output_tokens * factor),
+        input_tokens=None if tried.input_tokens is None else round(tried.input_tokens * factor),
+        output_tokens=None if tried.output_tokens is None else round(tried.output_tokens * factor),
         cost=None if tried.cost is None else tried.cost * factor,
         seconds=each * requests / max(1, min(at_once, requests)),
     )
@@ -149,4 +151,10 @@ def _whole(steps: Sequence[StepEstimate], stages: Sequence[Sequence[str]]) -> fl
 
 
 def _shown(counts: StepEstimate | Estimate) -> list[str]:
-    return [f"{counts.requests:,}", f"{counts.input_tokens:,}", f"{counts.output_tokens:,}"]
+    tokens = (counts.input_tokens, counts.output_tokens)
+    return [f"{counts.requests:,}", *(UNKNOWN if number is None else f"{number:,}" for number in tokens)]
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = list(numbers)
+    return None if None in known else sum(number or 0 for number in known)

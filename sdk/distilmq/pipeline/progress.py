@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from distilmq.pipeline.usage import dollars, short_count
+from distilmq.pipeline.usage import UNKNOWN, dollars, short_count
 from distilmq.protocol.messages import Note, Progress, StepProgress
 
 if TYPE_CHECKING:
@@ -301,8 +301,15 @@ def rows_of(step: StepProgress) -> str:
 
 
 def tokens_of(step: StepProgress) -> str:
-    """Input and output tokens so far."""
-    return f"{short_count(step.input_tokens)}/{short_count(step.output_tokens)}"
+    """Input and output tokens so far; where a model does not tell, those that are known, or a dash."""
+    told = ((step.input_tokens, step.input_untold), (step.output_tokens, step.output_untold))
+    return "/".join(_tokens(tokens, untold) for tokens, untold in told)
+
+
+def _tokens(tokens: int, untold: int) -> str:
+    if not untold:
+        return short_count(tokens)
+    return f"≥{short_count(tokens)}" if tokens else UNKNOWN
 
 
 def model_cells(step: StepProgress) -> tuple[str, str]:

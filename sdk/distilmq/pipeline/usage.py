@@ -20,22 +20,35 @@ class ModelUsage:
     """The process; empty where it is of all of them."""
     requests: int
     """That were answered."""
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    """None when a model did not tell of a request."""
+    output_tokens: int | None
+    """None when a model did not tell of a request."""
     cost: float | None
     """US dollars; None when the price of the model, or the tokens of a request, are not known."""
     known_cost: float
     """US dollars of the requests whose price is known."""
     seconds: float
     """That the answers took, one behind the other: divided by `requests` it is the time of one."""
+    known_input_tokens: int = 0
+    """Of the requests that it is known of, where `input_tokens` is None."""
+    known_output_tokens: int = 0
+    """Of the requests that it is known of, where `output_tokens` is None."""
+
+    @property
+    def known_tokens(self) -> int:
+        """Input and output together, as far as they are known."""
+        return _known_input(self) + _known_output(self)
 
     def plus(self, other: ModelUsage) -> ModelUsage:
         """Both together, by the names of this one."""
         return replace(
             self,
             requests=self.requests + other.requests,
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
+            input_tokens=_sum(self.input_tokens, other.input_tokens),
+            output_tokens=_sum(self.output_tokens, other.output_tokens),
+            known_input_tokens=_known_input(self) + _known_input(other),
+            known_output_tokens=_known_output(self) + _known_output(other),
             cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
             known_cost=self.known_cost + other.known_cost,
             seconds=self.seconds + other.seconds,
@@ -100,7 +113,18 @@ def run_usage(usage: Iterable[WorkerUsage], steps: Sequence[str]) -> RunUsage:
 
 def shown(usage: ModelUsage) -> list[str]:
     """Requests, tokens and cost as words."""
-    return [f"{usage.requests:,}", f"{usage.input_tokens:,}", f"{usage.output_tokens:,}", dollars(usage.cost)]
+    tokens = (
+        tokens_at_least(usage.input_tokens, usage.known_input_tokens),
+        tokens_at_least(usage.output_tokens, usage.known_output_tokens),
+    )
+    return [f"{usage.requests:,}", *tokens, dollars(usage.cost)]
+
+
+def tokens_at_least(tokens: int | None, known: int) -> str:
+    """`1,250`; of a number that is not known in full `≥ 1,250`, or a dash where nothing of it is."""
+    if tokens is not None:
+        return f"{tokens:,}"
+    return f"≥ {known:,}" if known else UNKNOWN
 
 
 def dollars(cost: float | None) -> str:
@@ -138,14 +162,28 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]], *, left: int) -> 
     )
 
 
+def _known_input(usage: ModelUsage) -> int:
+    return usage.known_input_tokens if usage.input_tokens is None else usage.input_tokens
+
+
+def _known_output(usage: ModelUsage) -> int:
+    return usage.known_output_tokens if usage.output_tokens is None else usage.output_tokens
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
 def _entry(step: str, worker: str, usage: Usage) -> ModelUsage:
     return ModelUsage(
         step=step,
         model=usage.model,
         worker=worker,
         requests=usage.requests,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
+        input_tokens=None if usage.input_untold else usage.input_tokens,
+        output_tokens=None if usage.output_untold else usage.output_tokens,
+        known_input_tokens=usage.input_tokens,
+        known_output_tokens=usage.output_tokens,
         cost=usage.known_cost,
         known_cost=usage.cost,
         seconds=usage.seconds,

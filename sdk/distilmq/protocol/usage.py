@@ -24,7 +24,13 @@ class Usage(BaseModel):
     requests: Count = 0
     """That were answered."""
     input_tokens: Count = 0
+    """Of the requests that it is known of."""
     output_tokens: Count = 0
+    """Of the requests that it is known of."""
+    input_untold: Count = 0
+    """Requests of which nobody says how many tokens went in."""
+    output_untold: Count = 0
+    """Requests of which nobody says how many tokens came out."""
     cost: Amount = 0.0
     """US dollars, of the requests whose price is known."""
     unpriced: Count = 0
@@ -34,7 +40,7 @@ class Usage(BaseModel):
 
     @property
     def tokens(self) -> int:
-        """Of input and output together."""
+        """Of input and output together, as far as they are known."""
         return self.input_tokens + self.output_tokens
 
     @property
@@ -49,6 +55,8 @@ class Usage(BaseModel):
             requests=self.requests + other.requests,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            input_untold=self.input_untold + other.input_untold,
+            output_untold=self.output_untold + other.output_untold,
             cost=self.cost + other.cost,
             unpriced=self.unpriced + other.unpriced,
             seconds=self.seconds + other.seconds,

@@ -139,8 +139,43 @@ def test_totals_are_those_of_the_latest_words_of_all_whatever_is_lost_doubled_or
 
     assert spending.of_run.requests == sum(latest.values())
     assert spending.of_run.cost == pytest.approx(0.01 * sum(latest.values()))
-    assert spending.of_step("ask") == spending.of_run
+    of_step = spending.of_step("ask")
+    assert (of_step.requests, of_step.tokens) == (spending.of_run.requests, spending.of_run.tokens)
+    assert of_step.cost == pytest.approx(spending.of_run.cost)
     assert replayed(facts).of_run.tokens == spending.of_run.tokens
+
+
+def test_a_request_of_unknown_tokens_counts_as_an_average_one_of_its_model() -> None:
+    spending = Spending(RunSettings(max_tokens=100))
+    told = Usage(model="m", requests=4, input_tokens=30, output_tokens=15, output_untold=1, cost=0.3, unpriced=1)
+
+    spending.note("ask", "w", told)
+    before = spending.reached()
+    spending.note("ask", "v", told)
+
+    assert before is None, "30 and 20 are 50"
+    assert spending.reached() == "max_tokens"
+
+
+def test_a_bound_cannot_hold_a_model_that_tells_nothing_so_it_is_reached() -> None:
+    mute = Usage(model="m", requests=1, input_untold=1, output_untold=1, unpriced=1)
+    bounds = {"max_tokens": RunSettings(max_tokens=10**9), "max_cost": RunSettings(max_cost=1e9)}
+
+    for bound, plan in bounds.items():
+        spending = Spending(plan)
+        spending.note("other", "w", had(5))
+        assert spending.reached() is None
+        spending.note("ask", "w", mute)
+        assert spending.reached() == bound
+        assert spending.part_of_rest("other") == spending.part_of_rest("ask") == 1e9, "one at a time"
+
+
+def test_what_costs_nothing_and_counts_nothing_is_not_bounded() -> None:
+    spending = Spending(RunSettings(max_tokens=10, max_cost=1))
+
+    spending.note("embed", "w", Usage(model="here", requests=9, input_untold=9))
+
+    assert spending.reached() is None
 
 
 def replayed(facts: list[UsageRecorded]) -> Spending:

@@ -187,6 +187,14 @@ def test_a_line_says_what_models_took() -> None:
     assert "3 failed, 12.3k/678 tokens in/out, $1.23" in line(ASKING, Rates(), now=0.0)
 
 
+def test_tokens_that_are_not_told_are_no_zeros() -> None:
+    part = ASKING.model_copy(update={"input_untold": 1})
+    none = ASKING.model_copy(update={"input_tokens": 0, "output_tokens": 0, "input_untold": 20, "output_untold": 20})
+
+    assert "≥12.3k/678 tokens in/out" in line(part, Rates(), now=0.0)
+    assert "—/— tokens in/out" in line(none, Rates(), now=0.0)
+
+
 def test_tokens_and_money_are_shown_when_a_step_calls_models() -> None:
     assert shown_columns(Progress(run="r", state="running", steps=(LOAD, TASK)), 200) == [
         "step", "state", "batches", "rows", "rows/s", "failed", "ETA",

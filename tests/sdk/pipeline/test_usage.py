@@ -36,7 +36,7 @@ def test_entries_come_in_the_order_of_the_steps() -> None:
 
 
 def test_entries_are_added_up_by_model_by_step_and_in_all() -> None:
-    whole = ModelUsage("ask", "big", "", 4, 4000, 40, 2.0, 2.0, 8.0)
+    whole = ModelUsage("ask", "big", "", 4, 4000, 40, 2.0, 2.0, 8.0, 4000, 40)
 
     assert USAGE.by_model[0] == whole
     assert [entry.model for entry in USAGE.by_model] == ["big", "small"]
@@ -57,6 +57,27 @@ def test_printed_it_is_a_table() -> None:
         "ask     big           4      4,000          40    $2.00",
         "judge   small         2      2,000          20        —",
         "in all                6      6,000          60  ≥ $2.50",
+    ]
+
+
+def test_tokens_that_nobody_tells_are_no_zeros_and_a_sum_with_them_is_not_whole() -> None:
+    silent = Usage(model="mute", requests=2, input_untold=2, output_untold=2, unpriced=2)
+    half = Usage(model="half", requests=2, input_tokens=7, output_tokens=5, input_untold=1, unpriced=1)
+    usage = run_usage(
+        [WorkerUsage(step="ask", worker="w1", usage=silent), WorkerUsage(step="judge", worker="w2", usage=half)],
+        ["ask", "judge"],
+    )
+
+    assert [(entry.input_tokens, entry.output_tokens, entry.known_tokens) for entry in usage] == [
+        (None, None, 0),
+        (None, 5, 12),
+    ]
+    assert (usage.total.input_tokens, usage.total.known_input_tokens, usage.total.known_tokens) == (None, 7, 12)
+    assert str(usage).splitlines() == [
+        "step    model  requests  tokens in  tokens out  cost",
+        "ask     mute          2          —           —     —",
+        "judge   half          2        ≥ 7           5     —",
+        "in all                4        ≥ 7         ≥ 5     —",
     ]
 
 

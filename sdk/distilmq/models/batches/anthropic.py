@@ -119,7 +119,7 @@ class AnthropicBatches:
         match result.type:
             case "succeeded":
                 message = result.message
-                if getattr(message, "content", None) is None or getattr(message, "usage", None) is None:
+                if getattr(message, "content", None) is None:
                     return TransientError(f"{self._who} sent {str(message)[:500]}")
                 return message
             case "errored":

@@ -51,8 +51,8 @@ class Encoded:
 
     vectors: Sequence[Vector]
     """In the order of the texts."""
-    input_tokens: int
-    """Of all of them together; 0 where the provider does not say."""
+    input_tokens: int | None
+    """Of all of them together; None where the provider does not say."""
 
 
 class AsyncEmbeddings(Sender, Embeddings, ABC):

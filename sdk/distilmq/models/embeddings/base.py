@@ -108,7 +108,7 @@ class Embeddings(RuntimeParametersMixin, Serializable, Signed, ABC):
         if len(vectors) != len(inputs):
             raise ValueError(f"'{self.model_name}' gave {len(vectors)} vectors for {len(inputs)} texts.")
         if (meter := current_meter.get()) is not None:
-            meter.count(self.usage_of(0, time.perf_counter() - began))
+            meter.count(self.usage_of(None, time.perf_counter() - began))
         return vectors
 
     def cost_of(self, input_tokens: int) -> float | None:
@@ -120,21 +120,21 @@ class Embeddings(RuntimeParametersMixin, Serializable, Signed, ABC):
         url = getattr(self, "base_url", None)
         return listed_cost(Listed(self.model_name, str(url) if url else None), input_tokens, 0)
 
-    def usage_of(self, input_tokens: int, seconds: float) -> Usage:
+    def usage_of(self, input_tokens: int | None, seconds: float) -> Usage:
         """What one answered request took; without tokens its price is not known.
 
         Args:
-            input_tokens: of all its texts.
+            input_tokens: of all its texts; None where nobody says it.
             seconds: that the answer took.
         """
-        cost = self.cost_of(input_tokens)
+        cost = self.cost_of(input_tokens or 0)
         if not input_tokens and self.cost_of(1):
             cost = None  # no text is empty: the server does not tell
         return Usage(
             model=self.model_name,
             requests=1,
-            input_tokens=input_tokens,
-            output_tokens=0,
+            input_tokens=input_tokens or 0,
+            input_untold=int(not input_tokens),
             cost=cost or 0.0,
             unpriced=int(cost is None),
             seconds=seconds,

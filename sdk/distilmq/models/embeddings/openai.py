@@ -147,7 +147,7 @@ def _vector(given: Any) -> list[float]:
     return [float(number) for number in cast("list[Any]", given)]
 
 
-def _tokens(answer: Mapping[str, Any]) -> int:
+def _tokens(answer: Mapping[str, Any]) -> int | None:
     usage = answer.get("usage")
     tokens: Any = cast("Mapping[str, Any]", usage).get("prompt_tokens") if isinstance(usage, Mapping) else None
-    return tokens if isinstance(tokens, int) else 0
+    return tokens if isinstance(tokens, int) else None

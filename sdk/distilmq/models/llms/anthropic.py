@@ -17,7 +17,7 @@ from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
-from distilmq.models.requests.usage import statistics
+from distilmq.models.requests.usage import statistics, told_tokens
 from distilmq.typing import GenerateOutput
 
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -132,7 +132,7 @@ class AnthropicLLM(NamedApiLLM):
             raise self._refusal("its stop reason is 'refusal'", text or None)
         output: GenerateOutput = {
             "generations": [text if answer.content else None],
-            "statistics": statistics(answer.usage.input_tokens, answer.usage.output_tokens, 1),
+            "statistics": statistics(*told_tokens(getattr(answer, "usage", None), "input_tokens", "output_tokens"), 1),
         }
         if not answer.content:
             output["unanswered"] = [no_text(answer.stop_reason)]
@@ -156,7 +156,7 @@ class AnthropicLLM(NamedApiLLM):
             response = await client.messages.with_raw_response.create(**options)
             hear(response.headers)
             answer: Any = await response.parse()
-        if getattr(answer, "content", None) is None or getattr(answer, "usage", None) is None:
+        if getattr(answer, "content", None) is None:
             raise self._no_answer(answer)
         return answer
 

@@ -153,10 +153,12 @@ class CohereLLM(NamedApiLLM):
         return output
 
 
-def _tokens(usage: dict[str, Any]) -> tuple[int, int]:
+def _tokens(usage: dict[str, Any]) -> tuple[int | None, int | None]:
     """Tokens that went in and came out, which Cohere counts in floating-point numbers."""
     counted: dict[str, Any] = usage.get("tokens") or usage.get("billed_units") or {}
-    return int(counted.get("input_tokens") or 0), int(counted.get("output_tokens") or 0)
+    told = (counted.get(name) for name in ("input_tokens", "output_tokens"))
+    input, output = (int(number) if number is not None else None for number in told)
+    return input, output
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from distilmq.models.llms.api_llm import ApiLLM
 from distilmq.models.llms.openai import json_response_format, token_logprobs
 from distilmq.models.llms.unanswered import no_text, refused
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
-from distilmq.models.requests.usage import statistics
+from distilmq.models.requests.usage import statistics, told_tokens
 from distilmq.typing import GenerateOutput, Unanswered
 
 
@@ -185,8 +185,7 @@ class LiteLLM(ApiLLM):
         reasons = [choice.finish_reason for choice in answer.choices]
         if not any(texts) and "content_filter" in reasons:
             raise self._refusal("its finish reason is 'content_filter'")
-        usage = getattr(answer, "usage", None)
-        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (None, None)
+        tokens = told_tokens(getattr(answer, "usage", None), "prompt_tokens", "completion_tokens")
         output: GenerateOutput = {"generations": texts, "statistics": statistics(*tokens, len(texts))}
         contents = [getattr(getattr(choice, "logprobs", None), "content", None) for choice in answer.choices]
         if any(contents):

@@ -201,15 +201,17 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
             output: as `generate` gives it for one input.
             seconds: that the answer took.
         """
-        inputs, outputs = tokens_in(output)
-        cost = self.cost_of(inputs, outputs)
-        if not inputs and self.cost_of(1, 1):
-            cost = None  # no prompt is empty: the server does not tell
+        tokens = tokens_in(output)
+        cost = self.cost_of(tokens.input or 0, tokens.output or 0)
+        if None in (tokens.input, tokens.output) and self.cost_of(1, 1):
+            cost = None
         return Usage(
             model=self.model_name,
             requests=1,
-            input_tokens=inputs,
-            output_tokens=outputs,
+            input_tokens=tokens.input or 0,
+            output_tokens=tokens.output or 0,
+            input_untold=int(tokens.input is None),
+            output_untold=int(tokens.output is None),
             cost=cost or 0.0,
             unpriced=int(cost is None),
             seconds=seconds,

@@ -15,7 +15,7 @@ from distilmq.models.llms.credentials import address_field, key_field, needed_ke
 from distilmq.models.llms.shapes import json_schema
 from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, missing_library, split_input
-from distilmq.models.requests.usage import statistics
+from distilmq.models.requests.usage import statistics, told_tokens
 from distilmq.typing import GenerateOutput
 
 MISTRAL_URL = "https://api.mistral.ai"
@@ -127,7 +127,7 @@ class MistralLLM(NamedApiLLM):
         text = _text(choice.message.content)
         output: GenerateOutput = {
             "generations": [text],
-            "statistics": statistics(usage.prompt_tokens, usage.completion_tokens, 1),
+            "statistics": statistics(*told_tokens(usage, "prompt_tokens", "completion_tokens"), 1),
         }
         if text is None:
             output["unanswered"] = [no_text(choice.finish_reason)]

@@ -24,7 +24,7 @@ from distilmq.models.llms.utils import as_messages, given, missing_library, spli
 from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import error_for_status
 from distilmq.models.requests.server_queue import metrics_url
-from distilmq.models.requests.usage import statistics
+from distilmq.models.requests.usage import statistics, told_tokens
 from distilmq.typing import GenerateOutput, LLMLogprobs, Logprob, Unanswered
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class OpenAILLM(NamedApiLLM):
 
 
 def _output(texts: list[str | None], usage: Any, logprobs: LLMLogprobs) -> GenerateOutput:
-    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (None, None)
+    tokens = told_tokens(usage, "prompt_tokens", "completion_tokens")
     output: GenerateOutput = {"generations": texts, "statistics": statistics(*tokens, len(texts))}
     if logprobs:
         output["logprobs"] = logprobs

@@ -22,13 +22,16 @@ def prepare_output(
 
     Args:
         generations: texts, None where it gave none.
-        input_tokens: per generation.
-        output_tokens: per generation.
+        input_tokens: per generation; not known when they are not given.
+        output_tokens: per generation; not known when they are not given.
         logprobs: of each generation's tokens.
     """
     output: GenerateOutput = {
         "generations": generations,
-        "statistics": {"input_tokens": input_tokens or [0], "output_tokens": output_tokens or [0]},
+        "statistics": {
+            "input_tokens": list(input_tokens) if input_tokens else [None],
+            "output_tokens": list(output_tokens) if output_tokens else [None],
+        },
     }
     if logprobs:
         output["logprobs"] = logprobs

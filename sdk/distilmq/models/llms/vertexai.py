@@ -142,11 +142,7 @@ class VertexAILLM(NamedApiLLM):
             config |= {"response_mime_type": "application/json", "response_json_schema": schema}
         answer = await self._sent(contents, {name: value for name, value in config.items() if value is not None})
         usage = answer.usage_metadata
-        tokens = (
-            (usage.prompt_token_count, (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0))
-            if usage is not None
-            else (None, None)
-        )
+        tokens = (usage.prompt_token_count, _output_tokens(usage)) if usage is not None else (None, None)
         text = self._text(answer)
         output: GenerateOutput = {"generations": [text], "statistics": statistics(*tokens, 1)}
         if text is None:
@@ -223,6 +219,12 @@ class VertexAILLM(NamedApiLLM):
         if reason in _REFUSALS:
             raise self._refusal(f"its finish reason is '{reason}'")
         return None
+
+
+def _output_tokens(usage: Any) -> int | None:
+    """Of the answer and of the thoughts before it; Google leaves out what is 0."""
+    told = [count for count in (usage.candidates_token_count, usage.thoughts_token_count) if count is not None]
+    return sum(told) if told else None
 
 
 def _finish_reason(candidate: Any) -> str | None:

@@ -248,7 +248,7 @@ def output_of(output: Any, *, before: str = "") -> GenerateOutput:
     made: GenerateOutput = {
         "generations": [before + answer.text for answer in answers],
         "statistics": statistics(
-            len(output.prompt_token_ids or []), [len(answer.token_ids) for answer in answers], len(answers)
+            len(output.prompt_token_ids or []) or None, [len(answer.token_ids) for answer in answers], len(answers)
         ),
     }
     logprobs: LLMLogprobs = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, cast
 
 from distilmq.protocol.usage import Usage
@@ -33,17 +34,30 @@ current_meter: ContextVar[Meter | None] = ContextVar("current_meter", default=No
 """Where requests are counted; None where no worker runs the step."""
 
 
-def tokens_in(output: Mapping[str, Any]) -> tuple[int, int]:
-    """Input and output tokens of one request, as the statistics of its output tell them; 0 where they do not.
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Of one request."""
+
+    input: int | None
+    """None where nobody says it."""
+    output: int | None
+    """None where it is not said of every generation."""
+
+
+def tokens_in(output: Mapping[str, Any]) -> Tokens:
+    """Input and output tokens of one request, as the statistics of its output tell them.
 
     A model that gives several answers may name the tokens of the one prompt for each of them: they were sent once.
-    Different numbers are of different prompts.
+    Different numbers are of different prompts. No prompt is empty: who says 0 of one does not tell.
     """
     statistics: Any = output.get("statistics") or {}
-    inputs, outputs = _numbers(statistics.get("input_tokens")), _numbers(statistics.get("output_tokens"))
-    return (inputs[0] if len(set(inputs)) == 1 else sum(inputs)), sum(outputs)
+    inputs = [number for number in _numbers(statistics.get("input_tokens")) if number]
+    outputs = _numbers(statistics.get("output_tokens"))
+    together = inputs[0] if len(set(inputs)) == 1 else sum(inputs)
+    known = [number for number in outputs if number is not None]
+    return Tokens(together or None, sum(known) if known and len(known) == len(outputs) else None)
 
 
-def _numbers(value: Any) -> list[int]:
+def _numbers(value: Any) -> list[int | None]:
     found = cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else [value]
-    return [max(0, int(number)) for number in found if isinstance(number, (int, float))]
+    return [max(0, int(number)) if isinstance(number, (int, float)) else None for number in found]

@@ -112,7 +112,7 @@ class Channel:
             limiter=self.limiter,
             draining=draining,
             estimate=request.estimate,
-            actual=cost_of,
+            actual=partial(cost_of, estimate=request.estimate),
         )
         return Sent(self.loop.submit(coroutine))
 
@@ -250,10 +250,18 @@ class _Completion:
             self._output = replaced(self._output, place, outcome)
 
 
-def cost_of(output: Output) -> Cost:
-    """The tokens that an answer took, as the model says."""
-    statistics = cast("Mapping[str, Sequence[float]]", output.get("statistics") or {})
-    return Cost(sum(statistics.get("input_tokens") or ()), sum(statistics.get("output_tokens") or ()))
+def cost_of(output: Output, estimate: Cost) -> Cost:
+    """The tokens that an answer took, as the model says; where it does not, as they were estimated."""
+    statistics = cast("Mapping[str, Sequence[float | None]]", output.get("statistics") or {})
+    return Cost(
+        _sum(statistics.get("input_tokens"), estimate.input_tokens),
+        _sum(statistics.get("output_tokens"), estimate.output_tokens),
+    )
+
+
+def _sum(told: Sequence[float | None] | None, estimate: float) -> float:
+    known = [number for number in told or () if number is not None]
+    return sum(known) if known else estimate
 
 
 def sent(

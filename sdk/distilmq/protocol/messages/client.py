@@ -81,6 +81,10 @@ class StepProgress(Value):
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    input_untold: int = 0
+    """Requests of which nobody says how many tokens went in: `input_tokens` is without them."""
+    output_untold: int = 0
+    """Requests of which nobody says how many tokens came out."""
     cost: float | None = None
     """US dollars; None when the price of a request is not known."""
 

@@ -11,7 +11,7 @@ import pickle
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import pytest
@@ -102,6 +102,24 @@ def test_tokens_are_counted(subject: Subject, llm: AsyncLLM) -> None:
     [output] = ask(llm, chat("two words"))
 
     assert output["statistics"] == {"input_tokens": [2], "output_tokens": [4]}
+
+
+@pytest.mark.parametrize("told", ["nothing", "no number"])
+def test_tokens_that_it_does_not_tell_are_not_known(
+    subject: Subject, once: AsyncLLM, server: ProviderServer, told: Literal["nothing", "no number"]
+) -> None:
+    llm, server.tells_tokens = once, told
+
+    if subject.name == "MistralLLM" and told == "nothing":  # its own library takes that for no answer
+        with pytest.raises(TransientError, match="sent no answer"):
+            llm.generate_outputs([chat("one")])
+        return
+    [output] = llm.generate_outputs([chat("one")])
+    usage = llm.usage_of(output, 0.0)
+
+    assert output["generations"] == ["You said: one"]
+    assert output["statistics"] == {"input_tokens": [None], "output_tokens": [None]}
+    assert (usage.input_untold, usage.output_untold, usage.unpriced) == (1, 1, 1)
 
 
 def test_several_answers_are_given(subject: Subject, llm: AsyncLLM, server: ProviderServer) -> None:

@@ -11,7 +11,7 @@ import pytest
 from distilmq.errors import RequestsFailedError
 from distilmq.models import LLM, AsyncLLM
 from distilmq.models.llms.utils import prepare_output
-from distilmq.models.requests.meter import Meter, current_meter, tokens_in
+from distilmq.models.requests.meter import Meter, Tokens, current_meter, tokens_in
 from distilmq.protocol.usage import Usage
 from distilmq.testing import ScriptedLLM
 
@@ -90,6 +90,7 @@ def test_without_tokens_nobody_knows_the_price(meter: Meter) -> None:
     ask(Engine(prices={"input": 0, "output": 0}, silent=True), "b")
 
     assert counted(meter) == {"engine": (2, 0, 0, 0.0, 1)}, "where all is free, nothing need be known"
+    assert [(usage.input_untold, usage.output_untold) for usage in meter.totals()] == [(2, 2)]
 
 
 def test_a_request_that_failed_is_not_counted_and_its_neighbours_are(meter: Meter) -> None:
@@ -124,12 +125,17 @@ def test_no_request_is_lost_between_threads() -> None:
         ({"input_tokens": [5, 5], "output_tokens": [1, 2]}, (5, 3)),
         ({"input_tokens": [5, 9], "output_tokens": [1, 2]}, (14, 3)),
         ({"input_tokens": 5, "output_tokens": 2}, (5, 2)),
-        ({"input_tokens": [None], "output_tokens": ["?"]}, (0, 0)),
-        (None, (0, 0)),
+        ({"input_tokens": [None], "output_tokens": ["?"]}, (None, None)),
+        ({"input_tokens": [5, None], "output_tokens": [1, None]}, (5, None)),
+        ({"input_tokens": [0], "output_tokens": [0]}, (None, 0)),
+        ({"input_tokens": [], "output_tokens": []}, (None, None)),
+        (None, (None, None)),
     ],
 )
-def test_tokens_are_read_from_statistics_of_any_shape(statistics: Mapping[str, Any], tokens: tuple[int, int]) -> None:
-    assert tokens_in({"generations": ["x"], "statistics": statistics}) == tokens
+def test_tokens_are_read_from_statistics_of_any_shape(
+    statistics: Mapping[str, Any], tokens: tuple[int | None, int | None]
+) -> None:
+    assert tokens_in({"generations": ["x"], "statistics": statistics}) == Tokens(*tokens)
 
 
 def test_answers_take_their_time(meter: Meter) -> None:

@@ -21,7 +21,7 @@ from distilmq.models.llms.shapes import shape_of
 from distilmq.models.llms.unanswered import no_text
 from distilmq.models.llms.utils import as_messages, given, split_input
 from distilmq.models.mixins.magpie import MagpieChatTemplateMixin
-from distilmq.models.requests.usage import statistics
+from distilmq.models.requests.usage import statistics, told_tokens
 from distilmq.typing import GenerateOutput, LLMLogprobs
 
 if TYPE_CHECKING:
@@ -296,8 +296,7 @@ class InferenceEndpointsLLM(MagpieChatTemplateMixin, ApiLLM):
         text: str | None = message.content
         if text is None and choice.finish_reason == "content_filter":
             raise self._refusal("its finish reason is 'content_filter'")
-        usage = answer.usage
-        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (None, None)
+        tokens = told_tokens(answer.usage, "prompt_tokens", "completion_tokens")
         found = choice.logprobs.content if getattr(choice, "logprobs", None) is not None else None
         output = _output(text, *tokens, [token_logprobs(found)] if found else [])
         if text is None:
@@ -311,7 +310,7 @@ class InferenceEndpointsLLM(MagpieChatTemplateMixin, ApiLLM):
         tokens: list[Any] = details.tokens if details is not None else []
         found: LLMLogprobs = [[[{"token": token.text, "logprob": token.logprob}] for token in tokens]]
         generated = details.generated_tokens if details is not None else None
-        prompt = len(details.prefill) if details is not None else None
+        prompt = len(details.prefill or ()) or None if details is not None else None  # left out by newer servers
         return _output(answer.generated_text, prompt, generated, found if logprobs else [])
 
 
