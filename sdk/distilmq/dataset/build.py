@@ -18,6 +18,7 @@ from distilmq.dataset.schema import Column, Schema, values_of
 from distilmq.dataset.shapes import Mixed
 from distilmq.dataset.spool import Rows, Spool
 from distilmq.dataset.writer import LeafWriter, open_files
+from distilmq.utils.frames import frames_to_user
 
 
 class MixedTypesWarning(UserWarning):
@@ -114,5 +115,5 @@ def _write_once(leaf: str, spool: Spool, data: Path, columns: list[Column]) -> l
                 conflict.add(values_of(rows, conflict.column), first_row)
             first_row += len(rows)
     for conflict in conflicts:
-        warnings.warn(conflict.message(leaf), MixedTypesWarning, stacklevel=2)
+        warnings.warn(conflict.message(leaf), MixedTypesWarning, stacklevel=frames_to_user())
     return writer.files

@@ -19,6 +19,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.secrets import nested_models
 from distilmq.pipeline.dag import copied_step
+from distilmq.pipeline.unpicklable import culprit
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
 from distilmq.utils.code import is_user_code
 
@@ -73,10 +74,17 @@ def _pickled(value: object, what: str, modules: Iterable[str], *, travels: bool)
         try:
             return cast("Any", cloudpickle).dumps(value)
         except Exception as error:
+            found = culprit(value)
+            named = f"{found} cannot be pickled" if found else "it holds something that cannot be pickled"
             raise DistilmqUserError(
-                f"{what} cannot be sent to a worker, since it holds something that cannot be pickled: {error}."
-                " Create it in `load()`, which runs in the worker, and keep it in a private attribute."
+                f"{what} cannot be sent to a worker, since {named}: {error}. {_remedy(found)}"
             ) from error
+
+
+def _remedy(found: str | None) -> str:
+    if found is not None and "variable" in found:
+        return "Create it within the function, or in the `load()` of a step class, which runs in the worker."
+    return "Create it in `load()`, which runs in the worker, and keep it in a private attribute."
 
 
 @contextmanager

@@ -98,12 +98,12 @@ def _dict(value: dict[Any, Any], path: Path, depth: int) -> dict[str, Any]:
     prepared: dict[str, Any] = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise _refused(key, (key, path), "a dict whose keys are strings")
+            raise _refused(key, path, "a dict whose keys are strings, as {str(key): …},", what=f"the key {key!r:.50}")
         prepared[str(key)] = prepare(item, (key, path), depth + 1)
     return prepared
 
 
-def _refused(value: Any, path: Path, instead: str = "") -> RowTypeError:
+def _refused(value: Any, path: Path, instead: str = "", what: str = "a value") -> RowTypeError:
     names: list[str] = []
     while path:
         key, path = path
@@ -122,7 +122,7 @@ def _refused(value: Any, path: Path, instead: str = "") -> RowTypeError:
         instead = "plain values (str, numbers, lists, dicts), or its text"
     where = f"column {column!r}" if column else "a row"
     return RowTypeError(
-        f"{where} holds a value of type {type_name}, which cannot travel between steps; return {instead} instead",
+        f"{where} holds {what} of type {type_name}, which cannot travel between steps; return {instead} instead",
         column=column,
         type_name=type_name,
     )

@@ -19,9 +19,10 @@ from distilmq.errors import DistilmqUserError
 from distilmq.models import OpenAILLM
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
 from distilmq.pipeline.compile import Compiled, compile_plan
+from distilmq.pipeline.pickling import pickled_step
 from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
 from distilmq.protocol.plan import ResourceSpec, RouteSpec, RunSettings, decode_plan, encode_plan
-from distilmq.steps import LoadDataFromDicts, StepResources
+from distilmq.steps import LoadDataFromDicts, StepInput, StepResources, step
 from distilmq.steps.tasks import TextGeneration
 from tests.sdk.pipeline.some_steps import Asks, Double, Join, Service, Total, rows
 
@@ -121,6 +122,49 @@ def test_secrets_are_apart_from_the_plan() -> None:
     assert result.secrets == {"ask": {"service.api_key": "sesame"}}
     assert b"sesame" not in encode_plan(result.plan)
     assert "sesame" not in repr(result)
+
+
+LOCK = threading.Lock()
+HELD = {"fine": 1, "lock": LOCK}
+
+
+def used_by_another() -> bool:
+    return LOCK.locked()
+
+
+@step(inputs=["a"], outputs=["a"])
+def Locking(inputs: StepInput) -> Any:
+    with LOCK:
+        yield inputs
+
+
+@step(inputs=["a"], outputs=["a"])
+def Calling(inputs: StepInput) -> Any:
+    used_by_another()
+    yield inputs
+
+
+class Holding(Double):
+    held: Any = None
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        (lambda: Locking(name="ask"), "the module-level variable 'LOCK' that 'Locking' uses"),
+        (lambda: Calling(name="ask"), "the module-level variable 'LOCK' that 'used_by_another' uses"),
+        (lambda: Holding(name="ask", held=HELD), "the value under 'lock'"),
+        (lambda: Holding(name="ask", held=LOCK), "the attribute 'held' of `Holding`"),
+    ],
+)
+def test_what_keeps_a_step_from_being_pickled_is_named(made: Any, named: str) -> None:
+    with Pipeline("refused"):
+        built = made()
+
+    with pytest.raises(DistilmqUserError) as caught:
+        pickled_step(built, travels=True)
+
+    assert str(caught.value).startswith(f"Step 'ask' cannot be sent to a worker, since {named} cannot be pickled: ")
 
 
 def test_a_step_that_cannot_be_pickled_is_named() -> None:

@@ -204,7 +204,7 @@ def test_a_time_keeps_its_zone_and_its_fold() -> None:
         ([1, {"x": object()}], "answer.1.x", "object", "plain values"),
         (bytearray(b"x"), "answer", "bytearray", "bytes(value)"),
         (1 + 2j, "answer", "complex", "a list"),
-        ({1: "one"}, "answer.1", "int", "a dict whose keys are strings"),
+        ({"by": {1: "one"}}, "answer.by", "int", "a dict whose keys are strings, as {str(key): …}, instead"),
         (len, "answer", "builtin_function_or_method", "plain values"),
     ],
 )

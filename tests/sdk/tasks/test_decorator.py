@@ -141,3 +141,28 @@ def test_a_docstring_without_prompts_is_refused(doc: str | None, words: str) -> 
 
     with pytest.raises(DistilmqUserError, match=words):
         task(inputs=["a"])(function)
+
+
+@task(inputs={"topic": True, "hint": False}, outputs=["question"])
+def Hinted(output: str | None) -> dict[str, Any]:
+    """
+    ---
+    system_prompt: You write questions.
+    user_message_template: About {topic}. {hint}
+    ---
+    """
+    return {"question": output}
+
+
+def test_an_optional_column_that_is_absent_stays_empty() -> None:
+    made = Hinted(llm=ScriptedLLM())
+
+    assert made.format_input({"topic": "bees"})[1]["content"] == "About bees. "
+    assert made.format_input({"topic": "bees", "hint": "Short."})[1]["content"] == "About bees. Short."
+
+
+def test_a_needed_column_that_a_row_lacks_is_named_with_the_fix() -> None:
+    made = Hinted(name="hinted", llm=ScriptedLLM())
+
+    with pytest.raises(DistilmqUserError, match=r"Step 'hinted': the row has no column 'topic'.*'topic': False"):
+        made.format_input({"hint": "Short."})

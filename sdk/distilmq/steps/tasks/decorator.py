@@ -103,8 +103,17 @@ class _FromFunction(Signed):
 
     def format_input(self, input: dict[str, Any]) -> ChatType:
         """Both prompts, filled."""
-        system, user = (_filled(type(self).prompts[name], input) for name in _NEEDED)
+        row = {**dict.fromkeys(self._optional(), ""), **input}
+        system, user = (_filled(type(self).prompts[name], row, self._name) for name in _NEEDED)
         return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self, "name", None) or type(self).__name__)
+
+    def _optional(self) -> list[str]:
+        """Columns that rows need not have: what is absent stays empty, as in other templates."""
+        return [name for name, required in as_requirements(self.inputs).items() if not required]
 
     def format_output(self, output: str | None, input: dict[str, Any] | None = None) -> dict[str, Any]:
         """What the function makes of the answer."""
@@ -154,7 +163,7 @@ def _prompts_of(function: Callable[..., Any], columns: list[str]) -> dict[str, s
     return {key: prompts[key] for key in _NEEDED}
 
 
-def _filled(prompt: str, row: dict[str, Any]) -> str:
+def _filled(prompt: str, row: dict[str, Any], step: str) -> str:
     """The prompt with the row's values.
 
     Prompts hold JSON and code, so single braces stay as they are; in a prompt written for `str.format`, which has
@@ -162,7 +171,14 @@ def _filled(prompt: str, row: dict[str, Any]) -> str:
     """
 
     def value(found: re.Match[str]) -> str:
-        return found[0][0] if found[1] is None else str(row[found[1]])
+        if found[1] is None:
+            return found[0][0]
+        if found[1] not in row:
+            raise DistilmqUserError(
+                f"Step '{step}': the row has no column '{found[1]}', which the prompt uses. Rows have {list(row)}. Fill"
+                f" the column in a step before, or make it optional: `inputs={{'{found[1]}': False}}`."
+            )
+        return str(row[found[1]])
 
     return _pattern(prompt).sub(value, prompt)
 
