@@ -446,15 +446,16 @@ TALKING = """
 
     with Pipeline("talking") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(12)], batch_size=12)
-        load >> Talk(name="talk", llm=OpenAILLM(model="m", max_retries=0), input_batch_size=1)
+        load >> Talk(name="talk", llm=OpenAILLM(model="m", max_retries=0), input_batch_size=SIZE)
 
     if __name__ == "__main__":
         dump(pipeline.run())
 """
 
 
+@pytest.mark.parametrize("size", [1, 12])
 def test_of_several_calls_about_a_row_those_before_the_failed_one_are_not_made_again(
-    tmp_path: Path, keys: Path, server: ProviderServer
+    tmp_path: Path, keys: Path, server: ProviderServer, size: int
 ) -> None:
     said: Counter[str] = Counter()
 
@@ -464,8 +465,9 @@ def test_of_several_calls_about_a_row_those_before_the_failed_one_are_not_made_a
 
     server.says = says
     server.fail("2 row 3.", status=400, message="not like this")
-    script = Script(tmp_path / "run", TALKING, server.env(keys))
+    script = Script(tmp_path / "run", TALKING.replace("SIZE", str(size)), server.env(keys))
     assert script.run() == 0, script.output
+    assert Counter(server.prompts).most_common(1)[0][1] == 1, "nor are they when the failing rows are looked for"
     server.recover()
     server.asked.clear()
 
@@ -485,7 +487,11 @@ def test_a_row_that_fails_again_by_answers_of_before_is_asked_from_its_start_the
         return "no number" if prompt == "0 row 5." and said[prompt] == 1 else "7"
 
     server.says = says
-    code = TALKING.replace("if turn == 1:", "if turn == 2:").replace("int(texts[1])", "int(texts[0])")
+    code = (
+        TALKING.replace("SIZE", "12")
+        .replace("if turn == 1:", "if turn == 2:")
+        .replace("int(texts[1])", "int(texts[0])")
+    )
     script = Script(tmp_path / "run", code, server.env(keys))
     assert script.run() == 0, script.output
     server.asked.clear()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distilmq.models.requests.answers import KnownAnswer
+from distilmq.models.requests.answers import ANY_ROW, KnownAnswer
 from distilmq.protocol.packing import pack
 from distilmq_workers.book import BatchAnswers, recorded_answers
 from distilmq_workers.events import TimePassed
@@ -37,6 +37,28 @@ def test_equal_requests_of_a_row_are_counted() -> None:
 
     assert found == [KnownAnswer(b"first", 0), KnownAnswer(b"second", 1), None]
     assert kept == [(0, b"k", 2, b"third")]
+
+
+def test_an_answer_that_is_for_any_row_is_found_by_all_of_them_once_and_recorded_under_the_one_that_asks_alone() -> (
+    None
+):
+    book, kept = book_of()
+    page = book.page([4, 5, 6])
+    for answer in (b"one", b"two"):
+        assert page.find(ANY_ROW, b"k") is None
+        page.keep(ANY_ROW, b"k", answer)
+    again = book.page([4, 5, 6])
+    found = [again.find(ANY_ROW, b"k") for _ in range(3)]
+
+    first, last = book.page([4]).find(0, b"k"), book.page([6])
+    second = [last.find(ANY_ROW, b"k") for _ in range(2)]
+    after = book.page([5]).find(0, b"k")
+
+    assert found == [KnownAnswer(b"one", 0), KnownAnswer(b"two", 1), None]
+    assert first == KnownAnswer(b"one", 0)
+    assert second == [KnownAnswer(b"two", 0), None]
+    assert after is None, "the same prompt in two rows stays two requests"
+    assert kept == [(4, b"k", 0, b"one"), (4, b"k", 1, b"two"), (6, b"k", 0, b"two")]
 
 
 def test_an_answer_that_was_kept_is_found_by_the_next_call_and_not_by_this_one() -> None:

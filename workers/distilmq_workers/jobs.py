@@ -130,7 +130,7 @@ class JobPage:
     def seat(self, row: int, key: bytes) -> Seat:
         """Where the next request of this row that has no answer is."""
         with self._seating:  # a model may ask several others, each in a thread of its own
-            place, given = self._places[row], self._given[row, key]
+            place, given = self._places[max(row, 0)], self._given[row, key]  # of any row: that of the answer
             seats = self._batch.seats(place, key)
             gone = {*self._answers.answered(place, key), *given}
             free = [occurrence for occurrence in sorted(seats) if occurrence not in gone]

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from distilmq.errors import DrainedError, JoinError, RowTypeError, StepFatalError
 from distilmq.models.batches.book import current_jobs
-from distilmq.models.requests.answers import current_answers, failed_requests
+from distilmq.models.requests.answers import current_answers, failed_requests, rows_given
 from distilmq.models.requests.meter import Meter, current_meter
 from distilmq.protocol.messages import Assign, Batch, ErrorInfo, Failed, Lease, Result, Returned, RowFailure
 from distilmq.protocol.rows import (
@@ -232,12 +232,14 @@ class Runner:
         rows = [decode_each(branch) for branch in inputs]
         remarks = Remarks()
         tokens = current_answers.set(pages[0]), current_remarks.set(remarks), current_jobs.set(pages[1])
+        given_rows = rows_given.set(max(map(len, rows), default=0))
         try:
             given = [row for given in self._step.process_applying_mappings(*rows) for row in given]
         finally:
             current_answers.reset(tokens[0])
             current_remarks.reset(tokens[1])
             current_jobs.reset(tokens[2])
+            rows_given.reset(given_rows)
         return Given(given, remarks)
 
     def _put_together(

@@ -141,7 +141,7 @@ class AsyncEmbeddings(Sender, Embeddings, ABC):
     def _request(self, work: _Work, places: Sequence[int], meter: Meter | None) -> sending.Request:
         texts = [work.inputs[place] for place in places]
         call = partial(_ask, self, texts, meter)
-        return sending.Request(places[0], row_of(places[0]), b"", call, self._estimate(texts))
+        return sending.Request(places[0], row_of(places[0], len(work.inputs)), b"", call, self._estimate(texts))
 
     def _estimate(self, texts: Iterable[str]) -> Cost:
         if self.input_tokens_per_minute is None:
@@ -172,7 +172,7 @@ class _Work:
     def look_up(self) -> None:
         """Takes what the batch has."""
         for place, key in enumerate(self._keys):
-            answer = self.book.find(row_of(place), key) if self.book is not None else None
+            answer = self.book.find(row_of(place, len(self.inputs)), key) if self.book is not None else None
             known = decode_answer(answer.data, _VECTOR) if answer is not None else None
             if known is not None:
                 self._vectors[place] = known[_VECTOR]
@@ -182,7 +182,7 @@ class _Work:
         for place, vector in zip(places, vectors, strict=True):
             self._vectors[place] = vector
             if self.book is not None and (answer := encode_answer({_VECTOR: vector})) is not None:
-                self.book.keep(row_of(place), self._keys[place], answer)
+                self.book.keep(row_of(place, len(self.inputs)), self._keys[place], answer)
 
     def fail(self, places: Iterable[int], error: Exception) -> None:
         """No vectors will come for these."""

@@ -33,13 +33,17 @@ class Asking:
     meter: Meter | None
     counted_when_kept: bool
     """An answer of a batch job may be read twice: it counts where it is kept, not where it comes."""
+    inputs: int
+    """How many there are."""
 
     @staticmethod
-    def of(llm: AsyncLLM, kwargs: Mapping[str, Any], estimate: Callable[[Any], Cost], *, several: bool) -> Asking:
+    def of(
+        llm: AsyncLLM, kwargs: Mapping[str, Any], estimate: Callable[[Any], Cost], *, several: bool, inputs: int
+    ) -> Asking:
         """For the batch in hand of the calling thread."""
         remembered = current_answers.get() is not None or failed_requests.get() is not None
         in_jobs = bool(llm.use_offline_batch_generation)
-        return Asking(llm, kwargs, estimate, several, remembered, current_meter.get(), in_jobs)
+        return Asking(llm, kwargs, estimate, several, remembered, current_meter.get(), in_jobs, inputs)
 
     def requests(self, inputs: Sequence[Any], generations: int) -> list[Request]:
         """The requests for these inputs: one each, or one per generation."""
@@ -64,7 +68,7 @@ class Asking:
         call = partial(_ask, self.llm, input, asked, None if self.counted_when_kept else self.meter)
         taken = self._count if self.counted_when_kept else None
         anew = partial(self.again, place, input)
-        return Request(place, row_of(place), key, call, self.estimate(input), then, taken, anew)
+        return Request(place, row_of(place, self.inputs), key, call, self.estimate(input), then, taken, anew)
 
     def _count(self, output: Mapping[str, Any]) -> None:
         if self.meter is not None:

@@ -81,7 +81,8 @@ class AsyncLLM(Sender, LLM, ABC):
             DrainedError: the worker drains and some requests were not sent; the others' answers are kept.
         """
         kwargs = self.own_kwargs(kwargs)
-        asking = Asking.of(self, kwargs, self._estimate(kwargs), several=self._num_generations_param_supported)
+        several = self._num_generations_param_supported
+        asking = Asking.of(self, kwargs, self._estimate(kwargs), several=several, inputs=len(inputs))
         requests = asking.requests(inputs, num_generations)
         given = list(zip(requests, self._outcomes(inputs, requests, asking), strict=True))
         _tell_sources(given)

@@ -41,7 +41,7 @@ class AnswerBook(Protocol):
         """The next answer to this request of this row, or None; counts the occurrences itself.
 
         Args:
-            row: place in the list given to `process`.
+            row: place in the list given to `process`, or `ANY_ROW`.
             key: as `request_key` gives it.
         """
         ...
@@ -65,6 +65,12 @@ current_answers: ContextVar[AnswerBook | None] = ContextVar("current_answers", d
 failed_requests: ContextVar[dict[bytes, Exception] | None] = ContextVar("failed_requests", default=None)
 """Requests of the batch in hand that failed for good, so that they are not sent again while it is halved."""
 
+ANY_ROW = -1
+"""Stands for the row of a request of which is not known which row it is for."""
+
+rows_given: ContextVar[int | None] = ContextVar("rows_given", default=None)
+"""How many rows `process` was given; None where no worker runs the step."""
+
 _rows: ContextVar[tuple[int, ...] | None] = ContextVar("rows", default=None)
 
 
@@ -78,10 +84,18 @@ def asking_for(rows: tuple[int, ...]) -> Generator[None]:
         _rows.reset(token)
 
 
-def row_of(place: int) -> int:
-    """The row that an input of a model is for: what `asking_for` said, or its own place."""
+def row_of(place: int, inputs: int) -> int:
+    """The row that an input of a model is for: what `asking_for` said, or its own place.
+
+    Args:
+        place: of the input.
+        inputs: how many there are: where they are not as many as the rows, nobody knows which is for which.
+    """
     rows = _rows.get()
-    return rows[place] if rows is not None and place < len(rows) else place
+    if rows is not None:
+        return rows[place] if place < len(rows) else ANY_ROW
+    given = rows_given.get()
+    return place if given is None or inputs == given else ANY_ROW
 
 
 def request_key(parts: Mapping[str, Any]) -> bytes:

@@ -41,7 +41,7 @@ class Lookup:
 
     def find(self, place: int, key: bytes, generation: int | None = None) -> bool:
         """Whether there is an answer for an input, or one in the place of one of its generations: it is taken then."""
-        known = self._book.find(row_of(place), key)
+        known = self._book.find(self._row(place), key)
         output = decode_answer(known.data) if known is not None else None
         if known is None or output is None:
             return False
@@ -62,14 +62,17 @@ class Lookup:
         """The book is told which answers each generation was made of."""
         rows: defaultdict[int, list[Generation]] = defaultdict(list)
         for place, (used, output) in enumerate(zip(self._used, self.outputs, strict=True)):
-            rows[row_of(place)] += traced(used, output)
+            rows[self._row(place)] += traced(used, output)
         for row, generations in rows.items():
             self._book.gave(row, generations)
+
+    def _row(self, place: int) -> int:
+        return row_of(place, len(self._keys))
 
     def _keep(self, place: int, key: bytes, output: Output, generation: int | None) -> None:
         self._put(place, output, generation)
         if (answer := encode_answer(output)) is not None:
-            self._use(place, key, output, self._book.keep(row_of(place), key, answer), generation)
+            self._use(place, key, output, self._book.keep(self._row(place), key, answer), generation)
 
     def _put(self, place: int, output: Output, generation: int | None) -> None:
         before = self._outputs[place]
