@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,10 @@ from distilmq.pipeline.validation import validate
 from distilmq.protocol.packing import pack
 from distilmq.protocol.plan import Storage
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
+from distilmq.utils.secret_options import has_password, secrets_in
 
 LoadGroups = list[list[Any]] | Literal["sequential_step_execution"] | None
 _RUN_ID = 16
-_SECRET = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 _RAY = ("RAY_NODE_TYPE_NAME", "RAY_CLUSTER_NAME", "RAY_ADDRESS")
 
 _log = logging.getLogger("distilmq.pipeline")
@@ -197,17 +196,24 @@ def _check_options(options: RunOptions) -> None:
             "The 'path' key must be present in the `storage_parameters` dictionary if it's not `None`:"
             ' storage_parameters={"path": "s3://bucket/folder", ...}'
         )
-    for name in storage or ():
-        if _SECRET.search(name):
-            _log.warning(
-                "`storage_parameters[%r]` is kept with the plan of the run, in a file that only its owner may read."
-                " What the file system finds in the environment of coordinator and workers is not.",
-                name,
-            )
+    if storage is not None:
+        _warn_of_secrets(storage)
     if options.dry_run is not None and options.dry_run < 1:
         raise DistilmqUserError(f"`batch_size` of a dry run has to be at least 1, not {options.dry_run}")
     if all(name in os.environ for name in _RAY) and not options.elsewhere:
         _log.warning(
             "This is a Ray cluster, and the pipeline runs on this machine only. `pipeline.ray().run()` runs it on the"
             " cluster."
+        )
+
+
+def _warn_of_secrets(storage: Mapping[str, Any]) -> None:
+    names = dict.fromkeys(name for name, _ in secrets_in(storage))
+    if has_password(str(storage["path"])):
+        names["path"] = None
+    for name in names:
+        _log.warning(
+            "`storage_parameters[%r]` is kept with the plan of the run, in a file that only its owner may read."
+            " What the file system finds in the environment of coordinator and workers is not.",
+            name,
         )
