@@ -7,6 +7,7 @@ its way to a worker is one part, however many rows its batch has. Nothing is kep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from distilmq.errors import JournalError
 from distilmq.protocol import messages
@@ -84,16 +85,29 @@ class BatchPost:
 
     def send_part(self, command: SendPart) -> None:
         """Sends more rows of a batch; a place that is none of its own, nobody of ours asks for."""
+        lease = command.lease
+        if self._passing.storage(lease.step) is not None:
+            name = (lease.step, lease.seq_no, lease.part, command.cursor)
+            read, send = partial(self._read_part, command), partial(self._post_part, command.session)
+            self._passing.put_away(command.session, name, read, send)
+        elif (found := self._read_part(command)) is not None:
+            part, data = found
+            self._post_part(command.session, part, [data])
+
+    def _read_part(self, command: SendPart) -> tuple[messages.BatchPart, bytes] | None:
         found = self._part(command.inputs, command.cursor)
         if found is None:
             self._log.warning("no_such_part", lease=command.lease.model_dump(), cursor=command.cursor)
-            return
+            return None
         place, data, behind = found
-        part = messages.BatchPart(lease=command.lease, input=place, cursor=command.cursor, next=behind)
-        self._post.send(command.session, *self._passing.put_away(part, data))
+        return messages.BatchPart(lease=command.lease, input=place, cursor=command.cursor, next=behind), data
+
+    def _post_part(self, session: str, part: messages.BatchPart, payload: Sequence[bytes]) -> None:
+        self._post.send(session, part, payload)
         self._crash.reach("after_part")
         if self._log.debugs:
-            self._log.debug("part_sent", session=command.session, bytes=len(data), next=behind)
+            size = sum(map(len, payload)) if part.file is None else part.file.size
+            self._log.debug("part_sent", session=session, bytes=size, next=part.next, by_file=part.file is not None)
 
     def _rows(self, slices: Sequence[Sequence[Slice]], *, in_parts: bool) -> list[bytes] | None:
         """The rows of each input; None where they are too many to go at once."""

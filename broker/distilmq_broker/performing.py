@@ -79,6 +79,7 @@ class Performer:
         self._batches = BatchPost(
             journal=journal, sessions=sessions, post=post, crash=crash, log=log, passing=passing, max_part=max_part
         )
+        self._held: dict[str, SendAssign] = {}
         self.ended: EndRun | None = None
 
     def perform(self, commands: Iterable[Command], now: float) -> None:
@@ -153,7 +154,16 @@ class Performer:
             raise JournalError(f"a payload of {fact} is no bytes but {type(payload).__name__}")
         self._group.add(command.ticket, fact, payload, now)
 
+    def assign_held(self) -> None:
+        """Sends what processes were not told while the place for passing rows was being made."""
+        held, self._held = self._held, {}
+        for command in held.values():
+            self._send_assign(command)
+
     def _send_assign(self, command: SendAssign) -> None:
+        if not self._passing.ready:
+            self._held[command.session] = command
+            return
         step = self._steps[command.step]
         assign = messages.Assign(
             step=step.name,

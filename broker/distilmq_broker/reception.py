@@ -98,9 +98,12 @@ class Reception:
             part = messages.FilePart(path=message.path, offset=message.offset)
             self._post.send(message.session, part, [run.files.data_part(message.path, message.offset)])
             return
-        if (fetched := run.passing.fetched(message, payload)) is None:
+        if isinstance(message, messages.ResultPart) and (file := message.file) is not None:
+            run.passing.fetch(message, file, lambda data: self._judge(run, message, [data], sender))
             return
-        payload = fetched
+        self._judge(run, message, payload, sender)
+
+    def _judge(self, run: Run, message: messages.Message, payload: Sequence[bytes], sender: Member) -> None:
         event = translation.to_event(message, payload, sender, self._sessions)
         if event is not None:
             self._log_event(message)

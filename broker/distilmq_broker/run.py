@@ -87,13 +87,17 @@ class Run:
             self._silent = True
             self.performer.ended = EndRun(self._journal.outcome() or "stopped")
             return
-        if (problem := self.passing.begin()) is not None:
-            self.finish_with(ErrorInfo(type="RunError", message=problem))
-            return
+        self.passing.begin(self._passing_begun)
         self._mind.restore(self._journal.facts())
         now = self._clock.monotonic()
         self.performer.perform(self._mind.start(now), now)
         self.secrets_came()
+
+    def _passing_begun(self, problem: str | None) -> None:
+        if problem is None:
+            self.performer.assign_held()
+        elif self.finished is None:
+            self.finish_with(ErrorInfo(type="RunError", message=problem))
 
     def secrets_came(self) -> None:
         """Steps that wait for nothing but them can be loaded."""
@@ -128,6 +132,7 @@ class Run:
     def tick(self) -> None:
         """Everything that does not come as a message: answers of routing functions, deadlines, ended supervisors."""
         self._take_routes()
+        self.passing.settle()
         if (news := self.incoming.news()) is not None:
             self.handle(news)
         deadline = self._mind.next_deadline()
@@ -227,6 +232,7 @@ class Run:
             budget=end.budget,
         )
         self._note(end.outcome)
+        self.passing.tidy()
         # Step processes were told to leave by the core; none that ends is to be replaced.
         self.slots.keep(0)
         self.feed.send(self._clock.monotonic(), force=True)

@@ -126,13 +126,13 @@ class Service:
         if self.desk.run is not None:
             self.desk.run.router.close()
             self.desk.run.slots.stop(now=True)
-            self.desk.run.passing.end()
+            self.desk.run.passing.end(over=self._submitted is None or self.desk.run.finished is not None)
 
     def _turn(self) -> None:
         run = self.desk.run
         files = list(self._calls.filenos())
         if run is not None:
-            files.append(run.router.fileno())
+            files += [run.router.fileno(), *run.passing.filenos()]
         readable = self._front.poll(self._timeout(), files)
         for call in self._calls.calls(readable):
             self._answer_call(call)
@@ -229,7 +229,7 @@ class Service:
         slots = self._make_slots(plan, self._post)
         book = SecretBook(plan, secrets)
         incoming = IncomingResults(self._journal, self.sessions, self._post, self._log)
-        passing = Passing(plan, self._run_id, self._log)
+        passing = Passing(plan, self._run_id, self._log, self._tell)
         performer = Performer(
             plan,
             artifacts=None if self._submitted is not None else self._folder.artifacts,
@@ -271,6 +271,10 @@ class Service:
             if member.hello.role != "client":
                 self.reception.introduce(run, member.hello)
         return run
+
+    def _tell(self, note: messages.Note) -> None:
+        for member in self.sessions.watchers():
+            self._post.send(member.hello.session, note)
 
     def _accepted(self) -> messages.Accepted:
         return messages.Accepted(run=self._run_id, epoch=self._journal.epoch, resumed=self._resumed)

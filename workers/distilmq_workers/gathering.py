@@ -15,6 +15,8 @@ from distilmq.protocol.rows import join_bodies
 ASK_AGAIN = 5.0
 """Seconds without the part that was asked for after which it is asked for again; doubled each time, up to the next
 line, and for the parts behind it: what took long once may take as long again."""
+ASK_AGAIN_BY_FILE = 15.0
+"""The first of these where rows go by way of a file system, which may be slow."""
 ASK_RARELY = 60.0
 
 

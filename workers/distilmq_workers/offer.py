@@ -16,6 +16,8 @@ from distilmq_workers.commands import Say
 
 OFFER_AGAIN = 2.0
 """Seconds without news of an answer after which it is sent again; doubled each time, up to the next line."""
+OFFER_AGAIN_BY_FILE = 10.0
+"""The first of these where its rows go by way of a file system, which may be slow."""
 OFFER_RARELY = 60.0
 PARTS_ON_THE_WAY = 2
 _PATIENCE = 4.0
@@ -48,7 +50,8 @@ class Offer:
         self, message: Result | Failed, payload: Sequence[bytes], now: float, *, max_part: int, apart: bool = False
     ) -> None:
         self.message = message
-        self.again_at = now + OFFER_AGAIN
+        self._wait = OFFER_AGAIN_BY_FILE if apart else OFFER_AGAIN
+        self.again_at = now + self._wait
         """When it is said again if nothing is heard."""
         self._payload = payload
         self._parts = _cut(payload, max_part, apart=apart)
@@ -56,7 +59,6 @@ class Offer:
         self._sent = 0
         self._since = now
         """Last news of it, or when it was offered first."""
-        self._wait = OFFER_AGAIN
 
     def say(self, now: float) -> list[Say]:
         """Offers it, for the first time or on a new connection."""

@@ -10,10 +10,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from distilmq.errors import RemoteProtocolError
 from distilmq.protocol.codec import TO_WORKER, decode, encode
-from distilmq.protocol.messages import BatchPart, LoadFailed, Message, Note, Refused
+from distilmq.protocol.messages import (
+    BatchPart,
+    LoadFailed,
+    Message,
+    Note,
+    Refused,
+    ResultPart,
+    SharedFile,
+)
 from distilmq.transport.ports import Connection, MessageTooLargeError
 from distilmq_workers import events
 from distilmq_workers.commands import (
@@ -35,6 +44,9 @@ from distilmq_workers.outbox import Outbox
 from distilmq_workers.session import Session
 from distilmq_workers.stalls import DeadManSwitch
 from distilmq_workers.work import Work
+
+if TYPE_CHECKING:
+    from distilmq_workers.by_file import ByFile
 
 UNLOAD_PATIENCE = 10.0
 """Seconds that `unload()` may take."""
@@ -72,6 +84,7 @@ class Service:
         self._switch = switch
         self._limit = limit
         self._files = [outbox.fileno(), signals]
+        self._way: ByFile | None = None
         self._leave: Leave | None = None
         self._press_at = 0.0
 
@@ -86,6 +99,8 @@ class Service:
             self._receive()
             for event in self._outbox.take():
                 self._handle(event)
+            if self._way is not None:
+                self._way.settle()
             if self._signals in readable:
                 self._take_signals()
             self._handle_time(time.monotonic(), deadline)
@@ -103,15 +118,23 @@ class Service:
             if isinstance(message, Refused):
                 print(f"refused: {message.reason} {message.fix}".strip(), file=sys.stderr)
             if isinstance(message, BatchPart) and message.file is not None:
-                payload = self._fetched(message, payload)
-                if payload is None:
-                    continue
-            self._handle(events.Received(message, payload))
+                self._fetch(message, message.file)
+            else:
+                self._handle(events.Received(message, payload))
 
-    def _fetched(self, message: Message, payload: Sequence[bytes]) -> Sequence[bytes] | None:
-        from distilmq_workers.by_file import fetched  # here, not above: most runs need no file system
+    def _fetch(self, part: BatchPart, file: SharedFile) -> None:
+        by_file = self._by_file()
+        if by_file is not None:
+            by_file.fetch(file, lambda data: self._handle(events.Received(part, [data])))
 
-        return fetched(self._work.files, message, payload)
+    def _by_file(self) -> ByFile | None:
+        """By which way rows go, once a step is loaded whose rows do."""
+        if self._way is None and self._work.files is not None:
+            from distilmq_workers.by_file import ByFile  # here, not above: most runs need no file system
+
+            self._way = ByFile(self._work.files)
+            self._files.append(self._way.fileno())
+        return self._way
 
     def _take_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -175,13 +198,15 @@ class Service:
                 case Leave():
                     self._leave = command
 
-    def _say(self, message: Message, payload: Iterable[bytes]) -> None:
-        if self._work.files is not None:
-            from distilmq_workers.by_file import put_away
+    def _say(self, message: Message, payload: Sequence[bytes]) -> None:
+        if isinstance(message, ResultPart) and (by_file := self._by_file()) is not None:
+            by_file.put_away(message, payload[0], self._send)
+        else:
+            self._send(message, payload)
 
-            message, payload = put_away(self._work.files, message, [*payload])
+    def _send(self, message: Message, payload: Sequence[bytes]) -> None:
         try:
-            self._connection.send(encode(message, [*payload]))
+            self._connection.send(encode(message, payload))
         except MessageTooLargeError as error:
             # Results are checked where they are made; an answer of a model that is too large is only not kept.
             print(f"{type(message).__name__} was not sent: {error}", file=sys.stderr)

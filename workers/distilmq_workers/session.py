@@ -61,7 +61,7 @@ from distilmq_workers.commands import (
     WriteData,
 )
 from distilmq_workers.data_fetch import DataFetch
-from distilmq_workers.gathering import Gathering
+from distilmq_workers.gathering import ASK_AGAIN, ASK_AGAIN_BY_FILE, Gathering
 from distilmq_workers.offer import Offer
 from distilmq_workers.patience import Patience
 
@@ -69,6 +69,8 @@ HELLO_AGAIN = 5.0
 """Seconds without a Welcome after which Hello is said again."""
 ACK_PATIENCE = 3.0
 """Seconds that a process which leaves waits for its last Acks."""
+ACK_PATIENCE_BY_FILE = 30.0
+"""The same, where its rows go by way of a file system, which may be slow."""
 
 Key = tuple[str, tuple[int, ...], int]
 
@@ -320,7 +322,7 @@ class Session:
         if not batch.parts:
             self.gathering.pop(key, None)
         elif key not in self.queue:
-            self.gathering[key] = Gathering(batch, payload)
+            self.gathering[key] = Gathering(batch, payload, wait=ASK_AGAIN_BY_FILE if self._by_file else ASK_AGAIN)
         elif key in self.gathering:
             self.gathering[key].handed_again(batch, payload)
         else:
@@ -364,8 +366,7 @@ class Session:
         if isinstance(answer, Returned):
             return [] if running.given_up else [self._say(answer)]
         most = self.welcome.max_part if self.welcome else 0
-        apart = self.assign is not None and self.assign.storage is not None
-        offer = self.kept[key] = Offer(answer, payload, now, max_part=most, apart=apart)
+        offer = self.kept[key] = Offer(answer, payload, now, max_part=most, apart=self._by_file)
         return [*offer.say(now)]
 
     def _answered(self, event: events.AnswerCame) -> list[Command]:
@@ -425,6 +426,11 @@ class Session:
     @property
     def _id(self) -> str:
         return self.hello.session
+
+    @property
+    def _by_file(self) -> bool:
+        """Whether its rows go by way of a file system."""
+        return self.assign is not None and self.assign.storage is not None
 
     def _spent(self) -> dict[str, Any]:
         return {} if self.assign is None or not self.usage else {"step": self.assign.step, "usage": self.usage}
@@ -503,7 +509,7 @@ class Session:
             return []
         if self.kept:
             if self._leave_by is None:
-                self._leave_by = now + ACK_PATIENCE
+                self._leave_by = now + (ACK_PATIENCE_BY_FILE if self._by_file else ACK_PATIENCE)
             if now < self._leave_by:
                 return []
         # While the user's code is still at a batch that nobody wants any more, `unload` would run beside it.

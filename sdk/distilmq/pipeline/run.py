@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 _CLOSING = 5.0
 """Seconds in which a coordinator that was let go must be gone."""
+_REMOVING = 30.0
+"""Seconds more for one that has files to remove from a file system, which may be slow."""
 _WARMED_UP = 60.0
 """Seconds in which what is being imported must have been."""
 
@@ -103,10 +105,11 @@ class LocalRun(Generic[T]):
             SystemExit: as before, by SIGTERM or SIGHUP.
             RunError: a step could not be loaded, or ended the run, or the coordinator died.
         """
+        closing = _CLOSING + (0.0 if self._compiled.plan.settings.storage is None else _REMOVING)
         with interrupts.held():
             view = open_view(self._compiled.plan.pipeline, str(self._place.directory))
             try:
-                with _warm_up(interrupts) as warm_up, _coordinator(self._place, interrupts) as coordinator:
+                with _warm_up(interrupts) as warm_up, _coordinator(self._place, interrupts, closing) as coordinator:
                     return self._follow(coordinator, view, interrupts, warm_up)
             finally:
                 view.close()
@@ -307,13 +310,13 @@ def _warm_up(interrupts: Interrupts) -> Generator[WarmUp]:
 
 
 @contextmanager
-def _coordinator(place: Place, interrupts: Interrupts) -> Generator[LocalCoordinator]:
+def _coordinator(place: Place, interrupts: Interrupts, closing: float) -> Generator[LocalCoordinator]:
     coordinator = LocalCoordinator(place.directory, place.cache_dir)
     try:
         yield coordinator
     finally:
         coordinator.hang_up()
-        interrupts.wait(coordinator.ended, _CLOSING)
+        interrupts.wait(coordinator.ended, closing)
         coordinator.close()
 
 

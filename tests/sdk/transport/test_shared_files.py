@@ -35,7 +35,8 @@ def test_what_one_end_writes_the_other_takes_away(url: str, tmp_path: Path) -> N
 
     file = worker.write("part-0", b"some rows")
     worker.write("part-1", b"left over")
-    taken = coordinator.take(file)
+    taken = coordinator.read(file)
+    coordinator.remove(file)
     left = files_in(tmp_path)
     coordinator.end()
 
@@ -48,15 +49,16 @@ def test_a_file_that_is_gone_or_other_than_it_was_is_said_to_be(url: str) -> Non
     files = SharedFiles(Storage(path=url), "run")
     files.begin()
     file = files.write("part-0", b"some rows")
-    files.take(file)
+    files.read(file)
+    files.remove(file)
 
     with pytest.raises(SharedFilesError, match="part-0 cannot be read from"):
-        files.take(file)
+        files.read(file)
     files.write("part-0", b"other row")
     with pytest.raises(SharedFilesError, match="is not what was written"):
-        files.take(file)
+        files.read(file)
     with pytest.raises(SharedFilesError, match="is no name of a file"):
-        files.take(file.model_copy(update={"name": "../part-0"}))
+        files.read(file.model_copy(update={"name": "../part-0"}))
 
 
 def test_a_run_begins_with_an_empty_folder(url: str, tmp_path: Path) -> None:
@@ -77,3 +79,13 @@ def test_a_worker_that_does_not_see_the_folder_says_what_to_do(url: str) -> None
 def test_a_place_that_nobody_knows_is_refused() -> None:
     with pytest.raises(DistilmqUserError, match=r"'nowhere://x'.*cannot be used"):
         SharedFiles(Storage(path="nowhere://x"), "run")
+
+
+def test_what_is_said_of_a_place_holds_no_secret() -> None:
+    storage = Storage(path="nowhere://rows:very-secret@host/x", options={"client": {"api_token": "of-the-place"}})
+
+    with pytest.raises(DistilmqUserError) as refused:
+        SharedFiles(storage, "run")
+
+    assert "'nowhere://rows:***@host/x'" in str(refused.value)
+    assert "very-secret" not in str(refused.value)

@@ -1,0 +1,216 @@
+"""Rows by way of an object store, on real processes: slow, away for a while, strict, and never a row lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from distilmq.pipeline import Pipeline
+from distilmq.protocol.plan import Storage
+from distilmq.steps import LoadDataFromDicts
+from tests.broker.front.brokers import broker_in
+from tests.integration import hosted_steps as samples
+from tests.integration.hosts import fetched, hosts_of, outcome, plan_of, submit
+from tests.integration.runs import Script, of_kind, until
+from tests.servers.s3 import SECRET, ObjectStore, object_store
+
+BUCKET = "rows"
+PASSED = """
+@step(inputs=["n"], outputs=["twice"])
+def twice(inputs: StepInput):
+    mark("twice", inputs)
+    for row in inputs:
+        row["twice"] = 2 * row["n"]
+    yield inputs
+
+class Count(GlobalStep):
+    @property
+    def inputs(self):
+        return ["twice"]
+
+    @property
+    def outputs(self):
+        return ["of"]
+
+    def process(self, inputs: StepInput):
+        wait_for("go")
+        yield [{**row, "of": len(inputs)} for row in inputs]
+
+with Pipeline(name="passed") as pipeline:
+    load = LoadDataFromDicts(data=[{"n": n, "text": "x" * 1000} for n in range(200)], batch_size=20)
+    load >> twice(name="twice", input_batch_size=20, resources=StepResources(replicas=2)) >> Count(name="count")
+
+dump(pipeline.run(
+    storage_parameters={"path": os.environ["PLACE"], **json.loads(os.environ.get("OPTIONS", "{}"))},
+    use_fs_to_pass_data=True,
+))
+"""
+ROWS = [{"n": n, "text": "x" * 1000, "twice": 2 * n, "of": 200} for n in range(200)]
+PLACE = f"s3://{BUCKET}/passed"
+
+
+def script_of(tmp_path: Path, store: ObjectStore, place: str = PLACE, **env: str) -> Script:
+    return Script(tmp_path / "run", PASSED, env={**store.environment(), "PLACE": place, **env})
+
+
+def go(script: Script) -> None:
+    """Lets the last step of the run go on."""
+    (script.folder / "go").touch()
+
+
+def written(store: ObjectStore) -> list[str]:
+    """The paths of all that was put into the store so far."""
+    return [path for method, path in store.requests if method == "PUT"]
+
+
+def in_files(store: ObjectStore) -> list[str]:
+    """The paths of rows that were put into the store so far."""
+    return [path for path in written(store) if not path.endswith("/distilmq-run")]
+
+
+def logged(script: Script, event: str) -> list[dict[str, object]]:
+    """What the coordinator has logged under a name."""
+    lines = [line for log in script.cache.glob("*/*/pipeline.log") for line in log.read_text().splitlines()]
+    return [entry for entry in map(json.loads, lines) if entry["event"] == event]
+
+
+def assert_exact(script: Script, code: int) -> None:
+    assert code == 0, script.output
+    assert script.rows == {"default": ROWS}
+    recorded = script.recorded()
+    assert len(recorded) == len(set(recorded)) == 21
+
+
+def test_rows_go_by_way_of_an_object_store_and_are_gone_in_the_end(tmp_path: Path) -> None:
+    with object_store(BUCKET) as store:
+        script = script_of(tmp_path, store)
+        go(script)
+        code = script.run()
+
+        assert_exact(script, code)
+        # Ten batches to the step, its results, those that were loaded; all to the global step, and what it gave.
+        assert len(in_files(store)) >= 32
+        assert store.objects(BUCKET) == []
+
+
+def test_what_dies_on_the_way_costs_no_row(tmp_path: Path) -> None:
+    with object_store(BUCKET) as store:
+        store.delay = 0.05
+        script = script_of(tmp_path, store)
+        process = script.start()
+        until(lambda: len(script.worked) >= 3, "some batches")
+        for worker in of_kind(process.pid, "worker"):
+            worker.kill()
+        until(lambda: len(script.worked) >= 8, "more batches")
+        for coordinator in of_kind(process.pid, "coordinator"):
+            coordinator.kill()
+        assert process.wait(60) == 1
+        left = store.objects(BUCKET)
+        go(script)
+        code = script.run()
+
+        assert left != []
+        assert_exact(script, code)
+        assert store.objects(BUCKET) == []
+
+
+def test_a_store_that_is_away_for_a_while_costs_no_row(tmp_path: Path) -> None:
+    with object_store(BUCKET) as store:
+        script = script_of(tmp_path, store)
+        process = script.start()
+        until(lambda: len(script.worked) >= 2, "some batches")
+        store.go()
+        # What could not be written goes in messages meanwhile.
+        until(lambda: logged(script, "rows_not_put_away"), "the coordinator has noticed", 60)
+        store.come()
+        go(script)
+        code = process.wait(90)
+
+        assert_exact(script, code)
+        assert "EndpointConnectionError: Could not connect to the endpoint" in script.output
+        assert "It is tried again; meanwhile rows that cannot go that way are sent in messages" in script.output
+        assert store.objects(BUCKET) == []
+
+
+def test_a_run_begins_when_the_store_is_there(tmp_path: Path) -> None:
+    with object_store(BUCKET) as store:
+        store.go()
+        script = script_of(tmp_path, store)
+        go(script)
+        process = script.start()
+        until(lambda: logged(script, "joined"), "workers are there")
+        store.come()
+        code = process.wait(90)
+
+        assert_exact(script, code)
+        assert written(store)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "said"),
+    [
+        ("s3://no-such-bucket/passed", None, "The specified bucket does not exist"),
+        (PLACE, "another-key", "PermissionError: Forbidden"),
+    ],
+    ids=["no bucket", "wrong key"],
+)
+def test_what_is_wrong_with_the_place_is_said_at_once(tmp_path: Path, place: str, key: str | None, said: str) -> None:
+    with object_store(BUCKET) as store:
+        script = script_of(tmp_path, store, place, **(store.environment(key=key) if key else {}))
+        code = script.run(timeout=30)
+
+        assert code == 1
+        assert f"the place for passing data, '{place}' (`storage_parameters`), cannot be written to" in script.output
+        assert said in script.output
+        assert "make it so, or name another place" in script.output
+        assert store.buckets == [BUCKET]
+
+
+def test_secrets_among_the_options_are_only_in_the_plan(tmp_path: Path) -> None:
+    with object_store(BUCKET) as store:
+        given = json.dumps(store.options())
+        environment = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "DISTILMQ_LOG_LEVEL": "DEBUG"}
+        script = script_of(tmp_path, store, OPTIONS=given, **environment)
+        go(script)
+        code = script.run()
+
+    assert_exact(script, code)
+    holding = [path for path in script.cache.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert [path.name for path in holding] == ["plan.msgpack"]
+    assert holding[0].stat().st_mode & 0o777 == 0o600
+    assert SECRET not in script.output
+    assert "`storage_parameters['secret']` is kept with the plan" in script.output
+
+
+@pytest.mark.parametrize("delay", [0.0, 2.0], ids=["quick", "slow"])
+def test_hosts_of_a_broker_pass_rows_by_way_of_it_and_one_may_vanish(tmp_path: Path, delay: float) -> None:
+    rows = [{"n": number, "text": "x" * 200} for number in range(40)]
+    with Pipeline("passed") as pipeline:
+        load = LoadDataFromDicts(name="load", data=rows, batch_size=20)
+        double = samples.Gated(
+            name="double", gate=str(tmp_path / "go"), begun=str(tmp_path / "begun"), input_batch_size=20
+        )
+        load >> double >> samples.CountAll(name="count")
+    with object_store(BUCKET) as store:
+        environment = store.environment()
+        plan = plan_of(pipeline, storage=Storage(path=PLACE))
+        broker = broker_in(
+            tmp_path / "broker", tcp=True, options=["--liveness", "3"], **environment, DISTILMQ_LINGER="1"
+        )
+        with broker as program, hosts_of(program, tmp_path) as hosts:
+            first = hosts.start("first", "--slots", "3", **environment)
+            submit(program, "r", plan)
+            until((tmp_path / "begun").exists, "the step is at its rows")
+            assert in_files(store) != []
+            store.delay = delay
+            first.end()
+            hosts.start("second", "--slots", "3", **environment)
+            (tmp_path / "go").touch()
+            finished = outcome(program, "r")
+            counted = fetched(program, "r", "count")
+            until(lambda: store.objects(BUCKET) == [], "what was left is removed")
+
+    assert finished.outcome == "done"
+    assert counted == [{"n": 0, "text": "", "rows": 40, "in_order": True}]
