@@ -138,6 +138,9 @@ def test_a_script_runs_on_hosts_that_have_nothing_of_it(
     data = list(program.folder.glob("runs/*/data/*"))
     assert len(data) == (1 if dataset in (MANY, LARGE) else 0)
     assert {path.stat().st_mode & 0o777 for path in data} <= {0o600}
+    # Large rows do not come a second time within the plan.
+    [plan] = program.folder.glob("runs/*/plan.msgpack")
+    assert plan.stat().st_size < 1_000_000
     assert list((tmp_path / "script" / "cache").glob(".submitted-*")) == []
 
 

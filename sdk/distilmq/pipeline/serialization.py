@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -38,8 +38,10 @@ def dump_pipeline(pipeline: Pipeline) -> dict[str, Any]:
     )
 
 
-def dump_dag(dag: Dag, *, name: str, description: str | None, requirements: Sequence[str]) -> dict[str, Any]:
-    """The dump of a pipeline with these steps.
+def dump_dag(
+    dag: Dag, *, name: str, description: str | None, requirements: Sequence[str], without_rows: Collection[str] = ()
+) -> dict[str, Any]:
+    """The dump of a pipeline with these steps; of some of them the rows that they hold are left out.
 
     Raises:
         DistilmqUserError: a routing function cannot be found again by its name.
@@ -55,7 +57,10 @@ def dump_dag(dag: Dag, *, name: str, description: str | None, requirements: Sequ
         "pipeline": {
             "name": name,
             "description": description,
-            "steps": [{"step": step.dump(), "name": step.name} for step in dag.steps.values()],
+            "steps": [
+                {"step": step.dump(with_rows=False) if name in without_rows else step.dump(), "name": name}
+                for name, step in dag.steps.items()
+            ],
             "connections": [{"from": step, "to": dag.graph.successors(step)} for step in dag.graph],
             "routing_batch_functions": routes,
             TYPE_INFO_KEY: {"module": "distilmq.pipeline.pipeline", "name": "Pipeline"},

@@ -7,6 +7,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from distilmq.errors import DistilmqUserError
@@ -161,7 +162,7 @@ def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared, inpu
             "max_tokens": None if options.max_tokens is None else int(options.max_tokens),
         }
     )
-    return compile_plan(
+    compiled = compile_plan(
         prepared.dag,
         name=pipeline.name,
         description=pipeline.description or "",
@@ -170,19 +171,26 @@ def _compile(pipeline: Launchable, options: RunOptions, prepared: Prepared, inpu
         settings=settings,
         inputs=inputs,
         travels=DatasetSpec(
-            config=_config(pipeline, prepared),
             columns={leaf: tuple(prepared.columns.get(leaf, ())) for leaf in prepared.dag.graph.leaves},
             features=encoded_features(prepared.features),
             enable_metadata=pipeline.enable_metadata,
         ),
     )
+    # Rows that go in files are not to travel a second time.
+    apart = [step.name for step in compiled.plan.steps if step.data]
+    dataset = compiled.plan.dataset.model_copy(update={"config": _config(pipeline, prepared, apart)})
+    return replace(compiled, plan=compiled.plan.model_copy(update={"dataset": dataset}))
 
 
-def _config(pipeline: Launchable, prepared: Prepared) -> str:
+def _config(pipeline: Launchable, prepared: Prepared, without_rows: Sequence[str]) -> str:
     """`pipeline.yaml`; empty for a pipeline that cannot be dumped, which runs all the same."""
     try:
         dump = serialization.dump_dag(
-            prepared.dag, name=pipeline.name, description=pipeline.description, requirements=pipeline.requirements
+            prepared.dag,
+            name=pipeline.name,
+            description=pipeline.description,
+            requirements=pipeline.requirements,
+            without_rows=without_rows,
         )
     except DistilmqUserError:
         return ""

@@ -246,3 +246,13 @@ def test_samples_go_on_where_they_stopped() -> None:
 
 def test_nothing_can_be_drawn_from_nothing() -> None:
     assert rows_of(DataSampler(data=[])) == []
+
+
+def test_a_dump_without_rows_says_so_where_it_is_loaded() -> None:
+    step = LoadDataFromDicts(name="load", data=[{"n": n} for n in range(1500)])
+
+    dump = step.dump(with_rows=False)
+
+    assert dump["data"] == {"rows_left_out": 1500}
+    with pytest.raises(ValueError, match="The 1,500 rows of this step were too large for the dump"):
+        LoadDataFromDicts.from_dict(dump)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from distilmq.steps.base import GeneratorStep
 from distilmq.steps.generators.fingerprints import of_rows
-from distilmq.steps.generators.row_dump import dumped_rows, undumped_rows
+from distilmq.steps.generators.row_dump import dumped_rows, left_out, undumped_rows
 from distilmq.steps.generators.row_file import LARGE, RowFile
 from distilmq.typing import GeneratorStepOutput, Row, StepColumns
 from distilmq.utils.columns import unique
@@ -72,8 +72,10 @@ class LoadDataFromDicts(GeneratorStep):
         return of_rows(self._rows(0))
 
     def dump(self, **options: Any) -> dict[str, Any]:
-        """The step as plain data, its rows included."""
-        return {**super().dump(**options), "data": dumped_rows(list(self._rows(0)))}
+        """The step as plain data, its rows included, unless `with_rows=False` says otherwise."""
+        with_rows = options.get("with_rows", True)
+        data = dumped_rows(list(self._rows(0))) if with_rows else left_out(len(self.data))
+        return {**super().dump(**options), "data": data}
 
     def stored(self, folder: Path) -> GeneratorStep:
         """The same step with its rows in a file, when they are many."""
