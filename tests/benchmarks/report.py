@@ -107,15 +107,24 @@ over a local socket without.
 LARGE_MOST = 300
 """Megabytes that client, broker and coordinator may have each, however large the result is."""
 
+FETCHED = {"distiset": "`run.distiset()`", "fetch": "`distilmq runs fetch`"}
+GIVEN = {"list": "a list", "dataset": "a `Dataset` of files"}
+
 LARGE = """
 ## What large results cost
 
 Rows of 50 KB at a broker over TCP with keys, fetched by a client on the same machine when the run is over. What counts
 is memory of a process's own: pages of files that are mapped are given back when something else needs room.
 
-| result | batches of | client | broker | coordinator | each under {most} MB |
-|---|---|---|---|---|---|
+| result | batches of | fetched with | client | broker | coordinator | each under {most} MB |
+|---|---|---|---|---|---|---|
 {lines}
+
+Rows that a client submits, itself, go in files to the broker's disk; a list of them is in the client's memory before.
+
+| rows | given as | who submits | who fetches | broker | coordinator |
+|---|---|---|---|---|---|
+{given}
 """
 
 
@@ -228,12 +237,17 @@ def _keys(values: Values) -> str:
 
 def _large(values: Values) -> str:
     lines: list[str] = []
+    given: list[str] = []
     for found in values["peaks"]:
+        size, how = f"{found['megabytes']:,} MB", found["how"]
         peaks = [found[part] for part in ("client", "broker", "coordinator")]
         cells = " | ".join(f"{peak:.0f} MB" for peak in peaks)
+        if how in GIVEN:
+            given.append(f"| {size} | {GIVEN[how]} | {found['submitter']:.0f} MB | {cells} |")
+            continue
         within = "yes" if max(peaks) < LARGE_MOST else "no"
-        lines.append(f"| {found['megabytes']:,} MB | {found['batch']:g} MB | {cells} | {within} |")
-    return LARGE.format(most=LARGE_MOST, lines="\n".join(lines))
+        lines.append(f"| {size} | {found['batch']:g} MB | {FETCHED[how]} | {cells} | {within} |")
+    return LARGE.format(most=LARGE_MOST, lines="\n".join(lines), given="\n".join(given))
 
 
 def _within(ratio: float) -> str:

@@ -222,8 +222,8 @@ def crowd(bench: Bench) -> dict[str, Any]:
 def large(bench: Bench) -> dict[str, Any]:
     """Peak memory for large results at a broker: megabytes in all, of a batch, and of each process."""
     found: list[dict[str, Any]] = []
-    for megabytes, batch in ((400, 2), (2000, 2), (400, 400)):
-        command = [sys.executable, "-m", "tests.benchmarks.large_result", str(megabytes), str(batch)]
+    for case in ("400 2", "2000 2", "400 400", "2000 2 fetch", "300 2 list", "300 2 dataset"):
+        command = [sys.executable, "-m", "tests.benchmarks.large_result", *case.split()]
         found.append(measure(command, cwd=HERE.parents[1], timeout=1800).result)
         print(f"  {found[-1]}", flush=True)
     return {"peaks": found}
