@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from distilmq.pipeline import Pipeline
-from distilmq.protocol.plan import Storage
+from distilmq.protocol.plan import Plan, Storage
 from distilmq.steps import LoadDataFromDicts
-from tests.broker.front.brokers import broker_in
+from tests.broker.core.scene import only
+from tests.broker.front.brokers import Program, broker_in
 from tests.integration import hosted_steps as samples
-from tests.integration.hosts import fetched, hosts_of, outcome, plan_of, submit
+from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, plan_of, submit
 from tests.integration.runs import Script, of_kind, until
+from tests.integration.test_large_inputs import said
 from tests.servers.s3 import SECRET, ObjectStore, object_store
 
 BUCKET = "rows"
@@ -184,33 +188,61 @@ def test_secrets_among_the_options_are_only_in_the_plan(tmp_path: Path) -> None:
     assert "`storage_parameters['secret']` is kept with the plan" in script.output
 
 
-@pytest.mark.parametrize("delay", [0.0, 2.0], ids=["quick", "slow"])
-def test_hosts_of_a_broker_pass_rows_by_way_of_it_and_one_may_vanish(tmp_path: Path, delay: float) -> None:
+@pytest.mark.parametrize(
+    ("victim", "delay"),
+    [("host", 0.0), ("host", 2.0), ("coordinator", 0.0)],
+    ids=["a host vanishes", "a host vanishes and the store is slow", "the coordinator dies"],
+)
+def test_at_a_broker_what_dies_costs_no_row(tmp_path: Path, victim: str, delay: float) -> None:
+    with object_store(BUCKET) as store, at_broker(tmp_path, store) as (program, hosts):
+        first = hosts.start("first", "--slots", "3", **store.environment())
+        submit(program, "r", gated_plan(tmp_path))
+        until((tmp_path / "begun").exists, "the step is at its rows")
+        sent = in_files(store)
+        store.delay = delay
+        if victim == "host":
+            first.end()
+            hosts.start("second", "--slots", "3", **store.environment())
+        else:
+            only(program.coordinators()).kill()
+            until(lambda: said(program.folder, "coordinator_started") == 2, "the next one is there")
+        (tmp_path / "go").touch()
+        finished = outcome(program, "r")
+        counted = fetched(program, "r", "count")
+        until(lambda: store.objects(BUCKET) == [], "what was left is removed")
+
+    assert sent != []
+    assert finished.outcome == "done"
+    assert counted == [{"n": 0, "text": "", "rows": 40, "in_order": True}]
+
+
+def test_a_worker_that_the_store_does_not_let_in_ends_the_run_with_the_reason(tmp_path: Path) -> None:
+    with object_store(BUCKET) as store, at_broker(tmp_path, store) as (program, hosts):
+        hosts.start("stranger", "--slots", "3", **store.environment(key="another-key"))
+        submit(program, "r", gated_plan(tmp_path))
+        finished = outcome(program, "r")
+        until(lambda: store.objects(BUCKET) == [], "what was left is removed")
+
+    assert finished.outcome == "failed"
+    assert finished.error is not None
+    assert f"the place for passing data, '{PLACE}' (`storage_parameters`), cannot be read on" in finished.error.message
+    assert "PermissionError" in finished.error.message
+
+
+@contextmanager
+def at_broker(folder: Path, store: ObjectStore) -> Iterator[tuple[Program, Hosts]]:
+    """A broker that is let into the store, and lets go of a coordinator soon."""
+    environment = {**store.environment(), "DISTILMQ_LINGER": "1"}
+    broker = broker_in(folder / "broker", tcp=True, options=["--liveness", "3"], **environment)
+    with broker as program, hosts_of(program, folder) as hosts:
+        yield program, hosts
+
+
+def gated_plan(folder: Path) -> Plan:
+    """Three steps whose rows go by way of the store; the second waits for a file."""
     rows = [{"n": number, "text": "x" * 200} for number in range(40)]
     with Pipeline("passed") as pipeline:
         load = LoadDataFromDicts(name="load", data=rows, batch_size=20)
-        double = samples.Gated(
-            name="double", gate=str(tmp_path / "go"), begun=str(tmp_path / "begun"), input_batch_size=20
-        )
+        double = samples.Gated(name="double", gate=str(folder / "go"), begun=str(folder / "begun"), input_batch_size=20)
         load >> double >> samples.CountAll(name="count")
-    with object_store(BUCKET) as store:
-        environment = store.environment()
-        plan = plan_of(pipeline, storage=Storage(path=PLACE))
-        broker = broker_in(
-            tmp_path / "broker", tcp=True, options=["--liveness", "3"], **environment, DISTILMQ_LINGER="1"
-        )
-        with broker as program, hosts_of(program, tmp_path) as hosts:
-            first = hosts.start("first", "--slots", "3", **environment)
-            submit(program, "r", plan)
-            until((tmp_path / "begun").exists, "the step is at its rows")
-            assert in_files(store) != []
-            store.delay = delay
-            first.end()
-            hosts.start("second", "--slots", "3", **environment)
-            (tmp_path / "go").touch()
-            finished = outcome(program, "r")
-            counted = fetched(program, "r", "count")
-            until(lambda: store.objects(BUCKET) == [], "what was left is removed")
-
-    assert finished.outcome == "done"
-    assert counted == [{"n": 0, "text": "", "rows": 40, "in_order": True}]
+    return plan_of(pipeline, storage=Storage(path=PLACE))
