@@ -125,6 +125,18 @@ class CountAll(GlobalStep):
         yield [{"n": 0, "text": "", "rows": len(inputs), "in_order": in_order}]
 
 
+class Raising(CountAll):
+    """Counts nothing."""
+
+    @property
+    def inputs(self) -> StepColumns:
+        return ["n"]
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        raise ValueError("it cannot count")
+        yield []
+
+
 class Placed(Gated):
     """Doubles, and says on which node of Ray."""
 

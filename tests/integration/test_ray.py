@@ -75,11 +75,35 @@ def test_ray_places_a_step_on_the_node_that_has_what_it_needs(ray: RayNodes, tmp
         rows = pipeline.run()["default"]["train"]
         again = pipeline.run()["default"]["train"]
         until(lambda: not ray.workers())
+    last_run = pipeline.last_run
+    assert last_run is not None
 
     assert isinstance(pipeline, RayPipeline)
     assert list(rows["doubled"]) == list(again["doubled"]) == DOUBLED
     assert set(rows["node"]) == {node}
     assert (tmp_path / "begun").read_text().split() == [str(number) for number in range(0, ROWS, 5)]
+    assert last_run.outcome == "done"
+    assert list(last_run.distiset()["default"]["train"]["doubled"]) == DOUBLED
+    assert last_run.failures == []
+    assert last_run.usage.total.requests == 0
+    with pytest.raises(DistilmqUserError, match="are not computed again on Ray"):
+        last_run.retry_failures()
+
+
+def test_what_is_left_of_a_run_that_fails_can_be_read(ray: RayNodes, tmp_path: Path) -> None:
+    with Pipeline("failing", cache_dir=tmp_path / "cache") as pipeline:
+        load = LoadDataFromDicts(name="load", data=[{"n": number} for number in range(ROWS)], batch_size=5)
+        load >> samples.Raising(name="count")
+    on_ray = pipeline.ray(ray.address)
+
+    with pytest.raises(RunError, match="it cannot count"):
+        on_ray.run()
+    left = on_ray.last_run
+
+    assert left is not None
+    assert left.outcome == "failed"
+    assert left.failures == []
+    assert len(left.distiset()["default"]["train"]) == 0
 
 
 def test_a_run_goes_on_when_its_node_is_killed_and_another_one_comes(ray: RayNodes, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def launch(pipeline: Launchable, options: RunOptions, keep: Callable[[LastRun], 
                 meanwhile=lambda: _keep_config(pipeline, prepared, place.directory),
             )
             expect = _expectation(compiled.plan, prepared.dag, options) if options.dry_run is not None else None
-            left = _Left(place, run.steps, reading, keep, compiled.secrets)
+            left = Left(place, run.steps, reading, keep, compiled.secrets)
             return _run(run, interrupts, left, expect)
         finally:
             if place.temporary:
@@ -119,7 +119,7 @@ def try_out(pipeline: Launchable, options: RunOptions) -> Estimate:
 def _run(
     run: LocalRun[Distiset],
     interrupts: Interrupts,
-    left: _Left,
+    left: Left,
     expect: Callable[[LocalRun[Distiset]], Estimate | None] | None,
 ) -> Distiset:
     distiset: Distiset | None = None
@@ -159,7 +159,7 @@ def _requests_at_once(dag: Dag, step: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
+class Left:
     """What is left of a run, and of the revisions of it."""
 
     place: Place
@@ -184,7 +184,7 @@ class _Left:
             lambda: distiset if distiset is not None else self._distiset(),
             lambda: failures if failures is not None else self._failures(),
             lambda: usage if usage is not None else self._usage(),
-            self._retry,
+            self.retry,
             expected,
         )
 
@@ -200,10 +200,11 @@ class _Left:
         _check_there(self.place)
         return run_usage(reopened(self.place, lambda client: client.usage()), self.steps)
 
-    def _retry(self, only: FailureFilter) -> LastRun:
+    def retry(self, only: FailureFilter) -> LastRun:
+        """Computes failed rows again, on this machine."""
         _check_there(self.place)
         revised = revise(self.place.directory, only, secrets=self.secrets)
-        left = _Left(revised.place, self.steps, self.reading, self.keep, self.secrets)
+        left = Left(revised.place, self.steps, self.reading, self.keep, self.secrets)
         last_run = left.last_run(revised.outcome, failures=revised.failures)
         self.keep(last_run)
         return last_run

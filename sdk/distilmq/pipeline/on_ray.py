@@ -8,19 +8,21 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline.interrupt import Interrupts
-from distilmq.pipeline.launch import Launchable, folder_name
-from distilmq.pipeline.prepare import RunOptions, prepare
+from distilmq.pipeline.last_run import LastRun
+from distilmq.pipeline.launch import Launchable, Left, folder_name
+from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
 from distilmq.pipeline.progress import failures, open_view
-from distilmq.pipeline.run import say
+from distilmq.pipeline.run import Outcome, Place, Reading, say
 from distilmq.pipeline.submitted_run import SubmittedRun
 from distilmq.pipeline.submitting import submit
+from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.transport.connection_file import write_private
 
 if TYPE_CHECKING:
@@ -35,7 +37,13 @@ _IDLE = 5
 
 
 def run_on_ray(
-    pipeline: Launchable, options: RunOptions, url: str | None, init: Mapping[str, Any], *, new: bool
+    pipeline: Launchable,
+    options: RunOptions,
+    url: str | None,
+    init: Mapping[str, Any],
+    keep: Callable[[LastRun], None],
+    *,
+    new: bool,
 ) -> Distiset:
     """Runs a pipeline with workers that Ray places; see `RayPipeline.run`.
 
@@ -44,21 +52,63 @@ def run_on_ray(
         options: as of `run`.
         url: of the cluster, as `ray.init` takes it.
         init: more of what that takes.
+        keep: gets what is left of the run, however it ends.
         new: start a run even if one of the same pipeline is unfinished.
     """
     _check(init)
     # Before Ray is waited for: what is wrong with the pipeline is said at once.
-    prepare(pipeline.dag, options)
+    prepared = prepare(pipeline.dag, options)
     folder = pipeline.cache_dir / folder_name(pipeline.name) / "ray"
     processes = sum(step.resources.replicas or 1 for step in pipeline.dag.steps.values())
     with Interrupts() as interrupts, RayWorkers(folder, url, init, processes) as workers:
         run = submit(pipeline, workers.key, options, new=new)
         say(f"{'Going on with' if run.attached else 'Started'} run '{run.id}' on Ray.")
-        _follow(pipeline.name, run, workers, interrupts)
-        return run.distiset()
+        left = _left(pipeline, prepared, folder / "runs" / run.id, keep)
+        outcome: Outcome = "lost"
+        distiset: Distiset | None = None
+        try:
+            outcome = _follow(pipeline.name, run, workers, interrupts)
+            distiset = run.distiset()
+            return distiset
+        except KeyboardInterrupt:
+            outcome = "stopped"
+            raise
+        except RunError:
+            outcome = "failed" if workers.alive else "lost"
+            raise
+        finally:
+            keep(left.last_run(outcome, distiset=distiset))
 
 
-def _follow(name: str, run: SubmittedRun, workers: RayWorkers, interrupts: Interrupts) -> None:
+class _LeftOnRay(Left):
+    """What is left of a run on Ray: it is read on this machine."""
+
+    def retry(self, only: FailureFilter) -> LastRun:
+        """Is refused: this machine may lack what Ray has for the steps."""
+        raise DistilmqUserError(
+            f"Failed rows of a run on Ray are not computed again on Ray. `distilmq failures retry` with the run in"
+            f" {self.place.directory} computes them on this machine, if it has what the steps need."
+        )
+
+
+def _left(pipeline: Launchable, prepared: Prepared, directory: Path, keep: Callable[[LastRun], None]) -> Left:
+    leaves = tuple(prepared.dag.graph.leaves)
+    reading = Reading(
+        leaves=leaves,
+        features=prepared.features,
+        columns={leaf: prepared.columns.get(leaf, []) for leaf in leaves},
+        enable_metadata=pipeline.enable_metadata,
+    )
+    return _LeftOnRay(Place(directory, directory.parent), list(prepared.dag.steps), reading, keep, {})
+
+
+def _follow(name: str, run: SubmittedRun, workers: RayWorkers, interrupts: Interrupts) -> Literal["done", "stopped"]:
+    """Follows a run to its end.
+
+    Raises:
+        KeyboardInterrupt: it was stopped by Ctrl+C.
+        RunError: it failed, or a process of ours has died.
+    """
     heard = 0
 
     def on_wake() -> None:
@@ -81,6 +131,7 @@ def _follow(name: str, run: SubmittedRun, workers: RayWorkers, interrupts: Inter
     if outcome == "stopped" and interrupts.count:
         say(f"Stopped. What is done is kept in {workers.folder}: run the script again to go on from there.")
         raise KeyboardInterrupt
+    return outcome
 
 
 class RayWorkers:
@@ -118,6 +169,11 @@ class RayWorkers:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether neither of the two has died."""
+        return all(process is not None and process.alive for process in (self._broker, self._scaler))
 
     def check(self) -> None:
         """Raises when one of the two has died.
@@ -187,6 +243,11 @@ class _Tied:
                 return
         self._process.wait()
         self.check()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def check(self) -> None:
         """Raises when it has ended.

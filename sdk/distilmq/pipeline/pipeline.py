@@ -228,11 +228,7 @@ class Pipeline:
             max_cost=max_cost,
             max_tokens=max_tokens,
         )
-        if broker is None:
-            return self._launch(options)
-        from distilmq.pipeline.submitting import submit_and_wait
-
-        return submit_and_wait(self, broker, options, new=new).distiset()
+        return self._run(options, broker, new=new)
 
     def submit(
         self,
@@ -394,14 +390,22 @@ class Pipeline:
 
         return try_out(self, options)
 
+    def _run(self, options: RunOptions, broker: str | os.PathLike[str] | None, *, new: bool) -> Distiset:
+        """What `run` does with its arguments."""
+        if broker is None:
+            return self._launch(options)
+        from distilmq.pipeline.submitting import submit_and_wait
+
+        return submit_and_wait(self, broker, options, new=new).distiset()
+
     def _launch(self, options: RunOptions) -> Distiset:
         # Here, not above: a module that only builds a pipeline need not know how to run it.
         from distilmq.pipeline.launch import launch
 
-        def keep(last_run: LastRun) -> None:
-            self.last_run = last_run
+        return launch(self, options, self._keep)
 
-        return launch(self, options, keep)
+    def _keep(self, last_run: LastRun) -> None:
+        self.last_run = last_run
 
     # ------------------------------------------------------------ sharing
 

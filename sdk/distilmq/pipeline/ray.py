@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from distilmq.errors import DistilmqUserError
-from distilmq.pipeline.parameters import Parameters
 from distilmq.pipeline.pipeline import Pipeline
-from distilmq.pipeline.prepare import LoadGroups, RunOptions
+from distilmq.pipeline.prepare import RunOptions
 
 if TYPE_CHECKING:
     from distilmq.distiset import Distiset
@@ -22,6 +21,10 @@ class RayPipeline(Pipeline):
 
     Each process of a step is an actor of Ray, with the CPUs, GPUs, memory, resources and labels that the step's
     `StepResources` ask for. Ray places it; batches go between this machine and the actor directly, encrypted.
+
+    `run` is that of `Pipeline`, but for `broker`, which is refused: the pipeline brings a broker of its own; `new` has
+    it start another run, even if one of the same pipeline is unfinished. When the script ends, however it ends, none of
+    its actors stays; run again, it goes on where it was. A cluster that cannot be reached is a `RunError`.
 
     Args:
         name: as of `Pipeline`, and so are the next four.
@@ -47,63 +50,19 @@ class RayPipeline(Pipeline):
         self.ray_head_node_url = ray_head_node_url
         self.ray_init_kwargs = dict(ray_init_kwargs or {})
 
-    def run(
-        self,
-        parameters: Parameters | None = None,
-        load_groups: LoadGroups = None,
-        use_cache: bool = True,
-        storage_parameters: Mapping[str, Any] | None = None,
-        use_fs_to_pass_data: bool = False,
-        dataset: Any = None,
-        dataset_batch_size: int = 50,
-        logging_handlers: list[logging.Handler] | None = None,
-        max_cost: float | None = None,
-        max_tokens: int | None = None,
-        broker: str | os.PathLike[str] | None = None,
-        new: bool = False,
-    ) -> Distiset:
-        """Runs the pipeline on the cluster and gives the rows of the steps that nothing follows.
-
-        Everything is as in `Pipeline.run`. When the script ends, however it ends, none of its actors stays; run again,
-        it goes on where it was.
-
-        Args:
-            parameters: as in `Pipeline.run`.
-            load_groups: as in `Pipeline.run`.
-            use_cache: as in `Pipeline.run`.
-            storage_parameters: as in `Pipeline.run`.
-            use_fs_to_pass_data: as in `Pipeline.run`.
-            dataset: as in `Pipeline.run`.
-            dataset_batch_size: as in `Pipeline.run`.
-            logging_handlers: as in `Pipeline.run`.
-            max_cost: as in `Pipeline.run`.
-            max_tokens: as in `Pipeline.run`.
-            broker: is refused: the pipeline brings a broker of its own.
-            new: start another run, even if one of the same pipeline is unfinished.
-
-        Raises:
-            DistilmqUserError: the pipeline or an argument is wrong, or Ray is not installed; nothing was started.
-            KeyboardInterrupt: the run was stopped by Ctrl+C.
-            RunError: the cluster cannot be reached, or the run failed.
-        """
+    def _run(self, options: RunOptions, broker: str | os.PathLike[str] | None, *, new: bool) -> Distiset:
         if broker is not None:
             raise _no_broker()
         from distilmq.pipeline.on_ray import run_on_ray
 
-        options = RunOptions(
-            parameters=parameters,
-            load_groups=load_groups,
-            use_cache=use_cache,
-            storage_parameters=storage_parameters,
-            use_fs_to_pass_data=use_fs_to_pass_data,
-            dataset=dataset,
-            dataset_batch_size=dataset_batch_size,
-            logging_handlers=list(logging_handlers or []),
-            max_cost=max_cost,
-            max_tokens=max_tokens,
-            elsewhere=True,
+        return run_on_ray(
+            self,
+            replace(options, elsewhere=True),
+            self.ray_head_node_url,
+            self.ray_init_kwargs,
+            self._keep,
+            new=new or not options.use_cache,
         )
-        return run_on_ray(self, options, self.ray_head_node_url, self.ray_init_kwargs, new=new or not use_cache)
 
     def submit(self, *args: Any, **options: Any) -> SubmittedRun:
         """Is refused: the pipeline brings a broker of its own.
