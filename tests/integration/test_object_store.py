@@ -15,7 +15,7 @@ from distilmq.steps import LoadDataFromDicts
 from tests.broker.core.scene import only
 from tests.broker.front.brokers import Program, broker_in
 from tests.integration import hosted_steps as samples
-from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, plan_of, submit
+from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, plan_of, shown, state_of, submit
 from tests.integration.runs import Script, of_kind, until
 from tests.integration.test_large_inputs import said
 from tests.servers.s3 import SECRET, ObjectStore, object_store
@@ -53,6 +53,7 @@ dump(pipeline.run(
 """
 ROWS = [{"n": n, "text": "x" * 1000, "twice": 2 * n, "of": 200} for n in range(200)]
 PLACE = f"s3://{BUCKET}/passed"
+IN_STORE = Storage(path=PLACE)
 
 
 def script_of(tmp_path: Path, store: ObjectStore, place: str = PLACE, **env: str) -> Script:
@@ -229,6 +230,24 @@ def test_a_worker_that_the_store_does_not_let_in_ends_the_run_with_the_reason(tm
     assert "PermissionError" in finished.error.message
 
 
+def test_secrets_of_a_submitted_run_are_only_in_its_plan(tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    with object_store(BUCKET) as store:
+        options = store.options()
+        plan = gated_plan(tmp_path, Storage(path=PLACE, options=options))
+        with broker_in(tmp_path / "broker") as program, hosts_of(program, tmp_path) as hosts:
+            host = hosts.start("host", "--slots", "3")
+            submit(program, "r", plan)
+            finished = outcome(program, "r")
+            texts = [repr(shown(program, "r")), repr(state_of(program, "r")), host.said, program.log]
+
+    assert finished.outcome == "done"
+    assert not any(SECRET in text for text in texts)
+    holding = [path for path in program.folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert [path.name for path in holding] == ["plan.msgpack"]
+    assert holding[0].stat().st_mode & 0o777 == 0o600
+
+
 @contextmanager
 def at_broker(folder: Path, store: ObjectStore) -> Iterator[tuple[Program, Hosts]]:
     """A broker that is let into the store, and lets go of a coordinator soon."""
@@ -238,11 +257,11 @@ def at_broker(folder: Path, store: ObjectStore) -> Iterator[tuple[Program, Hosts
         yield program, hosts
 
 
-def gated_plan(folder: Path) -> Plan:
+def gated_plan(folder: Path, storage: Storage = IN_STORE) -> Plan:
     """Three steps whose rows go by way of the store; the second waits for a file."""
     rows = [{"n": number, "text": "x" * 200} for number in range(40)]
     with Pipeline("passed") as pipeline:
         load = LoadDataFromDicts(name="load", data=rows, batch_size=20)
         double = samples.Gated(name="double", gate=str(folder / "go"), begun=str(folder / "begun"), input_batch_size=20)
         load >> double >> samples.CountAll(name="count")
-    return plan_of(pipeline, storage=Storage(path=PLACE))
+    return plan_of(pipeline, storage=storage)
