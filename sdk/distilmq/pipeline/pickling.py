@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from distilmq.errors import DistilmqUserError
 from distilmq.mixins.secrets import nested_models
+from distilmq.pipeline import by_value
 from distilmq.pipeline.dag import copied_step
 from distilmq.pipeline.unpicklable import culprit
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
@@ -68,11 +69,9 @@ def is_importable(module: ModuleType) -> bool:
 
 
 def _pickled(value: object, what: str, modules: Iterable[str], *, travels: bool) -> bytes:
-    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
-
     with _by_value(_users_modules() if travels else modules, also_importable=travels):
         try:
-            return cast("Any", cloudpickle).dumps(value)
+            return by_value.dumps(value)
         except Exception as error:
             found = culprit(value)
             named = f"{found} cannot be pickled" if found else "it holds something that cannot be pickled"

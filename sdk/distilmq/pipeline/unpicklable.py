@@ -7,6 +7,8 @@ import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
+from distilmq.pipeline import by_value
+
 _DEEP = 12
 """Steps on the way to it; it is named as far as that."""
 
@@ -78,12 +80,10 @@ def _of_object(value: Any) -> Iterator[Place]:
 
 
 def _pickles(value: object) -> bool:
-    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]  # the library ships no types
-
     if isinstance(value, (staticmethod, classmethod, property)):
         return all(_pickles(part) for _, part in _parts(value))
     try:
-        cast("Any", cloudpickle).dumps(value)
+        by_value.dumps(value)
     except Exception:  # noqa: BLE001  # the user's own code may raise anything while it is pickled
         return False
     return True

@@ -167,6 +167,19 @@ def test_what_keeps_a_step_from_being_pickled_is_named(made: Any, named: str) ->
     assert str(caught.value).startswith(f"Step 'ask' cannot be sent to a worker, since {named} cannot be pickled: ")
 
 
+def test_a_class_goes_without_the_variables_of_the_function_that_made_it() -> None:
+    nearby = threading.Lock()
+
+    class Near(Double):
+        def process(self, inputs: StepInput) -> Any:
+            yield inputs
+
+    sent = pickle.loads(pickled_step(Near(name="near")))
+
+    assert nearby is not sent
+    assert [*sent.process([{"x": 1}])] == [[{"x": 1}]]
+
+
 def test_a_step_that_cannot_be_pickled_is_named() -> None:
     with Pipeline("stuck") as pipeline:
         ask = Asks(name="ask", service=Service(region="eu"))
