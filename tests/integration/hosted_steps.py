@@ -41,6 +41,22 @@ class Gated(Double):
         yield from super().process(inputs)
 
 
+class Loaded(Double):
+    """Doubles, slowly; writes its name into a file whenever it is loaded."""
+
+    loads: str
+    pause: float
+
+    def load(self) -> None:
+        super().load()
+        with Path(self.loads).open("a") as loads:
+            loads.write(f"{self.name}\n")
+
+    def process(self, inputs: StepInput) -> StepOutput:
+        time.sleep(self.pause)
+        yield from super().process(inputs)
+
+
 class Keyed(Gated):
     """Doubles where it was told a key."""
 

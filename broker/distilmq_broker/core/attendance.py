@@ -114,6 +114,8 @@ class Attendance:
         if session is None or state is None or state.name != event.step or session.stopping:
             return
         state.load_deaths = 0
+        if not session.ready:
+            state.load_seconds = max(state.load_seconds, now - session.assigned)
         session.at_once = max(1, event.at_once)
         self._becomes_ready(session, state)
 
@@ -251,12 +253,12 @@ class Attendance:
             if len(known) != len(numbers) or not state.source.continues(known):
                 self._losses.condemn(session, counted=False, why="a generator that lost its place starts again")
                 return
-            self._dispatch.enlist(session, state)
+            self._dispatch.enlist(session, state, now)
             for work in state.source.adopt(session.id, len(known)):
                 state.leases.open(work)
                 self._run.hold(session, work, now)
         else:
-            self._dispatch.enlist(session, state)
+            self._dispatch.enlist(session, state, now)
         if event.ready:
             self._becomes_ready(session, state)
         self._reconcile(session, held, now)

@@ -168,7 +168,7 @@ class Coordinator:
     def _hand_out(self, now: float) -> bool:
         """Hands out what can be; tells whether that made more possible."""
         run = self.run
-        self._dispatch.assign()
+        self._dispatch.assign(now)
         for state in run.flow.steps:
             if state.dirty and run.stages.loaded(state):
                 state.dirty = False

@@ -19,6 +19,8 @@ class Dispatch:
 
     Backpressure is a preference, never a condition of progress: a generator is asked while fewer rows than
     `waiting_rows` wait in loaded steps; and when nothing is out and nothing can be handed out, whatever the bound.
+    Rows that wait for a process of their step weigh little: where hosts have fewer slots than there are steps, each
+    is to find so much when its turn comes that loading it was worth the while.
     """
 
     def __init__(self, run: Run) -> None:
@@ -29,7 +31,7 @@ class Dispatch:
             for component in range(run.flow.topology.components)
         ]
 
-    def assign(self) -> None:
+    def assign(self, now: float) -> None:
         """Gives free slots the replicas that the current stage lacks: first one of each step, in plan order."""
         for session in self._run.workers.idle():
             lacking = [
@@ -38,7 +40,7 @@ class Dispatch:
                 if len(state.sessions) < state.place.replicas and self._may_have(session, state)
             ]
             if lacking:
-                self.enlist(session, min(lacking, key=lambda state: len(state.sessions)))
+                self.enlist(session, min(lacking, key=lambda state: len(state.sessions)), now)
                 self.tell(session)
 
     def _may_have(self, session: Session, state: StepState) -> bool:
@@ -46,10 +48,11 @@ class Dispatch:
             return False
         return not session.takes or state.name in session.takes
 
-    def enlist(self, session: Session, state: StepState) -> None:
+    def enlist(self, session: Session, state: StepState, now: float) -> None:
         """Makes a process a replica of a step."""
         used = {other.replica for other in state.sessions}
         session.step = state.place.index
+        session.assigned = now
         session.replica = next(replica for replica in range(len(used) + 1) if replica not in used)
         session.credit = policy.credit(state.place.spec)
         session.beats = 0
@@ -82,13 +85,17 @@ class Dispatch:
     def work(self, state: StepState) -> int:
         """How many batches a process of a step could be busy with now; 0: one would have nothing to do."""
         if state.source is not None:
-            component = state.place.component
-            asking = self._run.may_hand_out and not state.source.done
-            more = asking and (self._waiting(component) < self._bound or self._idle(component))
+            more = self._run.may_hand_out and not state.source.done and self._has_room(state)
             return state.source.asked - state.source.recorded + more
         if not self._run.may_hand_out or self._run.flow.next_work(state) is None:
             return state.leases.leased
         return len(state.leases.pending) + state.buffer.rows // max(1, state.place.spec.size)
+
+    def _has_room(self, state: StepState) -> bool:
+        """Whether a generator may run further ahead; one without a process waits until that is worth one."""
+        component = state.place.component
+        bound = self._bound if state.sessions else self._bound / 2
+        return self._waiting(component) < bound or self._idle(component)
 
     def _askable(self, state: StepState) -> bool:
         source = state.source
@@ -140,13 +147,13 @@ class Dispatch:
         inputs = tuple(work.cut.inputs[branch] for branch in work.cut.present)
         run.outbox.emit(SendPart(session.id, run.lease(work), inputs, event.cursor))
 
-    def _waiting(self, component: int) -> int:
+    def _waiting(self, component: int) -> float:
         """Rows that steps loaded now could take; what a global step will take does not count."""
-        return sum(
-            state.buffer.rows + state.leases.ready_rows
-            for state in self._loaded(component)
-            if state.place.manner != "everything"
-        )
+        return sum(self._weight(state) for state in self._loaded(component) if state.place.manner != "everything")
+
+    def _weight(self, state: StepState) -> float:
+        rows = state.buffer.rows + state.leases.ready_rows
+        return rows if state.sessions or not self._run.many_hosts else rows * policy.WEIGHT_WITHOUT_PROCESS
 
     def _idle(self, component: int) -> bool:
         """Whether no batch is with a worker or the router, and none can be handed out."""

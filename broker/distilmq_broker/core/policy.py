@@ -29,6 +29,8 @@ MISSED_BEATS = 2
 """A batch that so many heartbeats in a row do not list was never received."""
 WHO_AFTER = 3
 """Every so many beats a process that has not said Ready is asked who it is: its Assign or Ready may be lost."""
+WEIGHT_WITHOUT_PROCESS = 1 / 16
+"""Part of the rows that wait for a step without a process which count as waiting, where slots are granted."""
 RETURN = 0.2
 """Part of the liveness in which processes that outlived an earlier coordinator come back with what they hold, before
 a step that lacks some hands out what they may hold."""

@@ -80,6 +80,8 @@ class StepState:
     jobs: dict[str, str] = field(default_factory=lambda: dict[str, str]())
     """Batch jobs that run at their provider: what we call each, and what the provider does."""
     load_deaths: int = 0
+    load_seconds: float = 0.0
+    """The longest that `load()` of one of its processes has taken so far."""
     refused: dict[str, ErrorInfo] = field(default_factory=lambda: dict[str, ErrorInfo]())
     """Hosts that lack a package of it, with the error."""
     finished: bool = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distilmq_broker.core.dispatch import Dispatch
 from distilmq_broker.core.run import Mode, Run
+from distilmq_broker.core.steps import StepState
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,12 @@ class Wanted:
     processes: int
     work: int
     """Batches that wait or are in hand; 0: a process would have nothing to do at the moment."""
+    fed: bool = False
+    """More comes to its processes, though they have nothing to do at the moment."""
+    ready: int = 0
+    """Processes that have loaded it."""
+    load: float = 0.0
+    """Seconds that loading has taken; 0 while none is ready."""
     waits: bool = False
     """A new process could not begin, as a secret is missing; those that outlived a restart of ours have it."""
 
@@ -29,8 +37,40 @@ def wanted(run: Run, dispatch: Dispatch) -> list[Wanted]:
         return []
     if run.mode is Mode.DRAINING:
         holding = [(state.name, sum(bool(session.held) for session in state.sessions)) for state in run.flow.steps]
-        return [Wanted(step, processes, processes) for step, processes in holding if processes]
+        return [Wanted(step, processes, processes, ready=processes) for step, processes in holding if processes]
+    unfinished = run.stages.unfinished()
+    work = {state.place.index: dispatch.work(state) for state in unfinished}
+    fed = _fed(run, work) if run.may_hand_out else set[int]()
     return [
-        Wanted(state.name, state.place.replicas, dispatch.work(state), waits=state.name in run.secrets_missing)
-        for state in run.stages.unfinished()
+        Wanted(
+            state.name,
+            state.place.replicas,
+            work[state.place.index],
+            fed=state.place.index in fed and not work[state.place.index],
+            ready=sum(session.ready for session in state.sessions),
+            load=state.load_seconds,
+            waits=state.name in run.secrets_missing,
+        )
+        for state in unfinished
     ]
+
+
+def _fed(run: Run, work: Mapping[int, int]) -> set[int]:
+    """The steps to which more comes from processes that are at work now: nothing on the way waits for a process."""
+    busy = [state for state in run.flow.steps if state.sessions and _is_busy(state, work)]
+    flowing = {state.place.index for state in busy}
+    flowing |= {state.place.index for state in run.flow.steps if state.finished}
+    fed: set[int] = set()
+    for state in run.flow.steps:
+        if state.source is None and state.place.manner != "everything" and flowing.issuperset(state.place.predecessors):
+            fed.add(state.place.index)
+            if state.sessions:
+                flowing.add(state.place.index)
+        elif state.source is not None and any(other.place.component == state.place.component for other in busy):
+            # It waits for those that are at work to make room.
+            fed.add(state.place.index)
+    return fed
+
+
+def _is_busy(state: StepState, work: Mapping[int, int]) -> bool:
+    return work.get(state.place.index, 0) > 0 or bool(state.unrouted.chunks)

@@ -32,6 +32,8 @@ class Session:
     step: int | None = None
     replica: int = 0
     ready: bool = False
+    assigned: float = 0.0
+    """When it was told its step."""
     stopping: bool = False
     credit: int = 1
     wanted: int = 0

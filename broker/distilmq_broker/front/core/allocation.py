@@ -1,8 +1,10 @@
 """Which slot of which host serves which run: needs are matched to offers, in turn, by weight.
 
 Laws: no host has more grants than slots, nor more cpus, memory or resources granted than it offers; no gpu is in two
-grants; a run with a need that fits on a host does not starve; the process of a healthy run is not taken away while it
-has work, but to give one that has none its first, and then by draining it.
+grants; neither a run with a need that fits on a host starves, nor a need of a run that has others; a process is not
+taken away while it has work, but to give a need or a run that has none its first, when its turn is over (a run's last
+one, or a need's), and then by draining it; a turn begins when its steps are loaded, and is the longer the longer that
+took.
 
 A grant that is taken back keeps its room until its host does not name it any more: its process finishes what it has.
 """
@@ -147,6 +149,9 @@ class Allocation:
         self._turns.release_rooms()
         if self._settled_at is None:
             self._place(now)
+        for claim in self._board.claims.values():
+            claim.begin(now)
+        if self._settled_at is None:
             self._turns.make_room(now)
 
     def _take_surplus(self, claim: Claim) -> None:

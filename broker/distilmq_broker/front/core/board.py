@@ -55,10 +55,13 @@ class Board:
             memory=need.memory,
             resources=need.resources,
         )
+        kept = host.kept_for == (claim.run, need.id)
+        if not kept and not claim.grants:
+            claim.turn_since = None
         claim.enlist(host.add(grant, now))
         self._look_for_slots(host)
         self._untold[host.session] = True
-        if host.kept_for == (claim.run, need.id):
+        if kept:
             host.kept_for = None
 
     def adopt(self, host: Host, grant: Grant, now: float, *, settled: bool) -> None:

@@ -21,10 +21,15 @@ class Claim:
     active: dict[str, dict[str, Holding]] = field(default_factory=lambda: dict[str, dict[str, Holding]]())
     unfit: dict[str, dict[str, str]] = field(default_factory=lambda: dict[str, dict[str, str]]())
     """Host to need to why it cannot load it; the need "" stands for all."""
+    turn_since: float | None = None
+    """Since when it is its turn: one of its processes had loaded its steps then."""
     waiting_since: float | None = None
     """Since when it has had nothing that works, though it has work."""
     told: tuple[dict[str, int], tuple[Unmet, ...]] = ({}, ())
     """What its coordinator was told last."""
+    _drops: int = 0
+    _dropped: dict[str, int] = field(default_factory=lambda: dict[str, int]())
+    """Need to the number of the last drop of one of its grants: whoever lost one last is next after all others."""
 
     def enlist(self, holding: Holding) -> None:
         """A grant is its own."""
@@ -33,6 +38,8 @@ class Claim:
     def drop(self, holding: Holding) -> None:
         """A grant is not its own any more."""
         self.active.get(holding.grant.need, {}).pop(holding.grant.id, None)
+        self._drops += 1
+        self._dropped[holding.grant.need] = self._drops
 
     def holdings(self) -> list[Holding]:
         """All of them."""
@@ -53,9 +60,13 @@ class Claim:
 
     @property
     def lacking(self) -> list[Need]:
-        """The needs that are not met, those first that nothing serves but could, then those served least."""
+        """The needs that are not met: first what nothing serves but could, then what was served least, or long ago."""
         lacking = [need for need in (self.needs or {}).values() if self.has(need.id) < need.count and not need.waits]
-        return sorted(lacking, key=lambda need: (self.has(need.id) > 0, need.work == 0, self.has(need.id)))
+        return sorted(lacking, key=self._precedence)
+
+    def _precedence(self, need: Need) -> tuple[bool, bool, int, int]:
+        has = self.has(need.id)
+        return has > 0, need.work == 0, has, self._dropped.get(need.id, 0)
 
     @property
     def working(self) -> int:
@@ -65,6 +76,10 @@ class Claim:
     def idle(self, need: str) -> bool:
         """Whether processes of a need have nothing to do at the moment."""
         return (known := self.need(need)) is not None and known.work == 0
+
+    def fed(self, need: str) -> bool:
+        """Whether more comes to processes of a need that have nothing to do at the moment."""
+        return (known := self.need(need)) is not None and known.fed
 
     @property
     def starving(self) -> list[Need]:
@@ -77,6 +92,21 @@ class Claim:
             self.waiting_since = None
         elif self.waiting_since is None:
             self.waiting_since = now
+
+    def begin(self, now: float) -> None:
+        """Notes which of its processes have loaded their steps; the oldest are taken to be the first."""
+        for name, held in self.active.items():
+            need = self.need(name)
+            loading = [holding for holding in held.values() if holding.begun is None]
+            ready = 0 if need is None else len(held) if need.ready is None else need.ready
+            for holding in loading[: max(0, ready - len(held) + len(loading))]:
+                holding.begun = now
+        if self.turn_since is None and any(holding.begun is not None for holding in self.holdings()):
+            self.turn_since = now
+
+    def load(self, need: str) -> float:
+        """Seconds that loading takes a process of a need."""
+        return 0.0 if (known := self.need(need)) is None else known.load
 
     def turn(self, more: int = 0) -> tuple[float, float]:
         """Whose is the least is next: by what it has, or would have with some more; then by how long it has waited."""

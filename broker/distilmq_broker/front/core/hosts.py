@@ -68,6 +68,8 @@ class Holding:
     grant: Grant
     host: Host
     since: float
+    begun: float | None = None
+    """When its process had loaded its steps; None while it loads."""
     listed: bool = False
     """Whether the host has ever named it among its own."""
     ending: bool = False

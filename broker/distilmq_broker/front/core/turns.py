@@ -8,7 +8,13 @@ from distilmq_broker.front.core.claims import Claim
 from distilmq_broker.front.core.hosts import Holding, Host
 
 TURN = 30.0
-"""Seconds that a run keeps its last slot while another one has none."""
+"""Seconds that a run keeps its last slot, at least, while another one has none."""
+OWN_TURN = 10.0
+"""Seconds that a need keeps its last slot, at least, while another one of its run has none."""
+LOADS = 5.0
+"""Turns last as many times as long as loading took, so that models are not loaded for nothing."""
+LOADING = 1800.0
+"""Seconds after which a process that still loads may be taken for one that never will have loaded."""
 
 
 class Turns:
@@ -25,9 +31,11 @@ class Turns:
         for claim in sorted(self._board.claims.values(), key=lambda claim: claim.turn()[1]):
             unserved = [need for need in claim.starving if not self._is_kept(claim, need)]
             if claim.working:
-                for need in unserved:
-                    self._keep(claim, need, now)
-            elif unserved == claim.starving and not any(self._keep(claim, need, now) for need in unserved):
+                served = [self._keep(claim, need, now) for need in unserved]
+            else:
+                # One that has nothing yet takes no more than its first from others.
+                served = [unserved != claim.starving or any(self._keep(claim, need, now) for need in unserved)]
+            if not all(served):
                 self._wait_for_turn(now)
 
     def release_rooms(self) -> None:
@@ -65,6 +73,8 @@ class Turns:
             return False
         host, found = best
         host.kept_for = (claim.run, need.id)
+        if not claim.grants and any(holding.grant.run != claim.run for holding in found):
+            claim.turn_since = None
         for holding in found:
             self._board.take_back(holding)
         return True
@@ -82,27 +92,50 @@ class Turns:
                 taken.append(holding)
         return taken if room.fits(need) else None
 
-    def _dearness(self, holding: Holding) -> tuple[bool, float, float]:
-        """What is idle goes first, then what belongs to who has most, then what is newest."""
+    def _dearness(self, holding: Holding) -> tuple[bool, bool, float, int, float]:
+        """What is idle goes first, then what belongs to who has most, then what has most beside it, then the newest."""
         owner = self._board.claims[holding.grant.run]
-        return not owner.idle(holding.grant.need), -owner.share(), -holding.since
+        need = holding.grant.need
+        return not owner.idle(need), owner.fed(need), -owner.share(), -owner.has(need), -holding.since
 
     def _may_go(self, holding: Holding, claim: Claim, taken: list[Holding], now: float) -> bool:
-        grant = holding.grant
-        owner = self._board.claims[grant.run]
-        if owner.idle(grant.need):
-            return owner is claim or not claim.working
+        owner = self._board.claims[holding.grant.run]
         if owner is claim:
-            gone = sum((other.grant.run, other.grant.need) == (grant.run, grant.need) for other in taken)
-            return claim.has(grant.need) - gone > 1
+            return self._may_go_to_its_own(holding, claim, taken, now)
         if claim.working:
             return False
-        gone = sum(other.grant.run == grant.run and not owner.idle(other.grant.need) for other in taken)
-        return owner.working - gone > 1 or now >= holding.since + TURN
+        idle = owner.idle(holding.grant.need)
+        if idle and not owner.fed(holding.grant.need):
+            return True
+        gone = [other for other in taken if other.grant.run == owner.run]
+        if idle:
+            spare = owner.grants - len(gone)
+        else:
+            spare = owner.working - sum(not owner.idle(other.grant.need) for other in gone)
+        return spare > 1 or now >= self._turn_of_run(owner, holding)
+
+    def _may_go_to_its_own(self, holding: Holding, claim: Claim, taken: list[Holding], now: float) -> bool:
+        name = holding.grant.need
+        if claim.idle(name):
+            return not claim.fed(name) or now >= self._turn_of_need(claim, holding)
+        gone = sum((other.grant.run, other.grant.need) == (claim.run, name) for other in taken)
+        return claim.has(name) - gone > 1 or now >= self._turn_of_need(claim, holding)
+
+    def _turn_of_run(self, owner: Claim, holding: Holding) -> float:
+        """When a run's turn is over, where a process may be its last."""
+        if holding.begun is None or owner.turn_since is None:
+            return holding.since + LOADING
+        return owner.turn_since + max(TURN, LOADS * owner.load(holding.grant.need))
+
+    def _turn_of_need(self, owner: Claim, holding: Holding) -> float:
+        """When a need's turn is over, where a process may be its last."""
+        if holding.begun is None:
+            return holding.since + LOADING
+        return holding.begun + max(OWN_TURN, LOADS * owner.load(holding.grant.need))
 
     def _wait_for_turn(self, now: float) -> None:
-        held = [holding for claim in self._board.claims.values() for holding in claim.holdings()]
-        turns = [holding.since + TURN for holding in held if holding.since + TURN > now]
-        if self.next_at is not None:
-            turns.append(self.next_at)
-        self.next_at = min(turns, default=None)
+        turns = [] if self.next_at is None else [self.next_at]
+        for owner in self._board.claims.values():
+            for holding in owner.holdings():
+                turns += [self._turn_of_run(owner, holding), self._turn_of_need(owner, holding)]
+        self.next_at = min((turn for turn in turns if turn > now), default=None)

@@ -33,6 +33,12 @@ class Need(Value):
     count: int
     work: int = 1
     """Batches that wait or are in hand; 0: a process would have nothing to do at the moment."""
+    fed: bool = False
+    """More comes to its processes, though they have nothing to do at the moment."""
+    ready: int | None = None
+    """Processes that have loaded their steps; None from who does not say."""
+    load: float = 0.0
+    """Seconds that loading has taken; 0 while that is not known."""
     cpus: int = 0
     gpus: int = 0
     memory: int = 0
