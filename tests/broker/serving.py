@@ -196,9 +196,11 @@ class Peer:
         run: str | None = None,
         token: str = "",
         connection: Connection | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self.session = session or uuid.uuid4().hex[:8]
         self.role = role
+        self._patience = patience
         self.worker = worker
         self.connection: Connection = connection or connect(endpoint)
         if run is not None:
@@ -231,7 +233,7 @@ class Peer:
             if isinstance(message, kind):
                 del self._kept[place]
                 return message, payload
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             received = self._receive(deadline - time.monotonic())
             if received is None:

@@ -16,6 +16,8 @@ from tests.broker.serving import Peer
 RUN = "chaos"
 LOOK_EVERY = 0.5
 """Seconds."""
+PATIENCE = 3.0
+"""Seconds without an answer after which it asks again: a broker that was killed has forgotten the question."""
 
 
 class Client(threading.Thread):
@@ -50,7 +52,7 @@ class Client(threading.Thread):
         session = uuid.uuid4().hex[:8]
         connection = self._program.connection("client")
         # A broker that is away does not answer; the run goes on asking.
-        peer = Peer("", "client", worker="client", session=session, run=RUN, connection=connection)
+        peer = Peer("", "client", worker="client", session=session, run=RUN, connection=connection, patience=PATIENCE)
         with contextlib.suppress(AssertionError), peer:
             peer.hello()
             peer.send(messages.Secrets(session=session, values=self._secrets))
@@ -69,7 +71,7 @@ def client_of_run(program: Program, secrets: Mapping[str, Mapping[str, str]], fo
 
 def state(program: Program) -> str:
     """Of the run; empty while the broker does not answer."""
-    with contextlib.suppress(AssertionError), BrokerClient(program) as client:
+    with contextlib.suppress(AssertionError), BrokerClient(program, patience=PATIENCE) as client:
         return client.runs()[RUN].state
     return ""
 
@@ -93,6 +95,6 @@ def _waits(program: Program) -> bool:
 
 
 def _shown(program: Program) -> runs.RunShown | None:
-    with contextlib.suppress(AssertionError), BrokerClient(program) as client:
+    with contextlib.suppress(AssertionError), BrokerClient(program, patience=PATIENCE) as client:
         return client.shown(RUN)
     return None

@@ -137,7 +137,15 @@ def broker_in(
 class BrokerClient:
     """A client of the broker itself."""
 
-    def __init__(self, program: Program, role: KeyRole = "client", *, connection: Connection | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        role: KeyRole = "client",
+        *,
+        connection: Connection | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._patience = patience
         self.session = uuid.uuid4().hex[:8]
         self.connection = Addressed(connection or program.connection(role))
 
@@ -176,7 +184,7 @@ class BrokerClient:
         self.connection.send(encode(message, payload))
         frames = self.connection.receive()
         if frames is None:
-            self.connection.poll(PATIENCE)
+            self.connection.poll(self._patience)
             frames = self.connection.receive()
         assert frames is not None, f"no answer to {message.model_dump()}"
         return decode(frames, FROM_BROKER)
