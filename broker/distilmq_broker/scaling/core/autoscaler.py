@@ -3,12 +3,13 @@
 Laws: never more workers than the most, those that are leaving or have not joined counted in; a drain leaves no fewer
 that have joined than the least, but where the least is the most, and one makes room for a worker of another kind; no
 worker with a process is told to leave, but to make room for a need that no worker is there for, once it has had its
-turn; where workers of each kind do join, a need that could be served is not left for ever without a worker that could
-take it (whose turn it is there, the broker decides); workers of others are never told to leave.
+turn; a need for which a kind exists that does join, however long that takes, is not left for ever without a worker
+that could take it (whose turn it is there, the broker decides); workers of others are never told to leave.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,11 @@ from distilmq_broker.scaling.core.spots import Spot, Spots, waiting
 
 REPEAT = 5.0
 """Seconds after which a worker that does not leave yet is told again."""
+PATIENCE = 2.0
+"""A worker is waited for so many times as long as others of its kind took to join."""
+DOUBLINGS = 6
+"""Where none of its kind has joined yet, each further one is waited for twice as long as the one before, first a turn;
+after so many it begins anew, as it may never join."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,10 @@ class Autoscaler:
         tried last."""
         self._real: dict[str, Kind] = {}
         """What a worker of some kind turned out to be: a machine may have less than was thought."""
+        self._joining: dict[str, float] = {}
+        """Seconds that a worker of some kind took to join, when one last did."""
+        self._given_up: Counter[str] = Counter()
+        """How many of some kind were given up for others, since one last joined."""
         self._failures = 0
         self._launch_at = 0.0
         """Before, nothing is launched."""
@@ -99,7 +109,9 @@ class Autoscaler:
             joined = next((host for host in self._ours.values() if launched.is_it(host.worker)), None)
             if joined is not None:
                 del self._launched[launched.name]
-                self._real[_key(launched.kind)] = _kind_of(joined)
+                key = _key(launched.kind)
+                self._real[key], self._joining[key] = _kind_of(joined), now - launched.at
+                del self._given_up[key]
                 self._failures = 0
             elif self._policy.join_within is not None and now >= launched.at + self._policy.join_within:
                 self._failed(launched, now)
@@ -140,7 +152,10 @@ class Autoscaler:
 
     def _serve(self, needs: Iterable[NeedShown], spots: Spots, now: float) -> Iterator[Command]:
         """Launches for what fits nowhere, those that have waited longest first."""
-        for shown in waiting(sorted(needs, key=lambda shown: self._turn(shown, now)), eager=self._policy.eager):
+        in_turn = sorted(needs, key=lambda shown: self._turn(shown, now))
+        # All are placed first: what is coming for one that is not next is of use, too.
+        left = [shown for shown in waiting(in_turn, eager=self._policy.eager) if not spots.place(shown.need)]
+        for shown in left:
             if spots.place(shown.need):
                 continue
             kind = self._kind(shown.need)
@@ -148,7 +163,8 @@ class Autoscaler:
                 continue
             if self._full:
                 yield from self._make_room(shown, spots, now)
-            elif now >= self._launch_at:
+            # Room that is there at once is for who made it, not for who comes next.
+            if not self._full and now >= self._launch_at:
                 yield self._launch(kind, spots, now, _id(shown))
                 spots.place(shown.need)
 
@@ -176,8 +192,10 @@ class Autoscaler:
             return
         turn = self._policy.turn
         for launched in self._launched.values():
-            if launched.name not in spots.used or now >= max(since, launched.at) + turn:
+            is_late = now >= max(since + turn, launched.at + self._patience(launched.kind))
+            if launched.name not in spots.used or is_late:
                 self._give_up(launched, now)
+                self._given_up[_key(launched.kind)] += is_late
                 yield Cancel(launched.name)
                 return
         if self._launched and len(self._stayers) <= self._policy.least:
@@ -243,13 +261,20 @@ class Autoscaler:
         return self._staying <= self._policy.least and self._launched[name].kind == self._kind_for(None)
 
     def _is_coming_for(self, need: Need, now: float) -> bool:
-        """Whether a worker that could take it is on its way: its own kind takes what time it takes, others one turn."""
+        """Whether a worker that could take it is on its way: its own kind takes what time it takes."""
         own = self._kind(need)
         return any(
-            launched.kind == own or now < launched.at + self._policy.turn
+            launched.kind == own or now < launched.at + self._patience(launched.kind)
             for launched in self._launched.values()
             if self._as_it_is(launched.kind).suits(need)
         )
+
+    def _patience(self, kind: Kind) -> float:
+        """Seconds for which one that was launched keeps its place from others."""
+        key = _key(kind)
+        if key in self._joining:
+            return max(self._policy.turn, PATIENCE * self._joining[key])
+        return self._policy.turn * 2.0 ** (self._given_up[key] % DOUBLINGS)
 
     def _stays(self, host: HostShown) -> bool:
         return not host.leaving and host.worker not in self._told

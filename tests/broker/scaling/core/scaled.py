@@ -39,6 +39,9 @@ class ScaledWorld:
         self.launches: list[str] = []
         self.joins: Callable[[Kind], bool] = lambda _: True
         """Whether a worker of some kind ever joins: a cluster may have no place for it."""
+        self.takes: Callable[[Kind], float] = lambda _: 0.0
+        """Seconds from its launch until it joins."""
+        self._launched_at: dict[str, float] = {}
         self.told: set[str] = set()
         """Who was told to leave."""
 
@@ -59,6 +62,7 @@ class ScaledWorld:
             match command:
                 case Launch(name, kind):
                     self.coming[name] = kind
+                    self._launched_at[name] = self.world.now
                     self.launches.append(name)
                 case Cancel(name):
                     del self.coming[name]
@@ -89,11 +93,11 @@ class ScaledWorld:
                 self.world.leave(host)
 
     def live(self, seconds: float, *, joining: bool = True) -> list[Command]:
-        """Looks every second; what is launched joins at once where it joins at all."""
+        """Looks every second; what is launched joins when its time has come, where it joins at all."""
         commands: list[Command] = []
         for _ in range(int(seconds)):
             commands += self.look()
-            for name in [name for name, kind in self.coming.items() if joining and self.joins(kind)]:
+            for name in [name for name in self.coming if joining and self._is_due(name)]:
                 self.join(name)
             self.pass_time(1.0)
         return commands
@@ -121,6 +125,10 @@ class ScaledWorld:
         needs = [shown.need for shown in self.seen_needs() if (shown.run, shown.need.id) == key]
         kinds = [Kind(host.offer, host.steps) for host in self.seen_hosts() if self._stays(host)]
         return any(kind.suits(need) for kind in kinds for need in needs)
+
+    def _is_due(self, name: str) -> bool:
+        kind = self.coming[name]
+        return self.joins(kind) and self.world.now >= self._launched_at[name] + self.takes(kind)
 
     def _drain(self, worker: str) -> None:
         host = next(host for host in self.ours() if host.worker == worker)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from distilmq.protocol.messages.slots import Need
@@ -123,3 +124,43 @@ def test_whatever_happens_nobody_starves_and_in_the_end_all_leave(data: st.DataO
     scaled.live(60)
     assert len(scaled.ours()) == scaled.policy.least
     assert scaled.coming == {}
+
+
+NAMES = "abcd"
+TURN = 10.0
+
+
+def _named(need: Need | None) -> Kind:
+    """For each need a kind of its own, for which the cluster may have no place, or not soon."""
+    return Kind(offer(1, resources={} if need is None else need.resources))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 5.0, 15.0, 45.0, math.inf]), min_size=1, max_size=len(NAMES)),
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.sampled_from([None, 100.0]),
+)
+@example([15.0, 15.0], 0, 1, None)
+@example([45.0, math.inf, math.inf], 0, 1, None)
+def test_a_need_whose_kind_joins_at_some_time_is_served_however_others_do(
+    delays: list[float], least: int, most: int, join_within: float | None
+) -> None:
+    takes = dict(zip(NAMES, delays, strict=False))
+    policy = ScalingPolicy(
+        "auto", min(least, most), most, idle=8.0, turn=TURN, longest_backoff=10.0, join_within=join_within
+    )
+    scaled = ScaledWorld(policy, _named)
+    scaled.takes = lambda kind: takes[next(iter(kind.offer.resources))] if kind.offer.resources else 0.0
+    scaled.ask("r", [need(name, resources={name: 1}) for name in takes])
+    unserved = {name: 0 for name, seconds in takes.items() if seconds < math.inf}
+    longest = dict(unserved)
+
+    for _ in range(2500):
+        scaled.live(1)
+        for name in unserved:
+            unserved[name] = 0 if ("r", name) in scaled.served() else unserved[name] + 1
+            longest[name] = max(longest[name], unserved[name])
+
+    assert all(seconds <= 1500 for seconds in longest.values()), longest
