@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distilmq.protocol.messages.slots import Demand, DrainHost, HostDrained, HostShown, NeedShown, Offer, ShowDemand
 from distilmq.transport.ports import PeerId
+from distilmq_broker.front.core.allocation import Allocation
 from distilmq_broker.front.core.hosts import Host
 from distilmq_broker.front.host_desk import HostDesk
 from distilmq_broker.front.way import Way
@@ -28,9 +29,17 @@ class DemandDesk:
     def _demand(self) -> Demand:
         allocation = self._hosts.allocation
         return Demand(
-            needs=tuple(NeedShown(run=run, need=need, processes=has) for run, need, has in allocation.needs()),
+            needs=shown_needs(allocation),
             hosts=tuple(shown_host(host, self._hosts.machine(host.session)) for host in allocation.hosts()),
         )
+
+
+def shown_needs(allocation: Allocation) -> tuple[NeedShown, ...]:
+    """All needs of all runs, as a client sees them."""
+    return tuple(
+        NeedShown(run=run, need=need, processes=has, refused_by=tuple(refusing))
+        for run, need, has, refusing in allocation.needs()
+    )
 
 
 def shown_host(host: Host, machine: str) -> HostShown:

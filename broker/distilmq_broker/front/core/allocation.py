@@ -102,11 +102,11 @@ class Allocation:
         """Those that are there."""
         return self._board.hosts.values()
 
-    def needs(self) -> Iterator[tuple[str, Need, int]]:
-        """What runs need: run, need, and how many grants serve it."""
+    def needs(self) -> Iterator[tuple[str, Need, int, list[str]]]:
+        """What runs need: run, need, how many grants serve it, and the hosts that cannot."""
         for claim in self._board.claims.values():
             for need in (claim.needs or {}).values():
-                yield claim.run, need, claim.has(need.id)
+                yield claim.run, need, claim.has(need.id), claim.refusing(need.id)
 
     def processes(self, run: str) -> int:
         """How many grants a run has."""

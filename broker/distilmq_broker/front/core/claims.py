@@ -124,6 +124,10 @@ class Claim:
         """Whether a process fits on a host when nothing else is there, and can be loaded there."""
         return self.refused_by(host.worker, need.id) is None and host.suits(need)
 
+    def refusing(self, need: str) -> list[str]:
+        """The hosts that cannot serve a need."""
+        return [worker for worker in self.unfit if self.refused_by(worker, need) is not None]
+
     def refused_by(self, worker: str, need: str) -> str | None:
         """Why a host cannot serve a need; None when it can."""
         refusals = self.unfit.get(worker, {})

@@ -10,7 +10,7 @@ that could take it (whose turn it is there, the broker decides); workers of othe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from distilmq.protocol.messages.slots import HostShown, Need, NeedShown
@@ -43,6 +43,20 @@ class _Launched:
         return worker == self.name or worker.startswith(f"{self.name}-")
 
 
+@dataclass(frozen=True, slots=True)
+class _Vain:
+    """Workers of a kind that could not load a step."""
+
+    workers: frozenset[str] = frozenset()
+    until: float = 0.0
+    """When the next one may be tried."""
+
+    def after(self, refused: Set[str], policy: ScalingPolicy, now: float) -> _Vain:
+        """With more of them, perhaps."""
+        workers = self.workers | refused
+        return self if workers == self.workers else _Vain(workers, now + policy.backoff(len(workers)))
+
+
 class Autoscaler:
     """Decides everything and does nothing itself.
 
@@ -73,6 +87,10 @@ class Autoscaler:
         tried last."""
         self._real: dict[str, Kind] = {}
         """What a worker of some kind turned out to be: a machine may have less than was thought."""
+        self._launched_as: dict[str, str] = {}
+        """Those that have joined and are there, and the key of the kind that they were launched as."""
+        self._vain: dict[tuple[str, str, str], _Vain] = {}
+        """Run, need and key of a kind of which some could not load it."""
         self._joining: dict[str, float] = {}
         """Seconds that a worker of some kind took to join, when one last did."""
         self._given_up: Counter[str] = Counter()
@@ -96,6 +114,7 @@ class Autoscaler:
                 return []
             case DemandSeen(needs, hosts):
                 late = self._look_at_hosts(hosts, now)
+                self._look_at_refusals(needs, now)
                 self._look_at_needs(needs, hosts, now)
                 return [*late, *self._decide(needs, hosts, now)]
 
@@ -112,20 +131,33 @@ class Autoscaler:
                 key = _key(launched.kind)
                 self._real[key], self._joining[key] = _kind_of(joined), now - launched.at
                 del self._given_up[key]
+                self._launched_as[joined.worker] = key
                 self._failures = 0
             elif self._policy.join_within is not None and now >= launched.at + self._policy.join_within:
                 self._failed(launched, now)
                 late.append(Cancel(launched.name))
+        self._launched_as = {worker: key for worker, key in self._launched_as.items() if worker in self._ours}
         self._told = {worker: at for worker, at in self._told.items() if worker in self._ours}
         self._joined_at = {worker: self._joined_at.get(worker, now) for worker in self._ours}
         return late
 
     def _look_at_needs(self, needs: Iterable[NeedShown], hosts: Iterable[HostShown], now: float) -> None:
-        kinds = [_kind_of(host) for host in hosts if self._stays(host)]
-        starving = {_id(shown): shown.need for shown in needs if _starves(shown)}
-        helpless = [key for key, need in starving.items() if not any(kind.suits(need) for kind in kinds)]
+        staying = [host for host in hosts if self._stays(host)]
+        starving = {_id(shown): shown for shown in needs if _starves(shown)}
+        helpless = [key for key, shown in starving.items() if not any(_is_of_use(host, shown) for host in staying)]
         self._starving_since = {key: self._starving_since.get(key, now) for key in starving}
         self._helpless_since = {key: self._helpless_since.get(key, now) for key in helpless}
+
+    def _look_at_refusals(self, needs: Iterable[NeedShown], now: float) -> None:
+        """Where what was launched cannot load a step, others of its kind may not, either: they are tried ever later."""
+        vain: dict[tuple[str, str, str], _Vain] = {}
+        for shown in needs:
+            refused = {worker: kind for worker, kind in self._launched_as.items() if worker in shown.refused_by}
+            for kind in sorted({*refused.values(), *(key[2] for key in self._vain if key[:2] == _id(shown))}):
+                key = (*_id(shown), kind)
+                known = self._vain.get(key, _Vain())
+                vain[key] = known.after({worker for worker, of in refused.items() if of == kind}, self._policy, now)
+        self._vain = vain
 
     def _failed(self, launched: _Launched, now: float) -> None:
         self._give_up(launched, now)
@@ -154,19 +186,19 @@ class Autoscaler:
         """Launches for what fits nowhere, those that have waited longest first."""
         in_turn = sorted(needs, key=lambda shown: self._turn(shown, now))
         # All are placed first: what is coming for one that is not next is of use, too.
-        left = [shown for shown in waiting(in_turn, eager=self._policy.eager) if not spots.place(shown.need)]
+        left = [shown for shown in waiting(in_turn, eager=self._policy.eager) if not spots.place(shown)]
         for shown in left:
-            if spots.place(shown.need):
+            if spots.place(shown):
                 continue
-            kind = self._kind(shown.need)
-            if kind is None:
+            kind = self._kind(shown)
+            if kind is None or not self._may_try(shown, kind, now):
                 continue
             if self._full:
                 yield from self._make_room(shown, spots, now)
             # Room that is there at once is for who made it, not for who comes next.
             if not self._full and now >= self._launch_at:
                 yield self._launch(kind, spots, now, _id(shown))
-                spots.place(shown.need)
+                spots.place(shown)
 
     def _keep_least(self, spots: Spots, now: float) -> Iterator[Launch]:
         while self._staying < self._policy.least and not self._full and now >= self._launch_at:
@@ -188,7 +220,7 @@ class Autoscaler:
         worker of use, the broker sees to it that the need has its turn there.
         """
         since = self._helpless_since.get(_id(shown))
-        if since is None or self._leaving or self._is_coming_for(shown.need, now):
+        if since is None or self._leaving or self._is_coming_for(shown, now):
             return
         turn = self._policy.turn
         for launched in self._launched.values():
@@ -237,7 +269,7 @@ class Autoscaler:
 
     def _tell_unserved(self, needs: Iterable[NeedShown]) -> Iterator[TellUnserved]:
         unserved = {
-            _id(shown): shown for shown in needs if _id(shown) in self._starving_since and not self._kind(shown.need)
+            _id(shown): shown for shown in needs if _id(shown) in self._starving_since and not self._kind(shown)
         }
         new = [shown for key, shown in unserved.items() if key not in self._unserved]
         self._unserved = set(unserved)
@@ -260,13 +292,13 @@ class Autoscaler:
             return len(self._stayers) <= self._policy.least
         return self._staying <= self._policy.least and self._launched[name].kind == self._kind_for(None)
 
-    def _is_coming_for(self, need: Need, now: float) -> bool:
+    def _is_coming_for(self, shown: NeedShown, now: float) -> bool:
         """Whether a worker that could take it is on its way: its own kind takes what time it takes."""
-        own = self._kind(need)
+        own = self._kind(shown)
         return any(
             launched.kind == own or now < launched.at + self._patience(launched.kind)
             for launched in self._launched.values()
-            if self._as_it_is(launched.kind).suits(need)
+            if self._as_it_is(launched.kind).suits(shown.need)
         )
 
     def _patience(self, kind: Kind) -> float:
@@ -279,10 +311,14 @@ class Autoscaler:
     def _stays(self, host: HostShown) -> bool:
         return not host.leaving and host.worker not in self._told
 
-    def _kind(self, need: Need) -> Kind | None:
+    def _kind(self, shown: NeedShown) -> Kind | None:
         """What to launch for a need; nothing where it is known that it would not do."""
-        kind = self._kind_for(need)
-        return kind if kind is not None and self._as_it_is(kind).suits(need) else None
+        kind = self._kind_for(shown.need)
+        return kind if kind is not None and self._as_it_is(kind).suits(shown.need) else None
+
+    def _may_try(self, shown: NeedShown, kind: Kind, now: float) -> bool:
+        vain = self._vain.get((*_id(shown), _key(kind)))
+        return vain is None or now >= vain.until
 
     def _as_it_is(self, kind: Kind) -> Kind:
         return self._real.get(_key(kind), kind)
@@ -306,6 +342,10 @@ class Autoscaler:
 
 def _id(shown: NeedShown) -> tuple[str, str]:
     return shown.run, shown.need.id
+
+
+def _is_of_use(host: HostShown, shown: NeedShown) -> bool:
+    return host.worker not in shown.refused_by and _kind_of(host).suits(shown.need)
 
 
 def _starves(shown: NeedShown) -> bool:

@@ -31,15 +31,15 @@ class Spot:
         """All of a host that was launched."""
         return cls(name, kind, Room.of(kind.offer))
 
-    def place(self, need: Need) -> None:
+    def take(self, need: Need) -> None:
         """A process will be here."""
         grant = Grant(id="", run="", need=need.id, cpus=need.cpus, memory=need.memory, resources=need.resources)
         self.room.take(grant.model_copy(update={"gpus": tuple(self.room.gpus[: need.gpus])}))
         self.used = True
 
-    def has_room(self, need: Need) -> bool:
-        """Whether a process fits here now."""
-        return self.room.fits(need) and self.kind.suits(need)
+    def has_room(self, shown: NeedShown) -> bool:
+        """Whether a process fits here now, and can be loaded."""
+        return self.room.fits(shown.need) and self.kind.suits(shown.need) and self.name not in shown.refused_by
 
 
 class Spots:
@@ -52,11 +52,11 @@ class Spots:
         """One more is coming."""
         self._spots.append(spot)
 
-    def place(self, need: Need) -> bool:
+    def place(self, shown: NeedShown) -> bool:
         """Puts a process where the least is lost by it; whether there was a place."""
-        able = [spot for spot in self._spots if spot.has_room(need)]
+        able = [spot for spot in self._spots if spot.has_room(shown)]
         if able:
-            min(able, key=_dearness).place(need)
+            min(able, key=_dearness).take(shown.need)
         return bool(able)
 
     @property

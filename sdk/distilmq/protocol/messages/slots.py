@@ -72,6 +72,8 @@ class NeedShown(Value):
     run: str
     need: Need
     processes: int = 0
+    refused_by: tuple[str, ...] = ()
+    """Hosts that cannot load it, by name."""
 
 
 class ShowDemand(Message):

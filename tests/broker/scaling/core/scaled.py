@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from distilmq.protocol.messages.slots import HostShown, Need, NeedShown
 from distilmq_broker.front.core.events import NeedsTold
-from distilmq_broker.front.demand_desk import shown_host
+from distilmq_broker.front.demand_desk import shown_host, shown_needs
 from distilmq_broker.scaling.core.autoscaler import Autoscaler
 from distilmq_broker.scaling.core.commands import Cancel, Command, Drain, Launch, TellUnserved
 from distilmq_broker.scaling.core.events import DemandSeen, LaunchFailed
@@ -112,9 +112,7 @@ class ScaledWorld:
 
     def seen_needs(self) -> tuple[NeedShown, ...]:
         """As the broker tells of them."""
-        return tuple(
-            NeedShown(run=run, need=need, processes=processes) for run, need, processes in self.world.allocation.needs()
-        )
+        return shown_needs(self.world.allocation)
 
     def served(self) -> set[tuple[str, str]]:
         """Run and need of every process."""
@@ -122,9 +120,13 @@ class ScaledWorld:
 
     def has_use(self, key: tuple[str, str]) -> bool:
         """Whether a worker is there, and stays, on which a need fits."""
-        needs = [shown.need for shown in self.seen_needs() if (shown.run, shown.need.id) == key]
-        kinds = [Kind(host.offer, host.steps) for host in self.seen_hosts() if self._stays(host)]
-        return any(kind.suits(need) for kind in kinds for need in needs)
+        needs = [shown for shown in self.seen_needs() if (shown.run, shown.need.id) == key]
+        hosts = [host for host in self.seen_hosts() if self._stays(host)]
+        return any(
+            Kind(host.offer, host.steps).suits(shown.need) and host.worker not in shown.refused_by
+            for host in hosts
+            for shown in needs
+        )
 
     def _is_due(self, name: str) -> bool:
         kind = self.coming[name]

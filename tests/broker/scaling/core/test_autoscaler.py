@@ -8,6 +8,7 @@ import pytest
 
 from distilmq.errors import DistilmqUserError
 from distilmq.protocol.messages.slots import Offer
+from distilmq_broker.front.core.events import HostUnfit
 from distilmq_broker.scaling.core.commands import Cancel, Drain, Launch
 from distilmq_broker.scaling.core.kinds import Kind
 from distilmq_broker.scaling.core.policy import ScalingPolicy
@@ -348,3 +349,47 @@ def test_a_worker_that_is_not_seen_to_leave_is_told_again() -> None:
 def test_bounds_that_leave_nothing_between_them_are_refused(least: int, most: int) -> None:
     with pytest.raises(DistilmqUserError, match=f"--min {least} and --max {most} make no sense"):
         ScalingPolicy("auto", least=least, most=most)
+
+
+def test_a_worker_that_cannot_load_a_step_is_of_no_use_to_it() -> None:
+    scaled = tailored(most=1, turn=20, cooldown=1)
+    scaled.ask("r", [need("a")])
+    scaled.live(3)
+    scaled.ask("r", [need("a"), need("b", cpus=2)])
+
+    scaled.world.handle(HostUnfit("r", "auto-1-1", "a", "lacks a package"))
+    scaled.live(10)
+    other = scaled.served()
+    scaled.ask("r", [need("a")])
+    scaled.live(60)
+
+    assert other == {("r", "b")}
+    assert scaled.served() == {("r", "a")}
+
+
+def test_where_no_worker_of_a_kind_can_load_a_step_they_are_tried_ever_later() -> None:
+    scaled = fixed(PLAIN, most=20, cooldown=1, first_backoff=10, idle=1000)
+    scaled.ask("r", [need("a")])
+    at: list[float] = []
+
+    while scaled.world.now < 100:
+        before = len(scaled.launches)
+        scaled.live(1)
+        at += [scaled.world.now - 1] * (len(scaled.launches) - before)
+        for host in scaled.ours():
+            scaled.world.handle(HostUnfit("r", host.worker, "a", "lacks a package"))
+
+    assert at == [0.0, 11.0, 32.0, 73.0]
+
+
+def test_one_that_cannot_load_a_step_makes_room_for_one_that_can_when_it_had_its_turn() -> None:
+    policy = ScalingPolicy("auto", 0, 1, turn=10)
+    scaled = ScaledWorld(policy, lambda need: Kind(offer(1, cpus=1 if need is None else need.cpus)))
+    scaled.ask("r", [need("b", cpus=4)])
+    scaled.live(3)
+
+    scaled.ask("r", [need("a", cpus=2), need("b", cpus=4)])
+    scaled.world.handle(HostUnfit("r", "auto-1-1", "a", "lacks a package"))
+    scaled.live(20)
+
+    assert scaled.served() == {("r", "a")}
