@@ -122,10 +122,11 @@ class FrontListener(RoutingEnd):
     def poll(self, timeout: float, files: Sequence[int] = ()) -> set[int]:
         """See `ports.Front.poll`; lets peers in on the way."""
         ready = self._wait(timeout, files)
+        if any(source is self._handshakes.monitor.socket for source in ready):
+            # Before peers are let in, so that each is known before it can say anything.
+            self._handshakes.read()
         if any(source is self._gatekeeper.socket for source in ready):
             self._gatekeeper.answer()
-        if any(source is self._handshakes.monitor.socket for source in ready):
-            self._handshakes.read()
         return {source for source in ready if isinstance(source, int)}
 
     def receive(self) -> tuple[PeerId, Role, list[bytes]] | None:

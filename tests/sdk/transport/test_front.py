@@ -6,7 +6,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 import zmq
@@ -186,6 +186,31 @@ def test_a_frame_of_twice_the_size_is_cut_off_before_it_is_read(world: Guarded) 
 
 
 @pytest.mark.may_leak("pyzmq keeps one thread that watches frames sent without copying")
+def test_first_frames_of_twice_the_size_are_counted_as_too_large_however_many_come_at_once(world: Guarded) -> None:
+    with ExitStack() as stack:
+        key = world.key("worker", "big")
+        for _ in range(50):
+            stack.enter_context(world.connected(key)).send([b"x" * (2 * MAX_MESSAGE + 1)])
+
+        assert world.serve_until(lambda: world.front.refusals.counts["too large"] >= 50)
+        assert set(world.front.refusals.counts) == {"too large"}
+
+
+def test_a_command_of_a_handshake_that_is_too_large_is_counted_as_that(world: Guarded) -> None:
+    with closing(greeted(world)) as raw:
+        raw.sendall(b"\x06" + (1 << 40).to_bytes(8, "big") + b"z" * 1000)
+
+        assert world.refused("too large")
+        assert hung_up(raw)
+
+
+def test_who_goes_without_a_word_is_not_taken_for_one_that_was_cut_off(world: Guarded) -> None:
+    greeted(world).close()
+
+    assert world.refused("handshake not finished")
+
+
+@pytest.mark.may_leak("pyzmq keeps one thread that watches frames sent without copying")
 def test_a_peer_that_hangs_up_is_no_refusal(world: Guarded) -> None:
     with world.connected(world.key("worker")) as connection:
         connection.send([b"hello"])
@@ -230,3 +255,14 @@ def hung_up(raw: socket.socket) -> bool:
     except ConnectionResetError:
         return True
     return True
+
+
+def greeted(world: Guarded) -> socket.socket:
+    """A connection on which greetings were exchanged."""
+    raw = world.raw()
+    raw.sendall(b"\xff" + b"\0" * 8 + b"\x7f\x03\x00CURVE" + b"\0" * 47)
+    received = b""
+    while len(received) < 64:
+        received += raw.recv(64)
+    assert world.serve_until(lambda: world.front.connections == 1)
+    return raw
