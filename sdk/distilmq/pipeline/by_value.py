@@ -29,7 +29,7 @@ def _pickler() -> Any:
 
     class Pickler(base):
         def reducer_override(self, obj: Any) -> Any:
-            reduced: Any = super().reducer_override(obj)
+            reduced: Any = base.reducer_override(self, obj)
             if isinstance(obj, type) and reduced is not NotImplemented and getattr(obj, "__pydantic_complete__", False):
                 reduced[2][0].pop(_NEARBY, None)  # the class is whole: nothing is looked up there any more
             return reduced
