@@ -68,6 +68,21 @@ MAPPED = 'Dataset.from_dict({"n": range(40)}).map(lambda row: {"n": row["n"]}, c
 MANY = '[{"n": n, "text": str(n % 10) * 300_000} for n in range(40)]'
 LARGE = f"Dataset.from_list({MANY})"
 RUN = "distiset = pipeline.run(broker=sys.argv[1]); print(json.dumps(list(distiset['keep']['train'])))"
+LEFT = """
+    try:
+        pipeline.run(broker=sys.argv[1])
+    except Exception as error:
+        print(error)
+    left = pipeline.last_run
+    failed = [(letter["step"], letter["input"]["n"]) for letter in left.failures]
+    print(json.dumps([left.outcome, failed, [row["n"] for row in left.distiset()["keep"]["train"]]]))
+"""
+FATAL = """
+def fatal():
+    from distilmq.errors import StepFatalError
+
+    raise StepFatalError("no way")
+"""
 SUBMIT = "print(pipeline.submit(sys.argv[1]).id)"
 EXPECTED = [{"n": n, "doubled": 2 * n} for n in range(40)]
 
@@ -202,6 +217,29 @@ def test_a_run_that_fails_raises_where_it_is_waited_for_and_nothing_is_unpickled
 
     assert not isinstance(raised.value.__cause__, ValueError)
     assert state_of(program, run.id).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "failed", "most"),
+    [
+        ("return TWO * n if n != 7 else {}[n]", "done", [["double", 7]], 40),
+        ("return fatal() if n == 33 else TWO * n", "failed", [], 30),
+    ],
+)
+def test_what_is_left_of_a_run_at_a_broker_is_asked_for_there(
+    tmp_path: Path, program: Program, hosts: Hosts, code: str, outcome: str, failed: list[object], most: int
+) -> None:
+    hosts.start("h", "--slots", "3")
+    script = Away(tmp_path / "script", LEFT)
+    words = script.folder / "helpers" / "words.py"
+    words.write_text(words.read_text().replace("return TWO * n", code) + FATAL)
+
+    out = script.run(program)
+
+    *left, rows = json.loads(out.splitlines()[-1])
+    assert left == [outcome, failed]
+    assert rows == list(range(len(rows)))
+    assert len(rows) == most if outcome == "done" else len(rows) <= most
 
 
 def test_a_run_is_stopped_and_gone_on_with(tmp_path: Path, program: Program, hosts: Hosts) -> None:

@@ -20,7 +20,7 @@ class LastRun:
     """The last run of a pipeline in this process, whether it was finished, stopped or failed."""
 
     directory: Path
-    """With the journal, the log and the dataset; of a dry run it is gone."""
+    """With the journal, the log and the dataset. Of a dry run it is gone; of a run at a broker it has the dataset."""
     outcome: Literal["done", "stopped", "failed", "lost"]
     _open_distiset: Callable[[], Distiset] = field(repr=False)
     _read_failures: Callable[[], list[dict[str, Any]]] = field(repr=False)

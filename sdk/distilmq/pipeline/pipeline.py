@@ -394,9 +394,9 @@ class Pipeline:
         """What `run` does with its arguments."""
         if broker is None:
             return self._launch(options)
-        from distilmq.pipeline.submitting import submit_and_wait
+        from distilmq.pipeline.submitting import run_at_broker
 
-        return submit_and_wait(self, broker, options, new=new).distiset()
+        return run_at_broker(self, broker, options, self._keep, new=new)
 
     def _launch(self, options: RunOptions) -> Distiset:
         # Here, not above: a module that only builds a pipeline need not know how to run it.

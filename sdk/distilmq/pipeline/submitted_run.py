@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from distilmq.errors import DistilmqUserError
 from distilmq.pipeline.broker_line import PATIENCE, BrokerLine, connect_to
 from distilmq.pipeline.client import Client, Follower
 from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.failure import run_error
 from distilmq.pipeline.followers import Quiet
+from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.remote_dataset import fetch_distiset
 from distilmq.pipeline.usage import RunUsage, run_usage
+from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.messages import Progress
 from distilmq.protocol.messages.runs import RunInfo
 from distilmq.transport.addressed import Addressed
@@ -138,6 +141,9 @@ class SubmittedRun:
             RunError: the run failed.
         """
         self.wait()
+        return self._fetched()
+
+    def _fetched(self) -> Distiset:
         with self._client(Quiet()) as client:
             return fetch_distiset(client, self._folder / self.id, log=self._log())
 
@@ -153,6 +159,23 @@ class SubmittedRun:
         with self._client(Quiet()) as client:
             steps = list(client.describe().steps)
             return run_usage(client.usage(), steps)
+
+    def last_run(self, outcome: Literal["done", "stopped", "failed"]) -> LastRun:
+        """What is left of it, for the pipeline that was run; the broker is asked when something is asked for."""
+        return LastRun(
+            self._folder / self.id,
+            outcome,
+            self._fetched,
+            lambda: self.failures,
+            lambda: self.usage,
+            self._retry,
+        )
+
+    def _retry(self, only: FailureFilter) -> LastRun:
+        raise DistilmqUserError(
+            f"Failed rows of a run at a broker are computed again where the broker is: `distilmq failures retry` with"
+            f" the folder of run '{self.id}' there, `runs/{self.id}` in the broker's `--dir`."
+        )
 
     # ------------------------------------------------------------ lines
 

@@ -9,14 +9,16 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from distilmq.errors import DistilmqUserError
+from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline import serialization
 from distilmq.pipeline.broker_line import BrokerLine, connect_to
 from distilmq.pipeline.budget import check_prices
 from distilmq.pipeline.compile import Compiled, compile_plan
 from distilmq.pipeline.data_files import Send, upload
 from distilmq.pipeline.interrupt import Interrupts
+from distilmq.pipeline.last_run import LastRun
 from distilmq.pipeline.launch import Launchable, folder_name
 from distilmq.pipeline.logs import run_logging
 from distilmq.pipeline.prepare import Prepared, RunOptions, prepare, storage_of
@@ -29,6 +31,9 @@ from distilmq.pipeline.submitted_run import Broker, SubmittedRun
 from distilmq.protocol.messages.runs import RunStarted
 from distilmq.protocol.plan import DatasetSpec, encode_plan
 from distilmq.utils.files import to_yaml
+
+if TYPE_CHECKING:
+    from distilmq.distiset import Distiset
 
 MAX_PLAN = 128 * 1024 * 1024
 """Bytes of a plan; large data is not part of it."""
@@ -109,8 +114,17 @@ def _folder_for_data(cache_dir: Path) -> Generator[Path]:
         yield Path(folder)
 
 
-def submit_and_wait(pipeline: Launchable, broker: Broker, options: RunOptions, *, new: bool) -> SubmittedRun:
-    """As `submit`, and follows the run to its end on the screen.
+def run_at_broker(
+    pipeline: Launchable, broker: Broker, options: RunOptions, keep: Callable[[LastRun], None], *, new: bool
+) -> Distiset:
+    """As `submit`, follows the run to its end on the screen, and fetches its dataset.
+
+    Args:
+        pipeline: to run.
+        broker: where.
+        options: as of `run`.
+        keep: gets what is left of the run when it is over.
+        new: start a run even if one of the same pipeline is unfinished.
 
     Raises:
         KeyboardInterrupt: Ctrl+C; the run goes on without us.
@@ -120,17 +134,27 @@ def submit_and_wait(pipeline: Launchable, broker: Broker, options: RunOptions, *
     with Interrupts() as interrupts:
         run = submit(pipeline, broker, options, new=new)
         say(f"{'Following' if run.attached else 'Submitted'} run '{run.id}'.")
-        view = open_view(pipeline.name, run.id)
         try:
-            with interrupts.held():
-                outcome = run.follow(view, tuple(interrupts.files), lambda: _leave(run, interrupts))
-        finally:
-            view.close()
-        if view.last is not None and (said := failures(view.last)):
-            say(said)
-        if outcome == "stopped":
-            say(f"The run was stopped. `distilmq runs resume {run.id}` goes on with it.")
-        return run
+            outcome = _follow(pipeline.name, run, interrupts)
+        except RunError:
+            keep(run.last_run("failed"))
+            raise
+    keep(run.last_run(outcome))
+    return run.distiset()
+
+
+def _follow(name: str, run: SubmittedRun, interrupts: Interrupts) -> Literal["done", "stopped"]:
+    view = open_view(name, run.id)
+    try:
+        with interrupts.held():
+            outcome = run.follow(view, tuple(interrupts.files), lambda: _leave(run, interrupts))
+    finally:
+        view.close()
+    if view.last is not None and (said := failures(view.last)):
+        say(said)
+    if outcome == "stopped":
+        say(f"The run was stopped. `distilmq runs resume {run.id}` goes on with it.")
+    return outcome
 
 
 def _leave(run: SubmittedRun, interrupts: Interrupts) -> None:
