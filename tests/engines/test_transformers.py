@@ -132,7 +132,7 @@ def test_hidden_states_have_a_vector_for_each_token(llm: TransformersLLM) -> Non
     [short, long] = llm.get_last_hidden_states(["ab", "abcd"])
     [alone] = llm.get_last_hidden_states(["ab"])
 
-    assert (short.shape, long.shape) == ((2, 32), (4, 32))
+    assert (short.shape, long.shape) == ((2, 128), (4, 128))
     assert short == pytest.approx(alone, abs=1e-4)
 
 
