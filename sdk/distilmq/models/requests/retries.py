@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -161,6 +162,8 @@ def retry_after(headers: Mapping[str, str] | Any) -> float | None:
         date = parsedate_to_datetime(value)
     except ValueError:
         return None
+    if date.tzinfo is None:  # "-0000", or the form of C's asctime: RFC 9110, 5.6.7 has them in UTC
+        date = date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
@@ -204,6 +207,7 @@ async def _wait(duration: float, draining: Callable[[], bool]) -> None:
 
 def _number(text: str | None) -> float | None:
     try:
-        return max(0.0, float(text)) if text is not None else None
+        number = float(text) if text is not None else math.nan
     except ValueError:
         return None
+    return max(0.0, number) if math.isfinite(number) else None
