@@ -27,6 +27,8 @@ GLANCE = 0.1
 DRAINS = "the worker drains: this request was not sent"
 LOUD = 1.5
 """A limit that grew by this since it was last told, or shrank by it, is told again."""
+LONG = 10.0
+"""Seconds: that nothing is sent for so long, because the provider refuses, is told."""
 
 current_limiter: ContextVar[Limiter | None] = ContextVar("current_limiter", default=None)
 """Of the request that is being sent."""
@@ -93,6 +95,8 @@ class Limiter:
         self._told = limit.value
         self._paced = pace.requests_per_minute
         """The rate that was last logged."""
+        self._blocked = 0.0
+        """Until when nothing is sent, as was last logged."""
         self._width = 0
         self._widen()
 
@@ -138,7 +142,7 @@ class Limiter:
 
     def succeeded(self, turn: Turn, actual: Cost) -> None:
         """An answer came."""
-        self._pace.answered(turn.thought, turn.expected, actual)
+        self._pace.answered(turn.thought, turn.expected, actual, turn.sent_at)
         self._changed(self._limit.succeeded(turn.admission, self._clock()))
 
     def refused(self, turn: Turn, retry_after: float | None) -> None:
@@ -148,6 +152,7 @@ class Limiter:
         if learnt is not None:
             self._log.info("'%s' takes about %.0f requests per minute, as its refusals show.", self._name, learnt)
             self._paced = learnt
+        self._tell_block(now, asked=retry_after is not None)
         self._changed(self._limit.refused(turn.admission, now, places=self.places or None))
 
     def disturbed(self, turn: Turn) -> None:
@@ -287,6 +292,14 @@ class Limiter:
             text = "'%s' is asked %.0f times a minute, before %s: %s."
             self._log.log(_level(reason), text, self._name, rate, before, reason)
             self._paced = rate
+
+    def _tell_block(self, now: float, *, asked: bool) -> None:
+        """Logs that nothing is sent for long; once, however many were refused together."""
+        until = self._pace.blocked_until
+        if until - now >= LONG and until - self._blocked >= LONG:
+            why = "the provider asks for that" if asked else "the provider refuses everything: too many requests"
+            self._log.info("'%s' is not asked for %.0f s: %s.", self._name, until - now, why)
+            self._blocked = until
 
 
 def _level(reason: str) -> int:

@@ -8,6 +8,7 @@ Pure: times are seconds of any clock that only goes forward.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ QUIET = 5.0
 LEAST_BETWEEN = 1.0
 """Seconds between two refusals from which a rate is learnt; in less there is too little to count."""
 LEAST_RATE = 1 / MINUTE
+LONGEST_PAUSE = MINUTE
+"""Seconds between two tries at most, while a provider that says no time refuses everything."""
 REMEMBERED = 64
 """Answers whose tokens tell what the next request is thought to take."""
 
@@ -62,6 +65,7 @@ class Pace:
         self._buckets: dict[str, Bucket] = {}
         self._blocked_until = 0.0
         self._learning = _Learning()
+        self._outage = _Outage()
         self._taken = {"input_tokens": _Taken(), "output_tokens": _Taken()}
         self._fit(now, full=True)
 
@@ -70,6 +74,11 @@ class Pace:
         """What holds at the moment; None where it is not known."""
         bucket = self._buckets.get("requests")
         return None if bucket is None else bucket.limit
+
+    @property
+    def blocked_until(self) -> float:
+        """No request goes out before, since the provider refused those before it."""
+        return self._blocked_until
 
     @property
     def told(self) -> Limits:
@@ -128,14 +137,17 @@ class Pace:
             if (bucket := self._buckets.get(name)) is not None:
                 bucket.take(units, now)
 
-    def answered(self, thought: Cost, expected: Cost, actual: Cost) -> None:
+    def answered(self, thought: Cost, expected: Cost, actual: Cost, sent_at: float) -> None:
         """An answer came.
 
         Args:
             thought: what was thought of the request before any was answered.
             expected: what was taken for it.
             actual: what it really took.
+            sent_at: when the request went out.
         """
+        self._learning.answered(sent_at)
+        self._outage.answered(sent_at)
         self._correct(expected, actual)
         for (name, before), (_, units) in zip(_units(thought), _units(actual), strict=True):
             if name in self._taken:
@@ -150,6 +162,8 @@ class Pace:
             return None
         rate = self._learning.refused(sent_at, now)
         if rate is None:
+            if retry_after is None and self._learning.in_vain(sent_at, now):
+                self._blocked_until = max(self._blocked_until, self._outage.refused(sent_at, now))
             return None
         self._rate = max(LEAST_RATE, rate) * MINUTE
         self._fit(now)
@@ -230,8 +244,25 @@ class _Learning:
     headers: float | None = None
     """The limit that the provider names itself: then nothing is to be learnt."""
     _refused: int = 0
+    _answered: int = 0
+    """Of those that were sent since."""
     _since: float | None = None
     _grown: float = 0.0
+
+    def answered(self, sent_at: float) -> None:
+        """A request was answered."""
+        if self._since is None or sent_at < self._since:
+            return
+        if not self._answered and sent_at - self._since > MINUTE:
+            # No limit per minute refuses everything for longer than one: that time says nothing about a rate.
+            self._since, self.sent, self._refused = sent_at, self.sent - self._refused, 0
+        self._answered += 1
+
+    def in_vain(self, sent_at: float, now: float) -> bool:
+        """Whether a refusal is one of a provider that has answered nothing since: that says nothing about a rate."""
+        if self.headers is not None or self._since is None or sent_at < self._since:
+            return False
+        return not self._answered and now - self._since >= LEAST_BETWEEN
 
     def refused(self, sent_at: float, now: float) -> float | None:
         """Requests per second that were accepted since the last burst of refusals; None where that says nothing."""
@@ -243,7 +274,7 @@ class _Learning:
         if sent_at < self._since:
             return None  # of the burst before
         self._refused += 1
-        if now - self._since < LEAST_BETWEEN:
+        if now - self._since < LEAST_BETWEEN or not self._answered:
             return None
         rate = (self.sent - self._refused) / (now - self._since)
         self._begin(now)
@@ -262,7 +293,28 @@ class _Learning:
         return True
 
     def _begin(self, now: float) -> None:
-        self._since, self.sent, self._refused = now, 0, 0
+        self._since, self.sent, self._refused, self._answered = now, 0, 0, 0
+
+
+@dataclass(slots=True)
+class _Outage:
+    """Pauses while everything is refused, each twice as long as the one before; the first answer ends them."""
+
+    _pause: float = 0.0
+    _since: float = -math.inf
+    """When the last pause began."""
+
+    def answered(self, sent_at: float) -> None:
+        """A request was answered."""
+        if sent_at >= self._since:
+            self._pause = 0.0
+
+    def refused(self, sent_at: float, now: float) -> float:
+        """When the next request may go out."""
+        if sent_at >= self._since:
+            self._pause = min(LONGEST_PAUSE, max(LEAST_BETWEEN, 2 * self._pause))
+            self._since = now
+        return self._since + self._pause
 
 
 def duration(text: str) -> float | None:
@@ -293,6 +345,7 @@ def _units(cost: Cost) -> tuple[tuple[str, float], ...]:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        number = float(text) if text else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

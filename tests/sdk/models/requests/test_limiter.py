@@ -116,6 +116,22 @@ def test_a_retry_after_holds_back_all_of_them() -> None:
     asyncio.run(run())
 
 
+def test_a_long_wait_is_logged_once_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        gate = Gate(places=2)
+        turns = [await gate.request(), await gate.request()]
+        for turn, seconds in zip(turns, (3600.0, 3601.0), strict=True):
+            gate.limiter.refused(turn, seconds)
+            gate.limiter.leave(turn)
+        gate.limiter.close()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+
+    waits = [message for message in caplog.messages if "is not asked" in message]
+    assert waits == ["'m' is not asked for 3600 s: the provider asks for that."]
+
+
 def test_it_says_when_there_is_room_for_more(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         gate = Gate(places=4)

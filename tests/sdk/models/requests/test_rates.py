@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_what_an_answer_took_corrects_what_was_thought() -> None:
 
     pace.sent(thought, 0.0)
     before = pace.wait(0.0)
-    pace.answered(thought, thought, Cost(output_tokens=5.0))
+    pace.answered(thought, thought, Cost(output_tokens=5.0), 0.0)
 
     assert before > 20
     assert pace.wait(0.0) == 0.0
@@ -59,7 +61,7 @@ def test_what_requests_took_tells_what_the_next_ones_take() -> None:
 
     before = pace.expect(thought)
     for took in (20.0, 50.0, 30.0):
-        pace.answered(thought, thought, Cost(input_tokens=took))
+        pace.answered(thought, thought, Cost(input_tokens=took), 0.0)
 
     assert before == thought
     assert pace.expect(thought) == Cost(input_tokens=50.0, output_tokens=256.0), "of the last ones the most"
@@ -124,6 +126,7 @@ def refusing(per_second: float, seconds: float) -> tuple[Pace, list[bool]]:
         taken.append(level >= 1)
         if level >= 1:
             level -= 1
+            pace.answered(NOTHING, NOTHING, NOTHING, now)
         else:
             pace.refused(NOTHING, (1 - level) / per_second, now, now)
         now += 0.01
@@ -137,6 +140,73 @@ def test_a_rate_is_learnt_from_refusals(per_second: float) -> None:
     assert pace.requests_per_minute == pytest.approx(per_second * 60, rel=0.15)
     assert sum(taken) >= per_second * 120 * 0.9
     assert taken[len(taken) // 2 :].count(False) < 0.1 * len(taken)
+
+
+def asked_through_an_outage(pace: Pace, begins: float, ends: float) -> list[float]:
+    """When requests go out to a provider that refuses all of them for a while, up to the first that is answered."""
+    sent: list[float] = []
+    now = begins
+    while True:
+        now += max(pace.wait(now), 0.01)
+        pace.sent(NOTHING, now)
+        sent.append(now)
+        if now >= ends:
+            pace.answered(NOTHING, NOTHING, NOTHING, now)
+            return sent
+        pace.refused(NOTHING, None, now, now)
+
+
+def test_a_provider_that_refused_everything_for_a_while_is_asked_as_before() -> None:
+    pace = Pace(Limits(), 0.0)
+
+    sent = asked_through_an_outage(pace, 0.0, 300.0)
+
+    assert sent[-1] < 370.0, "tried again within a minute of its recovery"
+    assert max(after - before for before, after in pairwise(sent)) <= 61.0
+    assert len([time for time in sent if time > 2.0]) < 15, "no row spends its tries on an outage"
+    assert pace.requests_per_minute is None
+    assert pace.learnt is None
+    assert pace.wait(sent[-1] + 0.01) == 0.0
+
+
+def recovered(pace: Pace) -> float:
+    """Ten requests a second that are answered after an outage of five minutes, and when they end."""
+    begins = asked_through_an_outage(pace, 0.0, 300.0)[-1]
+    for now in (begins + number / 10 for number in range(1, 101)):
+        pace.sent(NOTHING, now)
+        pace.answered(NOTHING, NOTHING, NOTHING, now)
+    return begins + 10.0
+
+
+def test_the_time_of_a_long_outage_is_not_taken_for_a_low_rate() -> None:
+    pace = Pace(Limits(), 0.0)
+    now = recovered(pace)
+
+    pace.refused(NOTHING, None, now, now)
+
+    assert pace.requests_per_minute == pytest.approx(600, rel=0.05)
+
+
+def test_pauses_begin_short_again_at_the_next_outage() -> None:
+    pace = Pace(Limits(), 0.0)
+    now = recovered(pace)
+    pace.refused(NOTHING, None, now, now)
+
+    sent = asked_through_an_outage(pace, now + 2.0, now + 4.0)
+
+    assert sent[-1] < now + 9.0
+
+
+def test_a_learnt_rate_outlives_an_outage() -> None:
+    pace, _ = refusing(5.0, 30.0)
+    pace.refused(NOTHING, None, 31.0, 31.0)
+    learnt = pace.requests_per_minute
+    assert learnt is not None
+
+    asked_through_an_outage(pace, 31.5, 60.0)
+
+    assert pace.requests_per_minute is not None
+    assert learnt <= pace.requests_per_minute < 1.2 * learnt
 
 
 def test_a_learnt_rate_grows_while_nothing_is_refused() -> None:
@@ -209,7 +279,13 @@ def test_headers_tell_the_limit_and_when_it_is_used_up() -> None:
 def test_headers_that_say_nothing_change_nothing() -> None:
     pace = Pace(Limits(), 0.0)
 
-    for headers in ({}, {"x-ratelimit-limit-requests": "many"}, {"x-ratelimit-limit-requests": "0"}):
+    for headers in (
+        {},
+        {"x-ratelimit-limit-requests": "many"},
+        {"x-ratelimit-limit-requests": "0"},
+        {"x-ratelimit-limit-requests": "nan"},
+        {"x-ratelimit-limit-requests": "inf"},
+    ):
         assert pace.heard(headers, 0.0) is None
 
     assert pace.requests_per_minute is None
@@ -218,7 +294,16 @@ def test_headers_that_say_nothing_change_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("12", 12.0), ("1.5s", 1.5), ("6m0s", 360.0), ("20ms", 0.02), ("1h2m3s", 3723.0), ("", None), ("soon", None)],
+    [
+        ("12", 12.0),
+        ("1.5s", 1.5),
+        ("6m0s", 360.0),
+        ("20ms", 0.02),
+        ("1h2m3s", 3723.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+    ],
 )
 def test_durations_are_read_as_headers_write_them(text: str, seconds: float | None) -> None:
     assert duration(text) == seconds
