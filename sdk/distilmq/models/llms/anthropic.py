@@ -152,7 +152,7 @@ class AnthropicLLM(NamedApiLLM):
         if (ticket := current_ticket.get()) is not None:
             return await ticket.post("/v1/messages", with_extra_body(options))
         client = self._loaded()
-        with stainless.translated(anthropic, status=self._status, who=self._who):
+        with stainless.translated(anthropic, status=self._status, who=self._who, hear=hear):
             response = await client.messages.with_raw_response.create(**options)
             hear(response.headers)
             answer: Any = await response.parse()

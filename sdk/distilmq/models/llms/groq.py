@@ -46,6 +46,7 @@ class GroqLLM(OpenAILLM):
 
     key_variable: ClassVar[str] = _KEY
     offline_batches: ClassVar[bool] = False
+    counts_requests_per_day: ClassVar[bool] = True
     _num_generations_param_supported = False
 
     @validate_call

@@ -5,6 +5,7 @@ The classes of providers that speak it too build on `OpenAILLM`: each says where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from distilmq.models.llms.strict_schemas import is_strict
 from distilmq.models.llms.unanswered import no_text, refused
 from distilmq.models.llms.utils import as_messages, given, missing_library, split_input
 from distilmq.models.requests.limiter import hear
+from distilmq.models.requests.rate_headers import without_limit_of_requests
 from distilmq.models.requests.retries import error_for_status
 from distilmq.models.requests.server_queue import metrics_url
 from distilmq.models.requests.usage import statistics, told_tokens
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
 OPENAI_URL = "https://api.openai.com/v1"
+_GROQ_HOST = "api.groq.com"
 _KEY, _URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 
 
@@ -68,6 +71,8 @@ class OpenAILLM(NamedApiLLM):
 
     operational_fields: ClassVar[frozenset[str]] = frozenset({"api_key", "base_url", "default_headers"})
     offline_batches: ClassVar[bool] = True
+    counts_requests_per_day: ClassVar[bool] = False
+    """Whether the limit of requests in its headers is that of a day."""
     key_variable: ClassVar[str] = _KEY
     """The environment variable that holds the key."""
 
@@ -209,12 +214,16 @@ class OpenAILLM(NamedApiLLM):
             return await self._posted(ticket, kind, options)
         client = self._loaded()
         endpoint: Any = client.chat.completions if kind == "chat" else client.completions
-        with stainless.translated(openai, status=self._status, who=self._who):
+        with stainless.translated(openai, status=self._status, who=self._who, hear=self._hear):
             response = await endpoint.with_raw_response.create(**options)
-            hear(response.headers)
+            self._hear(response.headers)
             answer: Any = response.parse()
         self._check(answer, kind)
         return answer
+
+    def _hear(self, headers: Mapping[str, str]) -> None:
+        host = urlsplit(self._address() or OPENAI_URL).hostname or ""
+        hear(without_limit_of_requests(headers) if self.counts_requests_per_day or host == _GROQ_HOST else headers)
 
     def _who(self) -> str:
         return f"'{self.model_name}' at {self.base_url}"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from distilmq.errors import RequestError, StepFatalError, TransientError
-from distilmq.models.requests.limiter import hear
 from distilmq.models.requests.retries import document_of
 
 Status = Callable[[int, str, Any], RequestError | StepFatalError]
@@ -16,13 +15,16 @@ Status = Callable[[int, str, Any], RequestError | StepFatalError]
 
 
 @contextmanager
-def translated(library: Any, *, status: Status, who: Callable[[], str]) -> Generator[None]:
+def translated(
+    library: Any, *, status: Status, who: Callable[[], str], hear: Callable[[Mapping[str, str]], None]
+) -> Generator[None]:
     """Within a `with`, what the library raises is raised as our error; headers of refusals are heard.
 
     Args:
         library: the module `openai` or `anthropic`.
         status: makes the error of an answer that is none.
         who: names model and server.
+        hear: is told the headers of refusals.
     """
     try:
         yield

@@ -26,6 +26,17 @@ def as_openais(headers: Mapping[str, str], now: datetime) -> Mapping[str, str]:
     return {f"x-ratelimit-{name}-requests": value for name, value in told.items() if value is not None}
 
 
+def without_limit_of_requests(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers of a provider whose limit of requests is not one of a minute.
+
+    Groq's is that of a day: https://console.groq.com/docs/rate-limits
+
+    Args:
+        headers: of an answer; their names are lower case.
+    """
+    return {name: value for name, value in headers.items() if name.lower() != "x-ratelimit-limit-requests"}
+
+
 def _seconds_until(time: str | None, now: datetime) -> str | None:
     """Seconds until a time (RFC 3339), as text; None for one that cannot be read."""
     try:
