@@ -37,7 +37,8 @@ def check_prices(dag: Dag) -> None:
         (step, model)
         for step in dag
         for name in _MODEL_FIELDS
-        if (model := getattr(dag.steps[step], name, None)) is not None and not _has_price(model)
+        for model in _billed(getattr(dag.steps[step], name, None))
+        if not _has_price(model)
     ]
     if not unknown:
         return
@@ -87,6 +88,11 @@ def _untold(usage: RunUsage) -> str:
         f" Not all tokens of {models} are known, since the provider does not tell: a request without is taken for an"
         " average one, and where it tells of none, the bound cannot hold and the run ends after its first answers."
     )
+
+
+def _billed(model: Any) -> list[Any]:
+    """The models that a step's model asks, by whose prices it is paid for."""
+    return [] if model is None else list(getattr(model, "billed_models", None) or [model])
 
 
 def _has_price(model: Any) -> bool:

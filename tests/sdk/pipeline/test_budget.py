@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from distilmq.errors import DistilmqUserError
+from distilmq.models import MixtureOfAgentsLLM
 from distilmq.pipeline import Pipeline
 from distilmq.pipeline.budget import budget_error, check_bounds, check_prices
 from distilmq.pipeline.usage import ModelUsage, RunUsage
@@ -38,6 +39,26 @@ def test_a_bound_on_money_needs_prices() -> None:
     assert "'big' of step 'ask'" in said
     assert 'ScriptedLLM(..., prices={"input": 2.5, "output": 10})' in said
     check_prices(pipeline_with(prices={"input": 0, "output": 0}).dag)
+
+
+def test_several_models_behind_one_task_are_paid_for_by_their_own_prices() -> None:
+    def mixture(*prices: dict[str, float] | None, **own: Any) -> Pipeline:
+        names = ("judge", "one", "two")
+        models = [ScriptedLLM(model=name, prices=told) for name, told in zip(names, prices, strict=True)]
+        with Pipeline("mixed") as pipeline:
+            load = LoadDataFromDicts(data=[{"instruction": "x"}])
+            llm = MixtureOfAgentsLLM(aggregator_llm=models[0], proposers_llms=models[1:], **own)
+            load >> TextGeneration(name="ask", llm=llm)
+        return pipeline
+
+    known = {"input": 1.0, "output": 2.0}
+    check_prices(mixture(known, known, known).dag)
+    with pytest.raises(DistilmqUserError) as raised:
+        check_prices(mixture(known, None, known, prices=known).dag)
+
+    said = str(raised.value)
+    assert "not known: 'one' of step 'ask'. " in said
+    assert 'ScriptedLLM(..., prices={"input"' in said
 
 
 def test_a_run_with_a_bound_that_cannot_hold_does_not_start() -> None:

@@ -186,6 +186,11 @@ class LLM(RuntimeParametersMixin, Serializable, Signed, ABC):
 
     # ------------------------------------------------------------ what it costs
 
+    @property
+    def billed_models(self) -> list[LLM]:
+        """The models whose requests are counted when this one is asked: itself, or those that it asks."""
+        return [self]
+
     def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
         """US dollars of one request with these tokens; None when the model has no price that is known."""
         if self.prices is not None:

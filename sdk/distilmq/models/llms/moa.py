@@ -90,6 +90,11 @@ class MixtureOfAgentsLLM(LLM):
         return names
 
     @property
+    def billed_models(self) -> list[LLM]:
+        """Its models, each by its own prices."""
+        return [model for llm in self._llms for model in llm.billed_models]
+
+    @property
     def _llms(self) -> list[LLM]:
         return [self.aggregator_llm, *self.proposers_llms]
 
