@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from distilmq.errors import DistilmqUserError
-from distilmq.models import MixtureOfAgentsLLM
+from distilmq.models import LLM, MixtureOfAgentsLLM
 from distilmq.pipeline import Pipeline
 from distilmq.pipeline.budget import budget_error, check_bounds, check_prices
 from distilmq.pipeline.usage import ModelUsage, RunUsage
@@ -44,7 +44,7 @@ def test_a_bound_on_money_needs_prices() -> None:
 def test_several_models_behind_one_task_are_paid_for_by_their_own_prices() -> None:
     def mixture(*prices: dict[str, float] | None, **own: Any) -> Pipeline:
         names = ("judge", "one", "two")
-        models = [ScriptedLLM(model=name, prices=told) for name, told in zip(names, prices, strict=True)]
+        models: list[LLM] = [ScriptedLLM(model=name, prices=told) for name, told in zip(names, prices, strict=True)]
         with Pipeline("mixed") as pipeline:
             load = LoadDataFromDicts(data=[{"instruction": "x"}])
             llm = MixtureOfAgentsLLM(aggregator_llm=models[0], proposers_llms=models[1:], **own)
