@@ -149,6 +149,13 @@ def test_a_schema_that_leads_round_in_a_circle_is_an_error() -> None:
         fault("1", {"$ref": "#"})
 
 
+def test_an_answer_that_is_too_deep_to_look_at_is_its_own_fault() -> None:
+    schema = {"type": "array", "items": {"$ref": "#"}}
+
+    assert fault("[" * 10 + "]" * 10, schema) is None
+    assert fault("[" * 400 + "]" * 400, schema) == "it is nested 400 deep, which is too deep to look at"
+
+
 def test_text_is_held_against_a_regular_expression_as_a_whole() -> None:
     shape = shape_of({"format": "regex", "schema": "[a-z]+"})
     assert shape is not None

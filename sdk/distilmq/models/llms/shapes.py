@@ -24,6 +24,8 @@ _KNOWN = ("format", "schema", "max_retries", "mode", "whitespace_pattern")
 _MOST_FAULTS = 5
 _MOST_CHARACTERS = 300
 """Of one fault: jsonschema shows the whole value."""
+_DEEP = 20
+"""An answer with more within each other is itself to blame, and not its schema, when it cannot be looked at."""
 _DATA = ("const", "default", "enum", "examples")
 """Keywords of a schema below which there is no schema."""
 
@@ -191,7 +193,22 @@ def _faults(value: Any, schema: Any) -> list[str]:
     try:
         return [_told(_nearest(error)) for error in islice(_validator(_text(schema)).iter_errors(value), _MOST_FAULTS)]
     except (RecursionError, Unresolvable) as error:
+        if isinstance(error, RecursionError) and (depth := _depth(value)) > _DEEP:
+            return [f"it is nested {depth} deep, which is too deep to look at"]
         raise DistilmqUserError(f"The schema of `structured_output` cannot be followed: {error}") from error
+
+
+def _depth(value: Any) -> int:
+    """How many lists and objects are within each other."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, (dict, list))]:
+        depth += 1
+        level = [
+            inner
+            for each in cast("list[dict[str, Any] | list[Any]]", level)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return depth
 
 
 def _check_schema(schema: dict[str, Any]) -> None:
