@@ -152,7 +152,10 @@ class Limiter:
         if learnt is not None:
             self._log.info("'%s' takes about %.0f requests per minute, as its refusals show.", self._name, learnt)
             self._paced = learnt
-        self._tell_block(now, asked=retry_after is not None)
+        asked = "the provider asks for that"
+        self._tell_block(
+            now, asked if retry_after is not None else "the provider refuses everything: too many requests"
+        )
         self._changed(self._limit.refused(turn.admission, now, places=self.places or None))
 
     def disturbed(self, turn: Turn) -> None:
@@ -162,7 +165,9 @@ class Limiter:
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """What the headers of an answer say about limits."""
-        news = self._pace.heard(headers, self._clock())
+        now = self._clock()
+        news = self._pace.heard(headers, now)
+        self._tell_block(now, "its headers say that no request is left")
         if news is not None:
             self._paced = news.requests
             self._log.info("'%s' takes %.0f requests per minute, as its headers say.", self._name, news.requests)
@@ -293,11 +298,10 @@ class Limiter:
             self._log.log(_level(reason), text, self._name, rate, before, reason)
             self._paced = rate
 
-    def _tell_block(self, now: float, *, asked: bool) -> None:
-        """Logs that nothing is sent for long; once, however many were refused together."""
+    def _tell_block(self, now: float, why: str) -> None:
+        """Logs that nothing is sent for long, and why; once, however many were refused together."""
         until = self._pace.blocked_until
         if until - now >= LONG and until - self._blocked >= LONG:
-            why = "the provider asks for that" if asked else "the provider refuses everything: too many requests"
             self._log.info("'%s' is not asked for %.0f s: %s.", self._name, until - now, why)
             self._blocked = until
 

@@ -132,6 +132,16 @@ def test_a_long_wait_is_logged_once_with_its_reason(caplog: pytest.LogCaptureFix
     assert waits == ["'m' is not asked for 3600 s: the provider asks for that."]
 
 
+def test_a_long_wait_that_headers_ask_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+
+    with caplog.at_level(logging.INFO):
+        for reset in ("2s", "1m30s"):
+            gate.limiter.heard({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset})
+
+    assert caplog.messages == ["'m' is not asked for 60 s: its headers say that no request is left."]
+
+
 def test_it_says_when_there_is_room_for_more(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         gate = Gate(places=4)
