@@ -8,6 +8,8 @@ ENGINES := .venv-engines
 VLLM := .venv-vllm
 JOBS ?= 3
 BIN := $(VENV)/bin
+# Each process of a run is a Python of its own: without kept bytecode it would compile all it imports, again each time.
+unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := 0.13.9
 # The environment is ours, whatever other one is active; --inexact so that `make` after `make test` removes nothing.
 SYNC := env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --no-dev
