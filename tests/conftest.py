@@ -44,6 +44,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "may_leak(reason): the test may leave threads, files or processes behind")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for more time than the rest begins first, so that the run does not end with one long test."""
+
+    def seconds(item: pytest.Item) -> float:
+        asked = item.get_closest_marker("timeout")
+        return asked.args[0] if asked else 0.0
+
+    items.sort(key=seconds, reverse=True)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fails what is skipped where nothing may be."""
