@@ -49,7 +49,7 @@ def ray_cluster() -> Iterator[RayNodes]:
             stderr=said,
             text=True,
             start_new_session=True,
-            env=_environment(folder),
+            env=_environment(),
         )
     try:
         yield RayNodes(process)
@@ -102,9 +102,9 @@ class RayNodes:
         return json.loads(line)
 
 
-def _environment(folder: str) -> dict[str, str]:
-    """Each of Ray's processes imports a thousand modules: all but the first find them compiled."""
-    environment = {**os.environ, **_ENVIRONMENT, "PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
+def _environment() -> dict[str, str]:
+    """Each of Ray's processes imports a thousand modules: all but the first of all clusters find them compiled."""
+    environment = {**os.environ, **_ENVIRONMENT}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment
 
