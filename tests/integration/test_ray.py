@@ -138,6 +138,7 @@ def test_a_cluster_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest
     # Ray would look for it for some minutes.
     monkeypatch.setenv("RAY_NUM_REDIS_GET_RETRIES", "1")
     monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "2")
+    monkeypatch.setenv("RAY_py_gcs_connect_timeout_s", "2")
     with pytest.raises(RunError, match=r"The Ray cluster at 127\.0\.0\.1:1 cannot be reached"):
         placed(tmp_path).ray("127.0.0.1:1").run()
 
