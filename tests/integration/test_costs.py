@@ -177,10 +177,13 @@ def test_tokens_that_the_server_does_not_tell_are_null_and_a_bound_on_them_ends_
     script: Script, server: ProviderServer
 ) -> None:
     server.tells_tokens = "nothing"
+    # So long that the run is told to stop before the second request of a process is answered, and goes on with a third.
+    server.latency = 0.5
     script.env["RUN"] = json.dumps({"max_tokens": 1_000_000})
     assert script.run() == 7, script.output
     bounded, words = len(server.asked), budget_of(script)["text"]
 
+    server.latency = 0.0
     script.env["RUN"] = "{}"
     assert script.run() == 0, script.output
 
