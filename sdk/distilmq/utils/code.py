@@ -18,7 +18,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, cast
 
-from distilmq.utils.imported_code import INSTALLED, imported_sources
+from distilmq.utils.imported_code import imported_sources, is_installed
 from distilmq.utils.source import plain_source
 from distilmq.utils.state import state_digest
 
@@ -39,7 +39,7 @@ def is_user_code(module: str | None) -> bool:
     if not top or top == "distilmq" or top == "builtins" or (top in _STDLIB and top != "__main__"):
         return False
     file = getattr(sys.modules.get(cast("str", module)), "__file__", None)
-    return file is None or not str(file).startswith(INSTALLED)
+    return file is None or not is_installed(str(file))
 
 
 def _parts(code: Any, seen: dict[int, Any]) -> Iterator[str]:

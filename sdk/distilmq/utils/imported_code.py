@@ -19,8 +19,14 @@ from pathlib import Path
 from distilmq.utils.source import plain_source
 
 _STDLIB = frozenset(sys.stdlib_module_names)
-INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib")})
-"""Where packages lie that are not the user's."""
+_INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib")})
+_FOLDERS_OF_PACKAGES = frozenset({"site-packages", "dist-packages"})
+"""Also outside this environment: of `pip install --user`, of the system, of an environment beneath this one."""
+
+
+def is_installed(file: str) -> bool:
+    """Whether a module's file lies where packages lie that are not the user's."""
+    return file.startswith(_INSTALLED) or not _FOLDERS_OF_PACKAGES.isdisjoint(Path(file).parts)
 
 
 def imported_sources(code: types.CodeType, package: str | None, seen: set[str]) -> Iterator[str]:
@@ -92,7 +98,7 @@ def _spec(name: str) -> ModuleSpec | None:
     if top in _STDLIB or top in ("distilmq", "distilmq_broker", "distilmq_workers"):
         return None
     spec = PathFinder.find_spec(top)
-    if spec is None or (spec.origin or "").startswith(INSTALLED):
+    if spec is None or is_installed(spec.origin or ""):
         return None
     for part in rest:
         if spec is None or spec.submodule_search_locations is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import importlib.util
 import pickle
 import subprocess
@@ -19,7 +20,7 @@ from distilmq.errors import DistilmqUserError
 from distilmq.models import OpenAILLM
 from distilmq.pipeline import Pipeline, routing_batch_function, sample_n_steps
 from distilmq.pipeline.compile import Compiled, compile_plan
-from distilmq.pipeline.pickling import pickled_step
+from distilmq.pipeline.pickling import pickled_function, pickled_step
 from distilmq.pipeline.prepare import Prepared, RunOptions, prepare
 from distilmq.protocol.plan import ResourceSpec, RouteSpec, RunSettings, decode_plan, encode_plan
 from distilmq.steps import LoadDataFromDicts, StepInput, StepResources, step
@@ -346,6 +347,26 @@ def test_code_of_a_module_that_a_worker_cannot_import_goes_by_value(tmp_path: Pa
 
     assert done.stdout.decode().strip() == "[[{'n': 6}]]"
     assert "elsewhere_of_test" not in cloudpickle.list_registry_pickle_by_value()
+
+
+@pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
+def test_what_is_installed_outside_this_environment_goes_by_its_name(
+    packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lib" / packages
+    folder.mkdir(parents=True)
+    name = f"beneath_{packages.replace('-', '_')}"
+    (folder / f"{name}.py").write_text("def raised(n):\n    return n + 1\n")
+    monkeypatch.syspath_prepend(folder)
+    module = importlib.import_module(name)
+
+    sent = pickled_function(module.raised, "A function", travels=True)
+    assert pickle.loads(sent) is module.raised
+
+    monkeypatch.undo()
+    del sys.modules[name]
+    with pytest.raises(ModuleNotFoundError, match=name):
+        pickle.loads(sent)
 
 
 def test_a_prepared_pipeline_knows_the_columns_of_its_leaves() -> None:
