@@ -132,7 +132,7 @@ def fetch(
         known = _found(line, run).run
     if folder.exists():
         fail(f"{folder} is there already: choose another folder.")
-    with told(RunError), tempfile.TemporaryDirectory(prefix=".distilmq-", dir=_parent(folder)) as beside:
+    with told(RunError), _folder_beside(folder) as beside:
         distiset = SubmittedRun(broker, known, folder=Path(beside)).distiset()
         distiset.save_to_disk(folder)
     with _line(broker) as line:
@@ -174,14 +174,17 @@ def _line(broker: str | None) -> Generator[BrokerLine]:
         yield line
 
 
-def _parent(folder: Path) -> Path:
+def _folder_beside(folder: Path) -> tempfile.TemporaryDirectory[str]:
     """Where the rows lie meanwhile: on the disk where they will stay."""
     parent = folder.absolute().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         fail(f"{parent} cannot be made: {error.strerror}")
-    return parent
+    try:
+        return tempfile.TemporaryDirectory(prefix=".distilmq-", dir=parent)
+    except OSError as error:
+        fail(f"Nothing can be written in {parent}: {error.strerror}")
 
 
 def _fields(message: Message | RunInfo) -> dict[str, Any]:

@@ -140,6 +140,13 @@ def test_its_dataset_is_saved_in_a_folder(program: Program, worker: Worker, tmp_
     )
 
 
+def test_a_folder_that_cannot_be_written_in_is_named(program: Program, worker: Worker) -> None:
+    fetched = _runs(program, "fetch", RUN, "/proc/dataset")
+
+    assert fetched.exit_code == 1
+    assert fetched.stderr.startswith("Nothing can be written in /proc: ")
+
+
 def test_its_log_is_printed_and_followed_to_its_end(program: Program, worker: Worker) -> None:
     _end(program, worker)
 
