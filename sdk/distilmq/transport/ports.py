@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NewType, Protocol
 
+from distilmq.errors import DistilmqUserError
+
 PeerId = NewType("PeerId", bytes)
 """Names one connection of a listener; a peer that connects again has another one."""
 
@@ -14,6 +16,10 @@ Role = Literal["client", "worker", "any"]
 
 class PeerUnreachableError(Exception):
     """The peer of a send is gone or takes no more at the moment. Only the ledger is believed either way."""
+
+
+class KeyDeniedError(DistilmqUserError):
+    """The other end does not let this connection's key in; nothing comes of the connection any more."""
 
 
 class MessageTooLargeError(Exception):
@@ -106,6 +112,7 @@ class Connection(Protocol):
         """Queues frames for the coordinator, connected or not.
 
         Raises:
+            KeyDeniedError: it was refused for its key.
             MessageTooLargeError: the message is larger than the limit that was set.
         """
         ...

@@ -20,7 +20,7 @@ import zmq
 
 from distilmq.errors import DistilmqUserError
 from distilmq.transport.keys import ConnectionKeys
-from distilmq.transport.ports import MessageTooLargeError, PeerId, PeerUnreachableError
+from distilmq.transport.ports import KeyDeniedError, MessageTooLargeError, PeerId, PeerUnreachableError
 from distilmq.transport.reaching import Reaching
 
 LINGER = 2.0
@@ -251,7 +251,13 @@ class ZeromqConnection(End):
     def send(self, frames: Sequence[bytes]) -> None:
         """See `ports.Connection.send`."""
         self._check_size(frames)
-        self._send_parts(frames)
+        try:
+            self._send_parts(frames)
+        except zmq.Again as error:
+            if self._reaching is None:
+                raise
+            # The queue has no bound. libzmq takes it away from a connection that was denied, and connects no more.
+            raise KeyDeniedError(self.trouble + ".") from error
 
     def close(self) -> None:
         """See `ports.Connection.close`."""

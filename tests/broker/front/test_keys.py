@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -11,15 +13,16 @@ from typing import Protocol
 import psutil
 import pytest
 import zmq
+from pydantic import SecretStr
 
 from distilmq.protocol import messages
-from distilmq.transport.connection_file import read_connection
-from distilmq.transport.keys import ConnectionKeys, new_pair
+from distilmq.transport.connection_file import read_connection, write_connection
+from distilmq.transport.keys import ConnectionKeys, KeyRole, new_pair
 from distilmq.transport.zeromq import connect
 from distilmq_broker.front.run_tokens import RunTokens
 from distilmq_broker.keys.handing_out import hand_out
 from distilmq_broker.keys.store import KeyStore
-from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, worker_of
+from tests.broker.front.brokers import PATIENCE, BrokerClient, Program, broker_in, client_of, worker_of
 from tests.broker.front.canary import CANARY_RUN, canary_messages, canary_plan
 from tests.broker.recorded import rows_of
 from tests.broker.serving import chain
@@ -153,6 +156,29 @@ def test_a_row_that_holds_a_pickle_is_bytes_for_who_reads_it(program: Program, t
 
             assert follower.fetch("load") == rows
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("role", "words", "code"),
+    [("worker", ["worker", "--connect"], 2), ("client", ["runs", "list", "--broker"], 1)],
+)
+def test_a_program_whose_key_was_never_added_ends_with_the_reason(
+    program: Program, role: KeyRole, words: list[str], code: int, tmp_path: Path
+) -> None:
+    known, own = read_connection(program.folder / "keys" / f"{role}.json"), new_pair()
+    changed = {"public_key": own.public, "secret_key": SecretStr(own.secret)}
+    write_connection(tmp_path / "own.json", known.model_copy(update=changed))
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "distilmq", *words, str(tmp_path / "own.json")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+    assert ended.returncode == code
+    assert "does not let this key in: it was revoked, or never added" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_worker_of_another_run_changes_nothing_in_this_one(program: Program) -> None:

@@ -15,8 +15,8 @@ from distilmq.errors import DistilmqUserError
 from distilmq.transport import front
 from distilmq.transport.front import LOOK_AGAIN
 from distilmq.transport.keys import Allowed, ConnectionKeys, new_pair
-from distilmq.transport.ports import PeerUnreachableError
-from distilmq.transport.zeromq import connect
+from distilmq.transport.ports import KeyDeniedError, PeerUnreachableError
+from distilmq.transport.zeromq import ZeromqConnection, connect
 from tests.sdk.transport.fronts import MAX_MESSAGE, PATIENCE, Guarded, guarded
 from tests.waiting import until
 
@@ -60,6 +60,15 @@ def test_a_key_that_was_never_added_is_not_heard(world: Guarded) -> None:
         assert world.refused("unknown key")
         assert world.told[0] == ("unknown key", 1, f"{stranger.public} from 127.0.0.1")
         assert world.serve_until(lambda: "does not let this key in" in connection.trouble)
+
+
+def test_who_was_denied_is_told_so_when_it_sends_again(world: Guarded) -> None:
+    with world.connected(new_pair()) as connection:
+        connection.send([b"hello"])
+        assert world.serve_until(lambda: "does not let this key in" in connection.trouble)
+
+        with pytest.raises(KeyDeniedError, match="does not let this key in: it was revoked, or never added"):
+            _send_on(world, connection)
 
 
 def test_a_public_key_without_its_secret_is_not_heard(world: Guarded) -> None:
@@ -244,6 +253,14 @@ def test_a_peer_may_not_call_itself_as_another_does(world: Guarded) -> None:
 
         assert world.serve_until(lambda: connection.receive() == [b"work"])
         assert thief.poll(0) == 0
+
+
+def _send_on(world: Guarded, connection: ZeromqConnection) -> None:
+    """Sends until it is refused, or for as long as tests wait."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        connection.send([b"hello again"])
+        world.front.poll(0.02)
 
 
 def hung_up(raw: socket.socket) -> bool:

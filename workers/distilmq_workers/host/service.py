@@ -18,7 +18,7 @@ from distilmq.protocol.codec import TO_WORKER, VERSION, decode, encode
 from distilmq.protocol.messages import Message, Refused
 from distilmq.protocol.messages.broker import Grant, Grants
 from distilmq.transport.addressed import BROKER, split_address, with_address
-from distilmq.transport.ports import Connection
+from distilmq.transport.ports import Connection, KeyDeniedError
 from distilmq_workers.artifacts import sweep
 from distilmq_workers.children import Children
 from distilmq_workers.host import events
@@ -32,7 +32,7 @@ from distilmq_workers.host.commands import (
     Tell,
     TerminateProcess,
 )
-from distilmq_workers.host.session import HostSession
+from distilmq_workers.host.session import REFUSED, HostSession
 from distilmq_workers.settings import RUN_TOKEN
 
 
@@ -139,8 +139,7 @@ class HostService:
         for command in commands:
             match command:
                 case Say(run, message):
-                    token = self._tokens.get(run, "")
-                    self._connection.send(with_address(run, encode(message), token=token))
+                    self._say(run, message)
                 case StartProcess(child, grant):
                     self._start(child, grant)
                 case GoBy(worker):
@@ -153,6 +152,15 @@ class HostService:
                     print(text, file=sys.stderr, flush=True)
                 case Leave(code):
                     self._code = code
+
+    def _say(self, run: str, message: Message) -> None:
+        token = self._tokens.get(run, "")
+        try:
+            self._connection.send(with_address(run, encode(message), token=token))
+        except KeyDeniedError as error:
+            # Nobody will ever hear of what is in hand.
+            print(f"refused: {error}", file=sys.stderr, flush=True)
+            self._code = REFUSED
 
     def _start(self, child: str, grant: Grant) -> None:
         options = ["--run", grant.run]
