@@ -159,6 +159,23 @@ def test_a_script_runs_on_hosts_that_have_nothing_of_it(
     assert list((tmp_path / "script" / "cache").glob(".submitted-*")) == []
 
 
+def test_modules_that_are_imported_when_a_step_runs_travel_along(
+    tmp_path: Path, program: Program, hosts: Hosts
+) -> None:
+    hosts.start("h", "--slots", "3")
+    script = Away(tmp_path / "script", RUN)
+    (script.folder / "helpers" / "words.py").write_text(
+        "def twice(n):\n    from . import late\n    import beside\n\n    return late.times(n, beside.TWO)\n"
+    )
+    (script.folder / "helpers" / "late.py").write_text(
+        "from helpers.more import ONE\n\n\ndef times(n, m):\n    return n * m * ONE\n"
+    )
+    (script.folder / "helpers" / "more.py").write_text("ONE = 1\n")
+    (script.folder / "beside.py").write_text("TWO = 2\n")
+
+    assert json.loads(script.run(program)) == EXPECTED
+
+
 def test_a_submitted_run_outlives_its_script_and_another_host_fetches_it(
     tmp_path: Path, program: Program, hosts: Hosts
 ) -> None:

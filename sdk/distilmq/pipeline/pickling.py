@@ -10,6 +10,7 @@ import importlib.machinery
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from distilmq.pipeline import by_value
 from distilmq.pipeline.dag import copied_step
 from distilmq.pipeline.unpicklable import culprit
 from distilmq.steps.base import _Step  # pyright: ignore[reportPrivateUsage]  # distilabel's name of it
+from distilmq.utils.carried_modules import Carried
 from distilmq.utils.code import is_user_code
+from distilmq.utils.imported_code import SourceModule, modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -71,13 +74,20 @@ def is_importable(module: ModuleType) -> bool:
 def _pickled(value: object, what: str, modules: Iterable[str], *, travels: bool) -> bytes:
     with _by_value(_users_modules() if travels else modules, also_importable=travels):
         try:
-            return by_value.dumps(value)
+            definition = by_value.dumps(value)
         except Exception as error:
             found = culprit(value)
             named = f"{found} cannot be pickled" if found else "it holds something that cannot be pickled"
             raise DistilmqUserError(
                 f"{what} cannot be sent to a worker, since {named}: {error}. {_remedy(found)}"
             ) from error
+    return by_value.dumps(Carried(definition, _sources(frozenset(_users_modules())))) if travels else definition
+
+
+@cache
+def _sources(modules: frozenset[str]) -> list[SourceModule]:
+    """What code of these modules may import when it runs, where nothing of this machine is."""
+    return modules_of(sorted(modules))
 
 
 def _remedy(found: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The user's modules that a function imports when it runs (`def process(...): import helpers`), as their source.
+"""The user's modules that code imports, also when it runs (`def process(...): import helpers`), as their source.
 
 They are looked for and read, never imported: what they say is the same whether they have been imported or not.
 Whole modules count, with the modules of the user's that they import themselves.
@@ -11,7 +11,8 @@ import dis
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
@@ -39,6 +40,68 @@ def imported_sources(code: types.CodeType, package: str | None, seen: set[str]) 
     """
     for name in _imports_of(code, package):
         yield from _module(name, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceModule:
+    """One of the user's modules; what only holds others (a folder without `__init__.py`) has no source."""
+
+    name: str
+    file: str
+    source: str
+    is_package: bool
+
+
+def modules_of(names: Iterable[str]) -> list[SourceModule]:
+    """The user's modules of these names, those that they import, and the packages that they are in, by name.
+
+    Args:
+        names: of modules that are imported; of the script (`__main__`), only what it imports is given.
+    """
+    seen: set[str] = set()
+    found: dict[str, SourceModule] = {}
+    for name in names:
+        for each in _imported_by_script() if name == "__main__" else [name]:
+            found |= {module.name: module for module in _reached(each, seen)}
+    return [found[name] for name in sorted(found)]
+
+
+def _imported_by_script() -> Iterator[str]:
+    script = sys.modules["__main__"]
+    if (tree := _parsed(getattr(script, "__file__", None))) is not None:
+        for node in ast.walk(tree):
+            yield from _imported_by(node, script.__package__ or "")
+
+
+def _reached(name: str, seen: set[str]) -> Iterator[SourceModule]:
+    if name in seen:
+        return
+    seen.add(name)
+    if parent := name.rpartition(".")[0]:
+        yield from _reached(parent, seen)
+    if (spec := _spec(name)) is None:
+        return
+    is_package = spec.submodule_search_locations is not None
+    tree = _parsed(spec.origin)
+    if tree is None:
+        if is_package and spec.origin is None:
+            yield SourceModule(name, "", "", is_package=True)
+        return
+    yield SourceModule(name, str(spec.origin), Path(str(spec.origin)).read_text(), is_package)
+    package = name if is_package else parent
+    for node in ast.walk(tree):
+        for imported in _imported_by(node, package):
+            yield from _reached(imported, seen)
+
+
+def _parsed(file: str | None) -> ast.Module | None:
+    """Of a file with Python's source; None for any other, which its import will speak of."""
+    if file is None or not file.endswith(".py"):
+        return None
+    try:
+        return ast.parse(Path(file).read_text())
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _imports_of(code: types.CodeType, package: str | None) -> Iterator[str]:
@@ -70,12 +133,9 @@ def _module(name: str, seen: set[str]) -> Iterator[str]:
         return
     seen.add(name)
     spec = _spec(name)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    tree = None if spec is None else _parsed(spec.origin)
+    if spec is None or tree is None:
         return
-    try:
-        tree = ast.parse(Path(spec.origin).read_text())
-    except (OSError, SyntaxError, ValueError):
-        return  # the import in the function will say so
     yield f"module {name}"
     yield plain_source(tree)
     package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
