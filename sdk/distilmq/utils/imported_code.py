@@ -39,7 +39,10 @@ def imported_sources(code: types.CodeType, package: str | None, seen: set[str]) 
         seen: modules that were told; grows.
     """
     for name in _imports_of(code, package):
-        yield from _module(name, seen)
+        for module in _reached(name, seen):
+            if module.file:
+                yield f"module {module.name}"
+                yield plain_source(ast.parse(module.source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def modules_of(names: Iterable[str]) -> list[SourceModule]:
     found: dict[str, SourceModule] = {}
     for name in names:
         for each in _imported_by_script() if name == "__main__" else [name]:
-            found |= {module.name: module for module in _reached(each, seen)}
+            found |= {module.name: module for module in _reached(each, seen, packages=True)}
     return [found[name] for name in sorted(found)]
 
 
@@ -73,12 +76,14 @@ def _imported_by_script() -> Iterator[str]:
             yield from _imported_by(node, script.__package__ or "")
 
 
-def _reached(name: str, seen: set[str]) -> Iterator[SourceModule]:
+def _reached(name: str, seen: set[str], *, packages: bool = False) -> Iterator[SourceModule]:
+    """A module and what it imports; with the packages that they are in, where they are to be imported."""
     if name in seen:
         return
     seen.add(name)
-    if parent := name.rpartition(".")[0]:
-        yield from _reached(parent, seen)
+    parent = name.rpartition(".")[0]
+    if packages and parent:
+        yield from _reached(parent, seen, packages=True)
     if (spec := _spec(name)) is None:
         return
     is_package = spec.submodule_search_locations is not None
@@ -91,7 +96,7 @@ def _reached(name: str, seen: set[str]) -> Iterator[SourceModule]:
     package = name if is_package else parent
     for node in ast.walk(tree):
         for imported in _imported_by(node, package):
-            yield from _reached(imported, seen)
+            yield from _reached(imported, seen, packages=packages)
 
 
 def _parsed(file: str | None) -> ast.Module | None:
@@ -126,22 +131,6 @@ def _named(module: str, names: tuple[str, ...], level: int, package: str | None)
     yield module
     for name in names:
         yield f"{module}.{name}"
-
-
-def _module(name: str, seen: set[str]) -> Iterator[str]:
-    if name in seen:
-        return
-    seen.add(name)
-    spec = _spec(name)
-    tree = None if spec is None else _parsed(spec.origin)
-    if spec is None or tree is None:
-        return
-    yield f"module {name}"
-    yield plain_source(tree)
-    package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
-    for node in ast.walk(tree):
-        for imported in _imported_by(node, package):
-            yield from _module(imported, seen)
 
 
 def _imported_by(node: ast.AST, package: str) -> Iterator[str]:
