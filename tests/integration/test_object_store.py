@@ -16,36 +16,13 @@ from tests.broker.core.scene import only
 from tests.broker.front.brokers import Program, broker_in
 from tests.integration import hosted_steps as samples
 from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, plan_of, shown, state_of, submit
+from tests.integration.passed_rows import PASSED
 from tests.integration.runs import Script, of_kind, until
 from tests.integration.test_large_inputs import said
 from tests.servers.s3 import SECRET, ObjectStore, object_store
 
 BUCKET = "rows"
-PASSED = """
-@step(inputs=["n"], outputs=["twice"])
-def twice(inputs: StepInput):
-    mark("twice", inputs)
-    for row in inputs:
-        row["twice"] = 2 * row["n"]
-    yield inputs
-
-class Count(GlobalStep):
-    @property
-    def inputs(self):
-        return ["twice"]
-
-    @property
-    def outputs(self):
-        return ["of"]
-
-    def process(self, inputs: StepInput):
-        wait_for("go")
-        yield [{**row, "of": len(inputs)} for row in inputs]
-
-with Pipeline(name="passed") as pipeline:
-    load = LoadDataFromDicts(data=[{"n": n, "text": "x" * 1000} for n in range(200)], batch_size=20)
-    load >> twice(name="twice", input_batch_size=20, resources=StepResources(replicas=2)) >> Count(name="count")
-
+RUN = """
 dump(pipeline.run(
     storage_parameters={"path": os.environ["PLACE"], **json.loads(os.environ.get("OPTIONS", "{}"))},
     use_fs_to_pass_data=True,
@@ -57,7 +34,7 @@ IN_STORE = Storage(path=PLACE)
 
 
 def script_of(tmp_path: Path, store: ObjectStore, place: str = PLACE, **env: str) -> Script:
-    return Script(tmp_path / "run", PASSED, env={**store.environment(), "PLACE": place, **env})
+    return Script(tmp_path / "run", PASSED + RUN, env={**store.environment(), "PLACE": place, **env})
 
 
 def go(script: Script) -> None:

@@ -6,34 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.passed_rows import PASSED
 from tests.integration.runs import Script, of_kind, until
 from tests.servers.ftp import ftp_server
 
-PASSED = """
-@step(inputs=["n"], outputs=["twice"])
-def twice(inputs: StepInput):
-    mark("twice", inputs)
-    for row in inputs:
-        row["twice"] = 2 * row["n"]
-    yield inputs
-
-class Count(GlobalStep):
-    @property
-    def inputs(self):
-        return ["twice"]
-
-    @property
-    def outputs(self):
-        return ["of"]
-
-    def process(self, inputs: StepInput):
-        wait_for("go")
-        yield [{**row, "of": len(inputs)} for row in inputs]
-
-with Pipeline(name="passed") as pipeline:
-    load = LoadDataFromDicts(data=[{"n": n, "text": "x" * 1000} for n in range(200)], batch_size=20)
-    load >> twice(name="twice", input_batch_size=20, resources=StepResources(replicas=2)) >> Count(name="count")
-
+RUN = """
 if "WRONG" in os.environ:
     pipeline.run(storage_parameters={"path": os.environ["WRONG"]}, use_fs_to_pass_data=True)
 dump(pipeline.run(HOW))
@@ -45,7 +22,7 @@ IN_THE_RUN = "use_fs_to_pass_data=True"
 
 
 def script_of(tmp_path: Path, how: str, **env: str) -> Script:
-    return Script(tmp_path / "run", PASSED.replace("HOW", how), env=env)
+    return Script(tmp_path / "run", PASSED + RUN.replace("HOW", how), env=env)
 
 
 def passed(folder: Path) -> list[str]:
