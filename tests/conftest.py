@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from zmq.utils.garbage import gc as zmq_garbage
 
 # A deadline of hypothesis would fail a test for being slow on a machine that is busy.
 hypothesis.settings.register_profile("distilmq", deadline=None)
@@ -42,6 +43,9 @@ pytest_plugins = ["pytester"]
 def pytest_configure(config: pytest.Config) -> None:
     """Names the marker by which a test says that it may leave something behind."""
     config.addinivalue_line("markers", "may_leak(reason): the test may leave threads, files or processes behind")
+    # pyzmq starts the thread that watches frames sent without copying with the first of them, and keeps it: whichever
+    # test that is would be taken for its owner.
+    zmq_garbage.start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -255,7 +255,6 @@ def test_a_session_on_another_connection_is_asked_who_it_is_and_its_result_count
     assert rows == rows_of("load", 0)
 
 
-@pytest.mark.may_leak("pyzmq keeps a thread for frames that it sends without a copy")
 def test_nothing_that_a_peer_sends_ends_the_run(tmp_path: Path) -> None:
     junk = [
         [],

@@ -16,7 +16,7 @@ from distilmq.protocol.plan import Plan
 from distilmq.steps import LoadDataFromDicts, StepResources
 from distilmq.transport.zeromq import listen
 from distilmq_workers.loader import python_minor
-from tests.broker.front.brokers import Program, broker_in, worker_of
+from tests.broker.front.brokers import BrokerClient, Program, broker_in, worker_of
 from tests.integration import hosted_steps as samples
 from tests.integration.hosts import (
     Host,
@@ -271,3 +271,19 @@ def test_a_host_that_is_handed_its_key_leaves_no_file_and_goes_with_who_started_
             (tmp_path / "gate").touch()
             assert outcome(program, "r").outcome == "done"
             assert fetched(program, "r", "double") == EXPECTED
+
+
+def test_a_process_that_is_ended_in_the_middle_of_a_batch_leaves_no_folder(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    hosts.start("h", "--slots", "2", TMPDIR=str(folder))
+    submit(program, "r", gated(tmp_path))
+    until(lambda: (tmp_path / "begun").exists())
+    assert list(folder.glob("distilmq-artifacts-*"))
+
+    with BrokerClient(program) as client:
+        client.control("r", "kill")
+
+    until(lambda: not list(folder.iterdir()), "nothing is left while the host stays")

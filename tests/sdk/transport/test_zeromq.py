@@ -96,7 +96,6 @@ def test_what_is_too_large_is_refused_where_it_is_sent(endpoint: str) -> None:
         assert wait_for(listener)[1] == [b"small"]  # type: ignore[index]
 
 
-@pytest.mark.may_leak("pyzmq keeps one thread that watches frames sent without copying")
 def test_a_large_frame_arrives_whole(endpoint: str) -> None:
     frame = os.urandom(1024 * 1024) * 8
     with closing(listen(endpoint)) as listener, closing(connect(endpoint)) as connection:

@@ -126,8 +126,8 @@ class HostService:
         for child, stacks in self._children.stalled(now):
             self._handle(events.ProcessStalled(child, stacks))
         for ended in self._children.reap(now):
-            if ended.code:
-                sweep()
+            # Whatever its exit code is: one whose run is over ends at once, in the middle of whatever it does.
+            sweep()
             self._handle(events.ProcessEnded(ended.session, ended.code, ended.output, ended.lived))
 
     # ------------------------------------------------------------ what is done
