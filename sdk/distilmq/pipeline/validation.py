@@ -200,13 +200,15 @@ def _check_routed(dag: Dag, source: str, target: str) -> None:
     if size > upstream:
         _log.warning(
             "Step '%s' should have an `input_batch_size` equal or lower than the `input_batch_size` or `batch_size` of"
-            " the previous step. It has %d, '%s' %d: it gets at most %d rows at once.",
+            " the previous step. It has %d, '%s' %d: its batches are put together from several routed ones, or, where"
+            " the routes meet again, hold at most %d rows.",
             target, size, source, upstream, upstream,
         )  # fmt: skip
     elif upstream % size:
         _log.warning(
             "Step '%s' should have an `input_batch_size` that is a multiple of the `input_batch_size` or `batch_size`"
-            " of the previous step. It has %d, '%s' %d: the last batch cut from each routed one is smaller.",
+            " of the previous step. It has %d, '%s' %d: where the routes meet again, the last batch cut from each"
+            " routed one is smaller.",
             target, size, source, upstream,
         )  # fmt: skip
 
