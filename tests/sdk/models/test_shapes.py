@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import json
+import uuid
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import AnyUrl, BaseModel, TypeAdapter
 
 from distilmq.errors import DistilmqUserError
 from distilmq.models.llms.shapes import plain_shape, shape_of
@@ -154,6 +157,33 @@ def test_an_answer_that_is_too_deep_to_look_at_is_its_own_fault() -> None:
 
     assert fault("[" * 10 + "]" * 10, schema) is None
     assert fault("[" * 400 + "]" * 400, schema) == "it is nested 400 deep, which is too deep to look at"
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        (datetime.datetime, ["2024-05-01T10:00:00.5+02:00", "2024-05-01 10:00"], "the first of May"),
+        (datetime.datetime, ["2024-05-01T10:00:00Z"], "2024"),
+        (datetime.date, ["2024-02-29"], "2023-02-29"),
+        (datetime.time, ["10:00:00", "23:59"], "25:00"),
+        (datetime.timedelta, ["P3DT4H", "-PT5M"], "two days"),
+        (uuid.UUID, ["123e4567-e89b-12d3-a456-426614174000"], "123e4567"),
+        (AnyUrl, ["https://example.org/a?b=c"], "example dot org"),
+        (ipaddress.IPv4Address, ["10.0.0.1"], "10.0.0.256"),
+        (ipaddress.IPv6Address, ["::1"], "::g"),
+    ],
+)  # fmt: skip
+def test_text_of_a_format_is_what_pydantic_takes_for_it(kind: Any, right: list[str], wrong: str) -> None:
+    item = TypeAdapter(kind).json_schema()
+    schema = {"type": "array", "items": item}
+
+    assert fault(json.dumps(right), schema) is None
+    assert fault(json.dumps([right[0], wrong]), schema) == f"`$[1]`: {wrong!r} is not a {item['format']!r}"
+
+
+def test_a_format_that_nobody_knows_says_nothing() -> None:
+    assert fault('"whatever"', {"type": "string", "format": "the name of a tree"}) is None
+    assert fault("7", {"format": "date-time"}) is None
 
 
 def test_text_is_held_against_a_regular_expression_as_a_whole() -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn, cast
 from pydantic import BaseModel
 
 from distilmq.errors import DistilmqUserError
+from distilmq.models.llms.formats import format_checker
 from distilmq.models.llms.utils import split_input
 
 _KNOWN = ("format", "schema", "max_retries", "mode", "whitespace_pattern")
@@ -184,7 +185,8 @@ def _validator(schema: str) -> Any:
     library: Any = jsonschema
     nothing: Any = cast("Any", referencing).Registry()
     loaded = json.loads(schema)
-    return library.validators.validator_for(loaded, default=library.Draft202012Validator)(loaded, registry=nothing)
+    kind = library.validators.validator_for(loaded, default=library.Draft202012Validator)
+    return kind(loaded, registry=nothing, format_checker=format_checker())
 
 
 def _faults(value: Any, schema: Any) -> list[str]:
