@@ -271,8 +271,14 @@ ESTIMATE = (
         estimate = pipeline.estimate(rows=10_000, sample=4)
         print(estimate)
         pipeline.dry_run(batch_size=2)
+        dry = pipeline.last_run.estimate.requests
+        few = pipeline.estimate(rows=1)
+        try:
+            pipeline.estimate(rows=0)
+        except ValueError as error:
+            print(error)
         shown = {name: getattr(estimate, name) for name in ("rows", "requests", "input_tokens", "cost", "seconds")}
-        (HERE / "estimate.json").write_text(json.dumps({**shown, "last_run": pipeline.last_run.estimate.requests}))
+        (HERE / "estimate.json").write_text(json.dumps({**shown, "dry": dry, "few": few.tried_requests}))
 """
 )
 
@@ -284,11 +290,13 @@ def test_an_estimate_is_made_of_some_rows(tmp_path: Path, server: ProviderServer
     assert script.run() == 0, script.output
 
     found = json.loads((script.folder / "estimate.json").read_text())
-    assert len(server.asked) == 2 * 4 + 2 * 2
+    assert len(server.asked) == 2 * 4 + 2 * 2 + 2 * 1, "no more rows are tried than there will be"
     assert (found["rows"], found["requests"], found["input_tokens"]) == (10_000, 20_000, 90_000)
     assert found["cost"] == pytest.approx(250 * 0.476)
     assert 0.05 * 10_000 / 8 <= found["seconds"] < 10 * 0.05 * 10_000 / 8
-    assert found["last_run"] == 80, "of the rows that there are"
+    assert found["dry"] == 80, "of the rows that there are"
+    assert found["few"] == 2, "of the one row that is said"
+    assert "`rows` of an estimate has to be at least 1, not 0" in script.output
     assert "Estimate for 10,000 rows, by 4 tried with 8 requests:" in script.output
     assert "Estimate for 40 rows, by 2 tried with 4 requests:" in script.output
     assert not script.run_dirs, "nothing is left of it"

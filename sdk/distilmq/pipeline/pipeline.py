@@ -10,6 +10,7 @@ from contextvars import Token
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from distilmq.errors import DistilmqUserError
 from distilmq.graph import last_steps
 from distilmq.pipeline import serialization
 from distilmq.pipeline.dag import Dag
@@ -367,7 +368,7 @@ class Pipeline:
 
         Args:
             rows: how many rows each generator will give; those that it is known to give when it is None.
-            sample: how many rows of each generator to try.
+            sample: how many rows of each generator to try; no more than there will be.
             parameters: as in `run`.
             dataset: as in `run`.
             max_cost: as in `run`, for the rows that are tried.
@@ -376,11 +377,13 @@ class Pipeline:
         Raises:
             DistilmqUserError: nobody knows how many rows there will be, or something of what `run` says.
         """
+        if rows is not None and rows < 1:
+            raise DistilmqUserError(f"`rows` of an estimate has to be at least 1, not {rows}")
         options = RunOptions(
             parameters=parameters,
             use_cache=False,
             dataset=dataset,
-            dry_run=sample,
+            dry_run=sample if rows is None else min(sample, rows),
             max_cost=max_cost,
             max_tokens=max_tokens,
             estimating=True,
