@@ -546,3 +546,46 @@ def test_a_generation_that_never_got_its_shape_is_asked_for_anew_from_its_start(
 
     assert "1 failed row(s) were computed again, no failed row is left" in done.stdout, done.stderr
     assert server.prompts == ["row 7."]
+
+
+BY_JOB = """
+    from distilmq.models import AnthropicLLM, MistralLLM, OpenAILLM
+    from distilmq.steps.tasks import TextGeneration
+
+    classes = {"openai": OpenAILLM, "anthropic": AnthropicLLM, "mistral": MistralLLM}
+
+    with Pipeline("by-job") as pipeline:
+        load = LoadDataFromDicts(data=[{"instruction": f"row {n}."} for n in range(60)], batch_size=20)
+        llm = classes[os.environ["PROVIDER"]](
+            model="gpt-4",
+            use_offline_batch_generation=True,
+            offline_batch_generation_block_until_done=1,
+        )
+        load >> TextGeneration(name="ask", llm=llm, input_batch_size=20, num_generations=2)
+
+    if __name__ == "__main__":
+        dump(pipeline.run())
+"""
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "mistral"])
+def test_rows_that_failed_in_a_batch_job_are_asked_again_in_another(
+    tmp_path: Path, keys: Path, server: ProviderServer, provider: str
+) -> None:
+    script = Script(tmp_path / "run", BY_JOB, {**server.env(keys), "PROVIDER": provider})
+    for text in ("row 7.", "row 23.", "row 59."):
+        server.fail(text, status=400, message="not like this", code="invalid_request_error")
+    assert script.run() == 0, script.output
+    server.recover()
+    server.asked.clear()
+
+    done = failures(script, "retry", "by-job")
+
+    assert done.returncode == 0, done.stderr
+    assert "3 failed row(s) were computed again, no failed row is left" in done.stdout
+    assert {asked.prompt for asked in server.asked} == {"row 7.", "row 23.", "row 59."}
+    first, second = server.jobs.begun
+    assert len(first.lines) / 60 == len(second.lines) / 3, "of each row as many requests as at first"
+    assert server.jobs.files == []
+    assert script.run() == 0, script.output
+    assert [row["generation"] for row in script.rows["default"]] == [f"ROW {n}." for n in range(60) for _ in range(2)]
