@@ -11,7 +11,8 @@ from distilmq_broker.run_folder import RunFolder
 
 FILE_PART = 4 * 1024 * 1024
 """Bytes of a file in one message."""
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
+"""Ends the name of an artifact that has not come as a whole."""
 
 
 class RunFiles:
@@ -74,7 +75,7 @@ class RunFiles:
 
     def _keep(self, artifact: Artifact, path: Path, data: bytes) -> str | None:
         sender = hashlib.blake2b(artifact.session.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-        partial = path.with_name(f"{path.name}-{sender}{_PARTIAL}")
+        partial = path.with_name(f"{path.name}-{sender}{PARTIAL}")
         partial.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("ab") as file:
             if artifact.offset == 0:
@@ -88,5 +89,5 @@ class RunFiles:
 
     def _files(self) -> Iterator[Path]:
         for path in sorted(self._artifacts.resolve().rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.suffix != _PARTIAL:
+            if path.is_file() and not path.is_symlink() and path.suffix != PARTIAL:
                 yield path

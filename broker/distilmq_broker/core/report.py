@@ -72,7 +72,8 @@ def _step(run: Run, state: StepState, ending: Ending, now: float) -> messages.St
 def _remarks(run: Run, state: StepState) -> Iterator[str]:
     if run.mode is not Mode.OVER and (missing := run.secrets_missing.get(state.name)):
         who = "new processes wait" if state.sessions else "waits"
-        yield f"{who} for a secret: {', '.join(missing)}. Run its script again, or keep it at the broker"
+        how = "Retry from its script instead" if run.plan.settings.revises is not None else "Run its script again"
+        yield f"{who} for a secret: {', '.join(missing)}. {how}, or keep it at the broker"
     if state.counts.nowhere:
         yield f"{state.counts.nowhere} batch(es) routed to no step"
     if state.jobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from distilmq.errors import JournalError
@@ -16,6 +17,7 @@ from distilmq.protocol.messages.runs import (
     ListRuns,
     LogPart,
     ReadLog,
+    ReviseRun,
     RunChanged,
     RunList,
     RunShown,
@@ -27,6 +29,7 @@ from distilmq.protocol.messages.runs import (
 )
 from distilmq.transport.ports import PeerId
 from distilmq_broker.clients import RefusedPlanError, plan_in
+from distilmq_broker.front import revising
 from distilmq_broker.front.core.records import RunRecord
 from distilmq_broker.front.core.run_commands import Deny
 from distilmq_broker.front.core.run_events import RunControlled, RunSubmitted
@@ -39,6 +42,7 @@ from distilmq_broker.front.uploads import UploadError, Uploads
 from distilmq_broker.front.way import Way
 from distilmq_broker.logbook import Logbook
 from distilmq_broker.ports import Clock
+from distilmq_broker.run_folder import RunFolder
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """A run's id is a folder's name, and nothing else."""
@@ -75,6 +79,8 @@ class RunDesk:
         match message:
             case StartRun():
                 self._way.say(peer, self._start(message, payload))
+            case ReviseRun():
+                self._way.say(peer, self._revise(message))
             case Upload():
                 self._way.say(peer, self._upload(message, b"".join(payload)))
             case ListRuns():
@@ -119,12 +125,32 @@ class RunDesk:
                 variables=tuple(sorted({name for step in plan.steps for name in step.secrets.values() if name})),
                 leaves={leaf: plan.step(leaf).outputs for leaf in plan.leaves},
             )
-            self._store.add(record, plan, lambda data: self._uploads.move(message.run, data))
+            self._store.add(record, plan, lambda folder: self._uploads.move(message.run, folder.data))
         except RefusedPlanError as error:
             return Denied(reason=error.reason, fix=error.fix)
         except JournalError as error:
             return Denied(reason=f"the broker cannot keep the run: {error}")
         self._log.info("run_submitted", run=record.run, pipeline=record.pipeline)
+        self._keeper.handle(RunSubmitted(record))
+        return RunStarted(run=record.run, asked=message.run, data=True)
+
+    def _revise(self, message: ReviseRun) -> RunStarted | Denied:
+        if not _ID.fullmatch(message.run):
+            return _no_id(message.run)
+        if self._runs.record(message.run) is not None:
+            return RunStarted(run=message.run, asked=message.run, data=True)
+        before = self._runs.record(message.of)
+        if before is None:
+            return _denied(unknown(message.of))
+        if not before.over:
+            return Denied(reason=f"run '{message.of}' is not over", fix="wait for its end, or stop it")
+        try:
+            record = revising.record_of(before, message.run, self._clock.wall())
+            source = RunFolder(self._folder.run(message.of))
+            self._store.add(record, revising.plan_of(source, message.only), partial(revising.take_along, source))
+        except JournalError as error:
+            return Denied(reason=f"the broker cannot revise the run: {error}")
+        self._log.info("run_revised", run=record.run, of=message.of)
         self._keeper.handle(RunSubmitted(record))
         return RunStarted(run=record.run, asked=message.run, data=True)
 

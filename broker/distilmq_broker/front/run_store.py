@@ -38,13 +38,13 @@ class RunStore:
                 self._log.error("run_unreadable", path=str(path), reason=str(error)[:500])
         return records
 
-    def add(self, record: RunRecord, plan: Plan, put_data: Callable[[Path], None] = lambda folder: None) -> None:
-        """Keeps a new run: plan and data first, so that what has a record has both.
+    def add(self, record: RunRecord, plan: Plan, put_files: Callable[[RunFolder], None] = lambda folder: None) -> None:
+        """Keeps a new run: plan and files first, so that what has a record has both.
 
         Args:
             record: of the run.
             plan: of the run.
-            put_data: puts its data where it is told.
+            put_files: puts what else it begins with into its folder.
 
         Raises:
             JournalError: it cannot be kept.
@@ -53,7 +53,7 @@ class RunStore:
         folder.make()
         folder.store_plan(plan)
         try:
-            put_data(folder.data)
+            put_files(folder)
             self._write(record)
         except OSError as error:
             raise JournalError(f"cannot write {folder.path / _NAME}: {error.strerror}") from error

@@ -11,18 +11,25 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from distilmq.cli.broker_runs import found, line_to
 from distilmq.errors import JournalError, RunError
 from distilmq.pipeline.attached import ask
 from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.finding import find_run
 from distilmq.pipeline.prepare import cache_dir_of
 from distilmq.pipeline.revising import revise
+from distilmq.pipeline.submitted_run import SubmittedRun
+from distilmq.pipeline.submitting import attached, retry_at_broker
 from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.utils.mistakes import fail, told
 
 app = typer.Typer(no_args_is_help=True, help="Look at the rows of a run that failed, and compute them again.")
 
 Run = Annotated[str, typer.Argument(help="A run's directory or id, or a pipeline's name for its latest run.")]
+Broker = Annotated[
+    Optional[str],  # noqa: UP045  # typer reads the annotation
+    typer.Option("--broker", help="For a run at a broker: the broker's connection file for clients."),
+]
 Steps = Annotated[
     Optional[list[str]],  # noqa: UP045  # typer reads the annotation
     typer.Option("--step", help="Only rows that failed in this step. Can be given repeatedly."),
@@ -43,10 +50,15 @@ _SHOWN = 100
 
 @app.command("list")
 def list_failures(
-    run: Run, step: Steps = None, error: Errors = None, as_json: Json = False, cache_dir: Cache = None
+    run: Run,
+    step: Steps = None,
+    error: Errors = None,
+    as_json: Json = False,
+    broker: Broker = None,
+    cache_dir: Cache = None,
 ) -> None:
     """List the rows that failed, each with its number, step and error."""
-    letters = _letters(run, cache_dir)
+    letters = _letters(run, broker, cache_dir)
     only = _only(step, error)
     chosen = [(number, letter) for number, letter in letters if _takes(only, letter)]
     for number, letter in chosen:
@@ -60,10 +72,11 @@ def show(
     run: Run,
     rows: Annotated[list[int], typer.Argument(help="Numbers of failed rows, as `list` shows them.")],
     as_json: Json = False,
+    broker: Broker = None,
     cache_dir: Cache = None,
 ) -> None:
     """Show failed rows whole: input, error with traceback, and what the model said."""
-    letters = dict(_letters(run, cache_dir))
+    letters = dict(_letters(run, broker, cache_dir))
     for number in rows:
         if number not in letters:
             fail(f"There is no failed row {number}: the run has {len(letters)}.")
@@ -72,21 +85,43 @@ def show(
 
 
 @app.command()
-def retry(run: Run, step: Steps = None, error: Errors = None, cache_dir: Cache = None) -> None:
+def retry(run: Run, step: Steps = None, error: Errors = None, broker: Broker = None, cache_dir: Cache = None) -> None:
     """Compute failed rows again, and what was made from them, in a new revision of the run.
 
-    Nothing else is computed or asked again. Keys of providers have to be in the environment.
+    Nothing else is computed or asked again. Keys of providers have to be in the environment; of a run at a broker, in
+    that of its workers, or at the broker.
     """
-    directory = _found(run, cache_dir)
+    only = _only(step, error)
     with told(RunError, JournalError):
         try:
-            revised = revise(directory, _only(step, error))
+            said = _retried(run, only, cache_dir) if broker is None else _retried_at(broker, run, only, cache_dir)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None  # how to go on has been said
+    print("\n".join(said))
+
+
+def _retried(run: str, only: FailureFilter, cache_dir: str | None) -> tuple[str, str]:
+    """What came of it, and how to get the dataset."""
+    revised = revise(_found(run, cache_dir), only)
     again = f"{revised.again} failed row(s) were computed again" if revised.again else "The revision is finished"
-    left = f"{len(revised.failures)} failed row(s) are left" if revised.failures else "no failed row is left"
-    print(f"{again}, {left}: {revised.place.directory}")
-    print("Run the script again to get the dataset: all of it is there.")
+    return (
+        f"{again}, {_left(revised.failures)}: {revised.place.directory}",
+        "Run the script again to get the dataset: all of it is there.",
+    )
+
+
+def _retried_at(broker: str, run: str, only: FailureFilter, cache_dir: str | None) -> tuple[str, str]:
+    submitted = _submitted(broker, run, cache_dir)
+    name = submitted.info().pipeline
+    revision = retry_at_broker(name, submitted, only, lambda last_run: None)
+    return (
+        f"The failed row(s) were computed again, {_left(revision.failures)}: run {revision.directory.name}",
+        f"`distilmq runs fetch {revision.directory.name} FOLDER` saves its dataset.",
+    )
+
+
+def _left(failures: Sequence[dict[str, Any]]) -> str:
+    return f"{len(failures)} failed row(s) are left" if failures else "no failed row is left"
 
 
 def _found(run: str, cache_dir: str | None) -> Path:
@@ -94,10 +129,19 @@ def _found(run: str, cache_dir: str | None) -> Path:
         return find_run(run, cache_dir_of(cache_dir))
 
 
-def _letters(run: str, cache_dir: str | None) -> list[tuple[int, dict[str, Any]]]:
-    directory = _found(run, cache_dir)
+def _submitted(broker: str, run: str, cache_dir: str | None) -> SubmittedRun:
+    with line_to(broker) as line:
+        known = found(line, run).run
+    return attached(broker, known, cache_dir_of(cache_dir))
+
+
+def _letters(run: str, broker: str | None, cache_dir: str | None) -> list[tuple[int, dict[str, Any]]]:
     with told(RunError, JournalError):
-        return list(enumerate(readable(ask(directory, lambda client: client.failures())), start=1))
+        if broker is None:
+            letters = readable(ask(_found(run, cache_dir), lambda client: client.failures()))
+        else:
+            letters = _submitted(broker, run, cache_dir).failures
+        return list(enumerate(letters, start=1))
 
 
 def _only(steps: Sequence[str] | None, errors: Sequence[str] | None) -> FailureFilter:

@@ -6,17 +6,15 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from distilmq.cli.broker_runs import Broker, found, line_to
 from distilmq.cli.run_text import described, table
-from distilmq.errors import DistilmqUserError, RunError
-from distilmq.pipeline.broker_line import BrokerLine, connect_to
+from distilmq.errors import RunError
 from distilmq.pipeline.run_sample import sample_of
 from distilmq.pipeline.submitted_run import SubmittedRun
 from distilmq.protocol.messages import Message
@@ -27,10 +25,6 @@ from distilmq.utils.option_values import seconds
 app = typer.Typer(no_args_is_help=True, help="Look at the runs of a broker, and control them.")
 
 Run = Annotated[str, typer.Argument(help="A run's id, the beginning of one, or a pipeline's name for its latest run.")]
-Broker = Annotated[
-    Optional[str],  # noqa: UP045  # typer reads the annotation
-    typer.Option("--broker", help="The broker's connection file for clients; else the one DISTILMQ_CONNECTION names."),
-]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 _LOOK_EVERY = 0.5
@@ -43,7 +37,7 @@ _SAMPLES = 3
 @app.command("list")
 def list_runs(broker: Broker = None, as_json: Json = False) -> None:
     """List all runs, the last submitted one first."""
-    with _line(broker) as line:
+    with line_to(broker) as line:
         runs = line.runs()
     if as_json:
         print(_as_json([_fields(info) for info in runs]))
@@ -59,8 +53,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a run: its steps, who works on them, who was refused and why; the text of rows only if asked for."""
-    with _line(broker) as line:
-        shown = line.show(_found(line, run).run)
+    with line_to(broker) as line:
+        shown = line.show(found(line, run).run)
     rows = sample_of(broker, shown, _SAMPLES) if sample else {}
     if as_json:
         print(_as_json({**_fields(shown), **({"sample": rows} if sample else {})}))
@@ -79,8 +73,8 @@ def logs(
     broker: Broker = None,
 ) -> None:
     """Print the log of a run: one JSON object per line."""
-    with _line(broker) as line:
-        known = _found(line, run).run
+    with line_to(broker) as line:
+        known = found(line, run).run
         offset = 0
         while True:
             over = not follow or line.run(known).state in _OVER
@@ -128,14 +122,14 @@ def fetch(
     broker: Broker = None,
 ) -> None:
     """Save the dataset of a run in a folder, when the run is over: `Distiset.load_from_disk` reads it."""
-    with _line(broker) as line:
-        known = _found(line, run).run
+    with line_to(broker) as line:
+        known = found(line, run).run
     if folder.exists():
         fail(f"{folder} is there already: choose another folder.")
     with told(RunError), _folder_beside(folder) as beside:
         distiset = SubmittedRun(broker, known, folder=Path(beside)).distiset()
         distiset.save_to_disk(folder)
-    with _line(broker) as line:
+    with line_to(broker) as line:
         partly = line.run(known).state == "stopped"
     print(f"The dataset of run {known} is in {folder}" + (", up to where the run was stopped." if partly else "."))
 
@@ -147,31 +141,10 @@ def rm(run: Run, broker: Broker = None) -> None:
 
 
 def _control(broker: str | None, run: str, action: str, said: str, timeout: float | None = None) -> None:
-    with _line(broker) as line:
-        known = _found(line, run).run
+    with line_to(broker) as line:
+        known = found(line, run).run
         line.control(known, action, timeout)
     print(f"Run {known} {said}.")
-
-
-def _found(line: BrokerLine, run: str) -> RunInfo:
-    """The run that is meant: its id, the beginning of just one, or the latest of a pipeline."""
-    runs = line.runs()
-    beginning = [info for info in runs if run and info.run.startswith(run)]
-    found = next((info for info in runs if info.run == run), None)
-    found = found or next((info for info in runs if info.pipeline == run), None)
-    if found is None and len(beginning) == 1:
-        found = beginning[0]
-    if found is None:
-        among = beginning or runs
-        known = f"There are: {', '.join(info.run for info in among[:10])}." if among else "It has none."
-        raise DistilmqUserError(f"'{run}' is not one run of the broker. {known}")
-    return found
-
-
-@contextmanager
-def _line(broker: str | None) -> Generator[BrokerLine]:
-    with told(RunError), BrokerLine(lambda: connect_to(broker)) as line:
-        yield line
 
 
 def _folder_beside(folder: Path) -> tempfile.TemporaryDirectory[str]:

@@ -14,6 +14,7 @@ from distilmq.errors import DistilmqUserError, RunError
 from distilmq.pipeline.data_files import Send
 from distilmq.protocol import codec
 from distilmq.protocol.broker_codec import FROM_BROKER
+from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.messages import Message, Refused
 from distilmq.protocol.messages.runs import (
     ControlRun,
@@ -22,6 +23,7 @@ from distilmq.protocol.messages.runs import (
     ListRuns,
     LogPart,
     ReadLog,
+    ReviseRun,
     RunChanged,
     RunInfo,
     RunList,
@@ -115,6 +117,17 @@ class BrokerLine:
             if send_data is None:
                 raise RunError("The broker wants data that the plan does not have.")
             send_data(lambda digest, offset, data: self._upload(run, digest, offset, data), answer.digests)
+
+    def revise(self, run: str, of: str, only: FailureFilter) -> RunStarted:
+        """Has failed rows of a run that is over computed again, in a run of its own.
+
+        Args:
+            run: the id of the new run.
+            of: the run that is revised.
+            only: which of its failed rows.
+        """
+        message = ReviseRun(session=self._session, run=run, of=of, only=only)
+        return self._ask(message, RunStarted, lambda answer: answer.asked == run)
 
     def _upload(self, run: str, digest: str, offset: int, data: bytes) -> int:
         message = Upload(session=self._session, run=run, digest=digest, offset=offset, crc=zlib.crc32(data))

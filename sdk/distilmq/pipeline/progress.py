@@ -106,7 +106,7 @@ class PlainView:
         news = self._changed("", progress.state)
         if news and not over:
             self._print(headline(self._name, progress, self._run))
-        changed = [step for step in progress.steps if self._changed(step.step, step.state) and step.state != "waiting"]
+        changed = [step for step in progress.steps if self._changed(step.step, _standing(step)) and _tells(step)]
         for step in changed:
             self._print(line(step, self._rates, now))
         if news and over:
@@ -134,6 +134,16 @@ class PlainView:
     def _print(self, text: str) -> None:
         with suppress(OSError):  # the terminal is gone
             print(text, file=sys.stderr, flush=True)
+
+
+def _tells(step: StepProgress) -> bool:
+    """Whether a line about it says anything: not of one that waits for others, but of one that waits for the user."""
+    return step.state != "waiting" or bool(step.note)
+
+
+def _standing(step: StepProgress) -> str:
+    """What makes a line about a step worth printing when it changes."""
+    return f"{step.state} {step.note}" if step.state == "waiting" else step.state
 
 
 class LiveView:

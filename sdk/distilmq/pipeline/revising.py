@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.interrupt import Interrupts
 from distilmq.pipeline.local import free_run_dir, latest_run_dir
 from distilmq.pipeline.logs import run_logging
+from distilmq.pipeline.meant_rows import MeantRows
 from distilmq.pipeline.run import LocalRun, Outcome, Place, reopened
 from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.plan import Plan, Revision, decode_plan
@@ -58,19 +59,19 @@ def revise(directory: Path, only: FailureFilter, *, secrets: Mapping[str, Mappin
     place = Place(directory, directory.parent.parent)
     plan = decode_plan((directory / "plan.msgpack").read_bytes())
     letters, outcome = reopened(place, lambda client: (_failures_of(client), _outcome_of(client)))
-    again = _meant(letters, only, plan)
-    if again:
+    meant = MeantRows(letters, only, {step.name: step.kind for step in plan.steps})
+    if meant.rows:
         revision, plan = _new_place(place), _revising(plan, directory, only)
         _take_along(directory, revision.directory)
     elif plan.settings.revises is not None and outcome != "done":
         revision = place  # that revision did not come to its end: it goes on
     else:
-        raise DistilmqUserError(_nothing_meant(letters, only, plan))
+        raise DistilmqUserError(meant.why_none())
     with run_logging([], plan.settings.log_level), Interrupts() as interrupts:
         compiled = Compiled(plan, {step: dict(values) for step, values in (secrets or {}).items()})
         run = LocalRun(compiled, revision, _failures_of)
         failures = run.execute(interrupts)
-    return Revised(revision, run.outcome, len(again), failures)
+    return Revised(revision, run.outcome, len(meant.rows), failures)
 
 
 def _failures_of(client: Client) -> list[dict[str, Any]]:
@@ -79,31 +80,6 @@ def _failures_of(client: Client) -> list[dict[str, Any]]:
 
 def _outcome_of(client: Client) -> str:
     return client.finished.outcome if client.finished is not None else "stopped"
-
-
-def _meant(letters: Sequence[Mapping[str, Any]], only: FailureFilter, plan: Plan) -> list[Mapping[str, Any]]:
-    generators = {step.name for step in plan.steps if step.kind == "generator"}
-    return [
-        letter
-        for letter in letters
-        if letter["step"] not in generators and only.takes(letter["step"], letter["error_class"], letter["message"])
-    ]
-
-
-def _nothing_meant(letters: Sequence[Mapping[str, Any]], only: FailureFilter, plan: Plan) -> str:
-    unknown = [step for step in only.steps if step not in {spec.name for spec in plan.steps}]
-    if unknown:
-        known = ", ".join(spec.name for spec in plan.steps)
-        return f"The run has no step '{unknown[0]}'. Its steps are: {known}."
-    if not letters:
-        return "No row of the run failed: there is nothing to compute again."
-    meant = [letter for letter in letters if only.takes(letter["step"], letter["error_class"], letter["message"])]
-    if meant:
-        return (
-            f"The failed row(s) were given by the generator step '{meant[0]['step']}', whose code has to be mended:"
-            " what it gives is not computed again without it."
-        )
-    return f"None of the {len(letters)} failed row(s) is meant: `distilmq failures list` shows them."
 
 
 def _new_place(place: Place) -> Place:

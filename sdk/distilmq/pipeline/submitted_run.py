@@ -6,8 +6,9 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ from distilmq.pipeline.dead_letters import readable
 from distilmq.pipeline.failure import run_error
 from distilmq.pipeline.followers import Quiet
 from distilmq.pipeline.last_run import LastRun
+from distilmq.pipeline.meant_rows import MeantRows
 from distilmq.pipeline.remote_dataset import fetch_distiset
 from distilmq.pipeline.usage import RunUsage, run_usage
 from distilmq.protocol.failure_filter import FailureFilter
@@ -50,6 +52,8 @@ class SubmittedRun:
         self.attached = attached
         self._folder = folder
         """Where its dataset is put on this machine."""
+        self._secrets: Mapping[str, Mapping[str, str]] = {}
+        """What was handed over."""
 
     def __repr__(self) -> str:
         return f"SubmittedRun({self.id!r})"
@@ -127,8 +131,40 @@ class SubmittedRun:
 
     def give_secrets(self, secrets: Mapping[str, Mapping[str, str]]) -> None:
         """Hands over values that are in no plan: step to dotted field (`llm.api_key`) to value; kept in memory only."""
+        self._secrets = secrets
         with self._client(Quiet()) as client:
             client.give_secrets(secrets)
+
+    def retry_failures(self, *, step: str | None = None, error: str | None = None) -> SubmittedRun:
+        """Has failed rows computed again, and what was made from them, in a new revision of the run.
+
+        Everything else stays as it is recorded, and no model is asked about it again.
+
+        Args:
+            step: only rows that failed in this step.
+            error: only this class of error, or messages with this text.
+
+        Returns:
+            The revision: a run of its own, which goes on as any other does.
+
+        Raises:
+            DistilmqUserError: no such row failed, or the run is not over.
+        """
+        return self.revise(FailureFilter(steps=(step,) if step else (), errors=(error,) if error else ()))
+
+    def revise(self, only: FailureFilter) -> SubmittedRun:
+        """As `retry_failures`, of all rows that a filter takes."""
+        with self._client(Quiet()) as client:
+            kinds = {step.step: step.kind for step in client.progress().steps}
+            meant = MeantRows(readable(client.failures()), only, kinds)
+        if not meant.rows:
+            raise DistilmqUserError(meant.why_none())
+        with self._line() as line:
+            revision = line.revise(_next_id(self.id, [info.run for info in line.runs()]), self.id, only).run
+        run = SubmittedRun(self.broker, revision, folder=self._folder)
+        if self._secrets:
+            run.give_secrets(self._secrets)
+        return run
 
     # ------------------------------------------------------------ what came of it
 
@@ -160,21 +196,22 @@ class SubmittedRun:
             steps = list(client.describe().steps)
             return run_usage(client.usage(), steps)
 
-    def last_run(self, outcome: Literal["done", "stopped", "failed"]) -> LastRun:
-        """What is left of it, for the pipeline that was run; the broker is asked when something is asked for."""
+    def last_run(
+        self, outcome: Literal["done", "stopped", "failed"], retry: Callable[[FailureFilter], LastRun]
+    ) -> LastRun:
+        """What is left of it, for the pipeline that was run; the broker is asked when something is asked for.
+
+        Args:
+            outcome: how it ended.
+            retry: computes failed rows again.
+        """
         return LastRun(
             self._folder / self.id,
             outcome,
             self._fetched,
             lambda: self.failures,
             lambda: self.usage,
-            self._retry,
-        )
-
-    def _retry(self, only: FailureFilter) -> LastRun:
-        raise DistilmqUserError(
-            f"Failed rows of a run at a broker are computed again where the broker is: `distilmq failures retry` with"
-            f" the folder of run '{self.id}' there, `runs/{self.id}` in the broker's `--dir`."
+            retry,
         )
 
     # ------------------------------------------------------------ lines
@@ -215,3 +252,11 @@ class SubmittedRun:
             yield client
         finally:
             client.close()
+
+
+def _next_id(run: str, there: Collection[str]) -> str:
+    """The id of the next revision of a run, or of what that is a revision of."""
+    family, _, number = run.rpartition("-")
+    if not (family in there and number.isdecimal()):
+        family = run
+    return next(f"{family}-{number}" for number in count(2) if f"{family}-{number}" not in there)

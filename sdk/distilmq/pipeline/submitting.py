@@ -28,6 +28,7 @@ from distilmq.pipeline.requirements import check_requirements
 from distilmq.pipeline.run import say
 from distilmq.pipeline.settings import run_settings
 from distilmq.pipeline.submitted_run import Broker, SubmittedRun
+from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.messages.runs import RunStarted
 from distilmq.protocol.plan import DatasetSpec, encode_plan
 from distilmq.utils.files import to_yaml
@@ -134,13 +135,47 @@ def run_at_broker(
     with Interrupts() as interrupts:
         run = submit(pipeline, broker, options, new=new)
         say(f"{'Following' if run.attached else 'Submitted'} run '{run.id}'.")
-        try:
-            outcome = _follow(pipeline.name, run, interrupts)
-        except RunError:
-            keep(run.last_run("failed"))
-            raise
-    keep(run.last_run(outcome))
+        _follow_to_the_end(pipeline.name, run, interrupts, keep)
     return run.distiset()
+
+
+def retry_at_broker(name: str, run: SubmittedRun, only: FailureFilter, keep: Callable[[LastRun], None]) -> LastRun:
+    """Has failed rows of a run computed again, and follows that to its end on the screen.
+
+    Args:
+        name: of the pipeline.
+        run: that is over.
+        only: which failed rows.
+        keep: gets what is left of the revision when it is over.
+
+    Returns:
+        What is left of the revision.
+
+    Raises:
+        DistilmqUserError: no such row failed.
+        KeyboardInterrupt: Ctrl+C; the revision goes on without us.
+        SystemExit: SIGTERM or SIGHUP; likewise.
+        RunError: it failed.
+    """
+    with Interrupts() as interrupts:
+        revision = run.revise(only)
+        say(f"Submitted run '{revision.id}', a revision of '{run.id}'.")
+        return _follow_to_the_end(name, revision, interrupts, keep)
+
+
+def _follow_to_the_end(
+    name: str, run: SubmittedRun, interrupts: Interrupts, keep: Callable[[LastRun], None]
+) -> LastRun:
+    def left(outcome: Literal["done", "stopped", "failed"]) -> LastRun:
+        last_run = run.last_run(outcome, lambda only: retry_at_broker(name, run, only, keep))
+        keep(last_run)
+        return last_run
+
+    try:
+        return left(_follow(name, run, interrupts))
+    except RunError:
+        left("failed")
+        raise
 
 
 def _follow(name: str, run: SubmittedRun, interrupts: Interrupts) -> Literal["done", "stopped"]:

@@ -91,7 +91,7 @@ def test_durations(seconds: float, shown: str) -> None:
 
 def test_without_a_terminal_there_is_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
     view = PlainView("pipe")
-    waiting = TASK.model_copy(update={"state": "waiting"})
+    waiting = TASK.model_copy(update={"state": "waiting", "note": ""})
 
     view.progress(Progress(run="r", state="running", steps=(LOAD, waiting)))
     view.progress(Progress(run="r", state="running", steps=(LOAD, waiting)))
@@ -103,6 +103,21 @@ def test_without_a_terminal_there_is_a_line_for_each_change(capsys: pytest.Captu
         "load: running, 4/5 batches, 40/100 rows",
         "load: done, 4/5 batches, 40/100 rows",
         "pipe: done",
+    ]
+
+
+def test_without_a_terminal_it_is_said_once_what_a_step_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
+    view = PlainView("pipe")
+    waiting = TASK.model_copy(update={"state": "waiting", "note": "waits for a secret: llm.api_key"})
+
+    view.progress(Progress(run="r", state="running", steps=(waiting,)))
+    view.progress(Progress(run="r", state="running", steps=(waiting,)))
+    view.progress(Progress(run="r", state="running", steps=(waiting.model_copy(update={"note": ""}),)))
+    view.close()
+
+    assert capsys.readouterr().err.splitlines() == [
+        "pipe: running",
+        "task: waiting, 2/4 batches, 20/100 rows, 3 failed, waits for a secret: llm.api_key",
     ]
 
 

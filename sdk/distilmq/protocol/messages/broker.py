@@ -21,6 +21,7 @@ from distilmq.protocol.messages.runs import (
     ListRuns,
     LogPart,
     ReadLog,
+    ReviseRun,
     RunChanged,
     RunList,
     RunShown,
@@ -192,6 +193,7 @@ ToBroker = Annotated[
     | HostBeat
     | Bye
     | StartRun
+    | ReviseRun
     | Upload
     | ListRuns
     | ShowRun

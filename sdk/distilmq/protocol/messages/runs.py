@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from distilmq.protocol.failure_filter import FailureFilter
 from distilmq.protocol.messages.client import Progress
 from distilmq.protocol.messages.values import Message, Value
 
@@ -54,13 +55,28 @@ class StartRun(Message):
     weight: float = 1.0
 
 
+class ReviseRun(Message):
+    """Failed rows of a run that is over are to be computed again, and what was made from them: in a run of its own.
+
+    Answered by `RunStarted`. Saying it again changes nothing.
+    """
+
+    kind: Literal["revise_run"] = "revise_run"
+    session: str
+    run: str
+    """The id of the new run, chosen by the client."""
+    of: str
+    """The run that is revised; it stays as it is."""
+    only: FailureFilter = FailureFilter()
+
+
 class RunStarted(Message):
     """The run is kept, whatever happens to client or broker."""
 
     kind: Literal["run_started"] = "run_started"
     run: str
     asked: str
-    """The id in `StartRun`."""
+    """The id in `StartRun` or `ReviseRun`."""
     attached: bool = False
     """It is an unfinished run of before, not a new one."""
     data: bool = False
