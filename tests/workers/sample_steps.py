@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ class Double(Step):
             if row["n"] in self.bad:
                 raise ValueError(f"no {row['n']}")
         yield inputs
+
+
+class Importing(Double):
+    """Doubles; for some rows it imports a module."""
+
+    module: str = "a_package_that_nobody_has"
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        if any(row["n"] in self.bad for row in inputs):
+            import_module(self.module)
+        yield [{**row, "doubled": 2 * row["n"]} for row in inputs]
 
 
 class Gated(Double):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from distilmq.protocol.rows import decode_row, decode_rows, decode_value, encode
 from distilmq.protocol.usage import Usage
 from distilmq.steps.base import Step
 from distilmq.steps.remarks import remark_failure, remark_row
-from distilmq.typing import StepColumns, StepOutput
+from distilmq.typing import GeneratorStepOutput, StepColumns, StepOutput
 from distilmq_workers.jobs import JobOffice
 from distilmq_workers.runner import Ended, Runner
 from tests.workers import sample_steps as samples
@@ -71,7 +72,7 @@ class Joining(Step):
         yield [{**a, **b, "out": 1} for a, b in zip(*inputs, strict=True)]
 
 
-def run(step: Step, *inputs: Iterable[dict[str, Any]], kind: str = "normal") -> Ended:
+def run(step: Any, *inputs: Iterable[dict[str, Any]], kind: str = "normal", offset: int = 0) -> Ended:
     assign = m.Assign(step=step.name, replica=0, step_kind=cast(Any, kind), outputs=tuple(step.get_outputs()))
     runner = Runner(
         step,
@@ -83,7 +84,7 @@ def run(step: Step, *inputs: Iterable[dict[str, Any]], kind: str = "normal") -> 
         jobs=JobOffice("me", lambda event: None),
     )
     names = tuple(f"branch_{place}" for place in range(len(inputs)))
-    batch = m.Batch(lease=m.Lease(step=step.name, seq_no=()), inputs=names)
+    batch = m.Batch(lease=m.Lease(step=step.name, seq_no=()), inputs=names, offset=offset)
     return runner.run(batch, [encode_rows(rows) for rows in inputs])
 
 
@@ -280,6 +281,74 @@ def test_a_result_says_what_the_process_has_had_from_models_so_far() -> None:
     )
     assert isinstance(failed.answer, m.Failed)
     assert failed.answer.usage == (Usage(model="m", requests=1, input_tokens=7),)
+
+
+class CountingCalls(samples.Importing):
+    """Counts how often it is called."""
+
+    calls: int = 0
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        self.calls += 1
+        yield from super().process(inputs)
+
+
+class Unreadable(samples.Double):
+    """Has answers that nothing here can read."""
+
+    def process(self, inputs: Any) -> StepOutput:  # type: ignore[override]
+        try:
+            import_module("a_package_that_nobody_has")
+        except ImportError as error:
+            remark_failure(error, "an answer", 0)
+        yield from super().process(inputs)
+
+
+class CountingOn(samples.Counting):
+    """Counts as far as it can without a package."""
+
+    def process(self, offset: int = 0) -> GeneratorStepOutput:
+        for rows, last in super().process(offset):
+            if rows[0]["n"] >= 2:
+                import_module("a_package_that_nobody_has")
+            yield rows, last
+
+
+def assert_given_back(ended: Ended) -> None:
+    assert isinstance(ended.answer, m.Returned)
+    assert ended.payload == ()
+    assert ended.lacks is not None
+    assert (ended.lacks.type, ended.lacks.message) == (
+        "ModuleNotFoundError",
+        "No module named 'a_package_that_nobody_has'",
+    )
+
+
+@pytest.mark.parametrize("kind", ["normal", "global"])
+def test_a_batch_with_a_row_that_needs_a_missing_package_goes_back_and_is_not_divided(kind: str) -> None:
+    step = CountingCalls(name="needing", bad=(3,))
+
+    ended = run(step, numbers(range(6)), kind=kind)
+
+    assert_given_back(ended)
+    assert step.calls == 1
+
+
+def test_answers_that_only_a_missing_package_can_read_go_back() -> None:
+    assert_given_back(run(Unreadable(name="needing"), numbers([1])))
+
+
+def test_a_generator_that_comes_to_need_a_missing_package_gives_its_batch_back() -> None:
+    step = CountingOn(name="counting", total=4, batch_size=2)
+
+    assert_given_back(run(step, [], kind="generator", offset=2))
+
+
+def test_a_wrong_import_of_a_package_that_is_there_fails_its_row_alone() -> None:
+    answer, rows = result(run(samples.Importing(name="wrong", bad=(2,), module="json.nothing"), numbers([1, 2, 3])))
+
+    assert [row["doubled"] for row in rows] == [2, None, 6]
+    assert [failure.error.message for failure in answer.failures] == ["No module named 'json.nothing'"]
 
 
 class Answering(samples.Double):

@@ -28,6 +28,8 @@ from distilmq_workers.session import ACK_PATIENCE, HELLO_AGAIN, Phase, Session
 
 WELCOME = m.Welcome(run="r", epoch=1, heartbeat=1.0, liveness=15.0, max_message=10**6)
 ERROR = m.ErrorInfo(type="ValueError", message="no")
+MISSING = m.ErrorInfo(type="ModuleNotFoundError", message="No module named 'x'")
+UNABLE = m.LoadFailed(session="me", step="s", error=MISSING)
 
 
 def lease(number: int, attempt: int = 1) -> m.Lease:
@@ -40,6 +42,10 @@ def batch(number: int, attempt: int = 1, *, jobs: bool = False) -> events.Receiv
 
 def result(of: m.Lease) -> events.BatchEnded:
     return events.BatchEnded(m.Result(session="me", lease=of, rows=0), [b"\x90"])
+
+
+def lacking(of: m.Lease) -> events.BatchEnded:
+    return events.BatchEnded(m.Returned(session="me", lease=of), lacks=MISSING)
 
 
 def new_session() -> Session:
@@ -264,6 +270,64 @@ def test_a_load_that_raises_is_told_and_leaves_on_demand() -> None:
     assert left[-1] == Leave(unload=True)
 
 
+def test_a_batch_that_needs_a_missing_package_goes_back_with_all_that_is_not_begun_and_the_reason_comes_first() -> None:
+    session = ready_session(lanes=2)
+    for number in range(4):
+        session.handle(batch(number), 0.0)
+
+    first = session.handle(lacking(lease(0)), 0.0)
+    second = session.handle(lacking(lease(1)), 0.0)
+
+    returned = [m.Returned(session="me", lease=lease(number)) for number in range(4)]
+    assert said(first) == [UNABLE, returned[2], returned[3], returned[0]]
+    assert second == [Say(returned[1])]
+    assert session.held == ()
+
+
+def test_what_else_is_in_hand_when_a_package_is_missing_is_finished_and_kept() -> None:
+    session = ready_session(lanes=2)
+    session.handle(batch(0), 0.0)
+    session.handle(batch(1), 0.0)
+    session.handle(lacking(lease(0)), 0.0)
+
+    done = session.handle(result(lease(1)), 0.0)
+    stopped = session.handle(events.Received(m.Stop()), 0.0)
+    left = session.handle(events.Received(m.Ack(lease=lease(1))), 0.0)
+
+    assert [(type(message), message.lease) for message in said(done)] == [(m.Result, lease(1))]  # type: ignore[attr-defined]
+    assert stopped == [StopAsking()]
+    assert left[-1] == Leave(unload=True)
+
+
+def test_a_process_that_lacks_a_package_begins_nothing_more_and_says_why_to_whoever_hands_it_something() -> None:
+    session = ready_session(lanes=2)
+    session.handle(events.DemandChanged(100, 0), 0.0)
+    session.handle(batch(0), 0.0)
+    session.handle(lacking(lease(0)), 0.0)
+
+    handed = session.handle(batch(1), 0.0)
+    assigned = session.handle(events.Received(m.Assign(step="s", replica=0), [b"step"]), 0.0)
+    welcomed = session.handle(events.Received(WELCOME.model_copy(update={"epoch": 2})), 0.0)
+    asked = session.handle(events.Received(m.Who()), 0.0)
+
+    assert handed == [Say(UNABLE), Say(m.Returned(session="me", lease=lease(1)))]
+    assert assigned == []
+    assert said(welcomed) == [UNABLE]
+    [hello] = said(asked)
+    assert isinstance(hello, m.Hello)
+    assert not hello.ready
+
+
+def test_a_load_that_raised_is_told_again_to_whoever_welcomes_it() -> None:
+    session = new_session()
+    session.handle(events.Received(m.Assign(step="s", replica=0), [b"step"]), 0.0)
+    session.handle(events.LoadRaised("s", ERROR), 0.0)
+
+    welcomed = session.handle(events.Received(WELCOME), 0.0)
+
+    assert said(welcomed) == [m.LoadFailed(session="me", step="s", error=ERROR)]
+
+
 @pytest.mark.parametrize("phase", ["loading", "running"])
 def test_a_stop_at_once_leaves_what_is_in_hand(phase: str) -> None:
     session = ready_session() if phase == "running" else new_session()
@@ -289,6 +353,9 @@ class World:
     up: list[m.Message] = field(default_factory=list)
     down: list[m.Message] = field(default_factory=list)
     recorded: set[int] = field(default_factory=set)
+    elsewhere: set[int] = field(default_factory=set)
+    """Given back by a process that said it lacks a package."""
+    refused: bool = False
     epoch: int = 1
 
     def perform(self, commands: Iterable[Command]) -> None:
@@ -296,6 +363,7 @@ class World:
             if isinstance(command, Say):
                 self.up.append(command.message)
             elif isinstance(command, RunBatch):
+                assert self.session.unable is None
                 assert all(number_of(other) != number_of(command.batch.lease) for other in self.working)
                 self.working.append(command.batch.lease)
         self.check()
@@ -323,10 +391,19 @@ class World:
         if isinstance(message, m.Result):
             self.recorded.add(number_of(message.lease))
             self.down.append(m.Ack(lease=message.lease))
+        elif isinstance(message, m.LoadFailed):
+            self.refused = True
+        elif isinstance(message, m.Returned):
+            assert self.refused, "first it says why"
+            self.elsewhere.add(number_of(message.lease))
         elif isinstance(message, m.Heartbeat):
             held = {number_of(held) for held in message.held}
             for number in self.attempts:
-                if number not in held and number not in self.recorded:
+                if number in held or number in self.recorded:
+                    continue
+                if self.refused:
+                    self.elsewhere.add(number)
+                else:
                     self.hand(number)
         elif isinstance(message, m.Hello):
             self.down.append(WELCOME.model_copy(update={"epoch": self.epoch}))
@@ -335,6 +412,11 @@ class World:
         if self.working:
             done = self.working.pop(place % len(self.working))
             self.perform(self.session.handle(result(done), self.now))
+
+    def lack(self, place: int) -> None:
+        if self.working:
+            done = self.working.pop(place % len(self.working))
+            self.perform(self.session.handle(lacking(done), self.now))
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -350,21 +432,38 @@ def number_of(of: m.Lease) -> int:
     return of.seq_no[0] if of.seq_no else 0
 
 
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["hand", "down", "up", "lose_down", "lose_up", "twice_down", "finish", "time", "restart", "swap"]
-        ),
-        st.integers(0, 5),
-    ),
-    max_size=60,
-)
+USUAL = ["hand", "down", "up", "lose_down", "lose_up", "twice_down", "finish", "time", "restart", "swap"]
+
+
+def happenings_of(kinds: list[str]) -> st.SearchStrategy[list[tuple[str, int]]]:
+    return st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 5)), max_size=60)
 
 
 @settings(max_examples=300)
-@given(STEPS)
+@given(happenings_of(USUAL))
 def test_every_batch_is_recorded_in_the_end(happenings: list[tuple[str, int]]) -> None:
     world = World()
+
+    happen(world, happenings)
+
+    assert world.recorded == set(world.attempts)
+    assert world.session.held == ()
+
+
+@settings(max_examples=300)
+@given(happenings_of([*USUAL, "lack"]))
+def test_every_batch_is_recorded_or_goes_elsewhere_when_a_package_is_missing(happenings: list[tuple[str, int]]) -> None:
+    world = World()
+
+    happen(world, happenings)
+
+    assert world.recorded | world.elsewhere == set(world.attempts)
+    assert world.refused == (world.session.unable is not None)
+    assert world.session.held == ()
+
+
+def happen(world: World, happenings: Iterable[tuple[str, int]]) -> None:
+    """Lets things happen; then nothing is lost any more, and time passes."""
     for what, choice in happenings:
         match what:
             case "hand":
@@ -381,6 +480,8 @@ def test_every_batch_is_recorded_in_the_end(happenings: list[tuple[str, int]]) -
                 world.down[:1] *= 2
             case "finish":
                 world.finish(choice)
+            case "lack":
+                world.lack(choice)
             case "time":
                 world.pass_time(choice * 0.7)
             case "restart":
@@ -390,16 +491,12 @@ def test_every_batch_is_recorded_in_the_end(happenings: list[tuple[str, int]]) -
             case _:
                 raise AssertionError(what)
 
-    # From here on nothing is lost, and time passes.
     for _ in range(200):
         world.pass_time(1.0)
         while world.down or world.up or world.working:
             world.deliver_up()
             world.deliver_down()
             world.finish(0)
-
-    assert world.recorded == set(world.attempts)
-    assert world.session.held == ()
 
 
 def wanted(commands: Iterable[Command]) -> list[int]:

@@ -52,10 +52,15 @@ class LoadRaised:
 
 @dataclass(frozen=True, slots=True)
 class BatchEnded:
-    """The user's code is done with a batch; the lease in the answer is the one it was begun with."""
+    """The user's code is done with a batch; the lease in the answer is the one it was begun with.
+
+    Attributes:
+        lacks: of a batch that goes back because a package is missing here: what was raised.
+    """
 
     answer: Result | Failed | Returned
     payload: Sequence[bytes] = ()
+    lacks: ErrorInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

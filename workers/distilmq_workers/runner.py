@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -36,6 +36,7 @@ from distilmq_workers.generating import Generating
 from distilmq_workers.halving import Piece, in_halves
 from distilmq_workers.jobs import BatchJobs, JobOffice, JobPage, recorded_jobs
 from distilmq_workers.kept import Computed, gaps, kept_rows, put_together
+from distilmq_workers.lacking import lacking
 from distilmq_workers.passing_over import looks_at
 from distilmq_workers.pieces import frames_of
 
@@ -62,6 +63,8 @@ class Ended:
 
     answer: Result | Failed | Returned
     payload: tuple[bytes, ...] = ()
+    lacks: ErrorInfo | None = None
+    """Of a batch that goes back because a package is missing here: what was raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ class Runner:
         more: dict[str, Any] = {"usage": usage} if (usage := self.meter.totals()) else {}
         if isinstance(ended.answer, Result):
             more["seconds"] = time.perf_counter() - began
-        return Ended(ended.answer.model_copy(update=more), ended.payload) if more else ended
+        return replace(ended, answer=ended.answer.model_copy(update=more)) if more else ended
 
     def _run(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
         try:
@@ -161,6 +164,8 @@ class Runner:
         except DrainedError:
             return Ended(Returned(session=self._session, lease=batch.lease))
         except BaseException as error:  # noqa: BLE001  # whatever the user's code raised has to become an answer
+            if (missing := lacking(error)) is not None:
+                return Ended(Returned(session=self._session, lease=batch.lease), lacks=describe(missing))
             return Ended(Failed(session=self._session, lease=batch.lease, error=describe(error)))
 
     # ---------------------------------------------------------------- generators
@@ -168,7 +173,12 @@ class Runner:
     def _generate(self, batch: Batch, payload: Sequence[bytes]) -> Ended:
         number = batch.lease.seq_no[0] if batch.lease.seq_no else 0
         is_first = partial(_is_row, split_payload(payload[0])[0]) if batch.first else None
-        rows, last = self._generating.take(number, batch.offset, is_first)
+        token = current_remarks.set(remarks := Remarks())
+        try:
+            rows, last = self._generating.take(number, batch.offset, is_first)
+        finally:
+            current_remarks.reset(token)
+        _raise_what_is_missing(remarks)
         failures: list[RowFailure] = []
         try:
             encoded = encode_each(rows)
@@ -219,13 +229,14 @@ class Runner:
         pieces = in_halves(
             lambda start, stop: self._call([rows[start:stop] for rows in inputs], books.pages(places[start:stop])),
             len(places),
-            passes=self._ends_the_run,
+            passes=self._is_no_rows_fault,
             divide=not self._stateful,
         )
         return self._put_together(inputs, places, pieces, books.answers)
 
-    def _ends_the_run(self, error: BaseException) -> bool:
-        return self._assign.step_kind == "global" or isinstance(error, StepFatalError | DrainedError)
+    def _is_no_rows_fault(self, error: BaseException) -> bool:
+        known = self._assign.step_kind == "global" or isinstance(error, StepFatalError | DrainedError)
+        return known or lacking(error) is not None
 
     def _call(self, inputs: Sequence[Sequence[bytes]], pages: tuple[AnswerPage, JobPage]) -> Given:
         # Decoded for each call: the one before may have changed the rows it was given.
@@ -240,6 +251,7 @@ class Runner:
             current_remarks.reset(tokens[1])
             current_jobs.reset(tokens[2])
             rows_given.reset(given_rows)
+        _raise_what_is_missing(remarks)
         return Given(given, remarks)
 
     def _put_together(
@@ -391,6 +403,13 @@ class Runner:
     @property
     def _size_name(self) -> str:
         return "batch_size" if self._assign.step_kind == "generator" else "input_batch_size"
+
+
+def _raise_what_is_missing(remarks: Remarks) -> None:
+    """Answers that are of no use for want of a package here are of use elsewhere."""
+    for failed in remarks.failed.values():
+        if lacking(failed.error) is not None:
+            raise failed.error
 
 
 def _is_row(encoded: bytes, row: Row) -> bool:

@@ -170,7 +170,7 @@ class Service:
             match command:
                 case Say(message, payload):
                     if isinstance(message, LoadFailed):
-                        print(_cannot_load(message), file=sys.stderr)
+                        print(_cannot_run(message), file=sys.stderr)
                     self._say(message, payload)
                 case RunBatch(batch, payload):
                     if not self._switch.armed:
@@ -230,8 +230,8 @@ class Service:
 _SIGTERM = 15
 
 
-def _cannot_load(failed: LoadFailed) -> str:
-    """For the log of this machine: where others can load the step, nobody but its operator can do anything about it."""
-    said = f"step '{failed.step}' cannot be loaded here: {failed.error.type}: {failed.error.message}"
+def _cannot_run(failed: LoadFailed) -> str:
+    """For the log of this machine: where others can run the step, nobody but its operator can do anything about it."""
+    said = f"step '{failed.step}' cannot run here: {failed.error.type}: {failed.error.message}"
     missing = failed.error.type in {"ImportError", "ModuleNotFoundError"}
     return f"{said}; install it here, and start the worker again" if missing else said

@@ -22,6 +22,7 @@ from distilmq.protocol.messages import (
     Bye,
     Cancel,
     Drain,
+    ErrorInfo,
     Failed,
     FetchPart,
     FilePart,
@@ -124,6 +125,8 @@ class Session:
     """Those in the queue whose rows are not here yet."""
     running: dict[Key, Running] = field(default_factory=dict[Key, Running])
     kept: dict[Key, Offer] = field(default_factory=dict[Key, Offer])
+    unable: LoadFailed | None = None
+    """Why it does not serve its step: it begins nothing more, and waits to be told to leave."""
     draining: bool = False
     """Nothing new is begun."""
     stopping: bool = False
@@ -187,10 +190,10 @@ class Session:
                 self.phase = Phase.READY
                 return [] if self.assign is None else [self._ready(self.assign)]
             case events.LoadRaised(step, error):
-                self.phase = Phase.FAILED
-                return [self._say(LoadFailed(session=self._id, step=step, error=error))]
-            case events.BatchEnded(answer, payload):
-                return self._ended(answer, payload, now)
+                return self._cannot_serve(step, error)
+            case events.BatchEnded(answer, payload, lacks):
+                told = [] if lacks is None else self._cannot_serve(answer.lease.step, lacks)
+                return [*told, *self._ended(answer, payload, now)]
             case events.AnswerCame():
                 return self._answered(event)
             case events.JobPlanned(job):
@@ -260,7 +263,9 @@ class Session:
         if self.welcome is not None:
             offers.append(SendFilesAgain())
         self.welcome = welcome
-        if self.lanes > 1 and self.assign is not None:
+        if self.unable is not None:
+            offers.append(self._say(self.unable))
+        elif self.lanes > 1 and self.assign is not None:
             # A coordinator that has begun anew knows neither.
             offers.append(self._ready(self.assign))
             self.appetite.said = 0
@@ -304,6 +309,9 @@ class Session:
             running.lease = batch.lease
             running.cancelled = running.given_up = False
             return []
+        if self.unable is not None:
+            # It was not heard, or not yet.
+            return [self._say(self.unable), self._say(Returned(session=self._id, lease=batch.lease))]
         if self.draining and not self._quiet:
             return [self._say(Returned(session=self._id, lease=batch.lease))]
         self._queue(key, batch, payload)
@@ -368,6 +376,14 @@ class Session:
         most = self.welcome.max_part if self.welcome else 0
         offer = self.kept[key] = Offer(answer, payload, now, max_part=most, apart=self._by_file)
         return [*offer.say(now)]
+
+    def _cannot_serve(self, step: str, error: ErrorInfo) -> list[Command]:
+        """Says so first: what it gives back behind that is not handed to it again."""
+        if self.unable is not None:
+            return []
+        self.phase = Phase.FAILED
+        self.unable = LoadFailed(session=self._id, step=step, error=error)
+        return [self._say(self.unable), *self._give_back_queue()]
 
     def _answered(self, event: events.AnswerCame) -> list[Command]:
         running = self.running.get(_key(event.lease))
@@ -474,7 +490,7 @@ class Session:
 
     def _ask_for_more(self) -> list[Command]:
         """Says how many batches it wants to hold, when its models could take more, or have enough."""
-        if self.assign is None or self.draining or self.queue:
+        if self.assign is None or self.draining or self.unable is not None or self.queue:
             return []
         wanted = self.appetite.news(size=self.assign.size, running=len(self.running), lanes=self.lanes)
         return [] if wanted is None else [self._say(Want(session=self._id, batches=wanted))]

@@ -169,7 +169,7 @@ class Work:
         if self._at_once:
             self._demand_changed(*demand.now)
         self._send_files()
-        self._outbox.put(events.BatchEnded(ended.answer, ended.payload))
+        self._outbox.put(events.BatchEnded(ended.answer, ended.payload, ended.lacks))
 
     def _carried(self, step: str) -> Path:
         """A folder for artifacts, whose files are sent."""

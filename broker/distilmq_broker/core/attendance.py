@@ -130,14 +130,14 @@ class Attendance:
         state.dirty = True
 
     def load_failed(self, event: LoadFailed, now: float) -> None:
-        """`load()` of a step raised."""
+        """`load()` of a step raised, or a process that had loaded it lacks a package."""
         session = self._known(event.session, now)
         state = self._run.state_of(session) if session is not None else None
         if session is None or state is None or state.name != event.step or state.finished:
             return
         if self._run.many_hosts and lacks_package(event.error):
-            for other in refuse(self._run, state, session.worker, event.error):
-                self._stop(other)
+            for other in refuse(self._run, state, session, event.error):
+                self._turn_away(other, state)
         else:
             self._ending.fail(event.step, event.error, loading=True)
 
@@ -191,6 +191,14 @@ class Attendance:
         for session in state.sessions:
             self._stop(session)
         state.sessions.clear()
+
+    def _turn_away(self, session: Session, state: StepState) -> None:
+        """Ends a process whose host lacks a package of its step; what it is at, it may finish."""
+        if state.source is not None and session.ready:
+            # Another one can go on only where the records end.
+            self._losses.condemn(session, counted=False, why=f"it lacks a package of step '{state.name}'")
+        else:
+            self._stop(session)
 
     def _stop(self, session: Session) -> None:
         session.stopping = True

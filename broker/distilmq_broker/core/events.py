@@ -97,7 +97,8 @@ class LoanCame:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
-    """`load()` of the step raised: the run ends with that error."""
+    """`load()` of the step raised, or a process that had loaded it lacks a package of it: the run ends with that error,
+    unless another host may have what is missing."""
 
     session: str
     step: str

@@ -13,18 +13,23 @@ _MISSING = ("ImportError", "ModuleNotFoundError")
 
 
 def lacks_package(error: ErrorInfo) -> bool:
-    """Whether `load()` raised because something is not installed."""
+    """Whether a step was not loaded, or could not go on, because something is not installed."""
     return error.type in _MISSING
 
 
-def refuse(run: Run, state: StepState, worker: str, error: ErrorInfo) -> list[Session]:
-    """Has a host get no more of a step; gives the processes of the step that are there and could not load it."""
+def refuse(run: Run, state: StepState, session: Session, error: ErrorInfo) -> list[Session]:
+    """Has a process's host get no more of a step; gives the processes of the step there that can do no more of it.
+
+    Those that have loaded it go on when another one could not; when one of them came to rows that need more than
+    `load()` did, so will the others.
+    """
+    worker = session.worker
     state.refused[worker] = error
     fix = "install it there, and start the worker again"
     run.outbox.urge(RefuseHost(worker, state.name, f"{error.type}: {error.message}; {fix}"))
-    unable = [session for session in state.sessions if session.worker == worker and not session.ready]
-    for session in unable:
-        state.sessions.remove(session)
+    unable = [other for other in state.sessions if other.worker == worker and (session.ready or not other.ready)]
+    for other in unable:
+        state.sessions.remove(other)
     return unable
 
 

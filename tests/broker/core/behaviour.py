@@ -28,6 +28,8 @@ class Behaviour:
     """One row in so many makes a normal step raise; 0 for none."""
     poison: frozenset[str] = frozenset()
     """Rows (of any step's input) that kill the process."""
+    needing: int = 0
+    """One row in so many makes a step need a package that some hosts lack; 0 for none."""
     choices: Literal["any", "all", "one", "none"] = "any"
 
     def process(self, step: str, inputs: Mapping[str, Sequence[str]]) -> list[str] | list[Values]:
@@ -69,6 +71,11 @@ class Behaviour:
     def kills(self, inputs: Mapping[str, Sequence[str]]) -> bool:
         """Whether one of these rows kills the process."""
         return any(value in self.poison for values in inputs.values() for value in values)
+
+    def needs_package(self, step: str, inputs: Mapping[str, Sequence[str]]) -> bool:
+        """Whether one of these rows, or a batch of a generator, makes the step need it."""
+        values = [value for each in inputs.values() for value in each] or ["none"]
+        return bool(self.needing) and any(digest("needs", step, value) % self.needing == 0 for value in values)
 
     def buried(self, step: str, inputs: Mapping[str, Sequence[str]]) -> str:
         """The row that stands for one that was given up."""

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from distilmq.protocol.plan import Plan
 from distilmq_broker.core.events import StopRequested
+from distilmq_broker.core.facts import DeathCounted
 from tests.broker.core.behaviour import Behaviour
 from tests.broker.core.drawn import pipelines
-from tests.broker.core.world import Faults, World
+from tests.broker.core.world import BARE, Faults, World
 from tests.reference import Reference
 
 DRAWN = settings(
@@ -54,6 +55,37 @@ def test_rows_do_not_depend_on_timing(drawn: tuple[Plan, Behaviour], seed: int) 
 def test_rows_survive_loss_and_death_and_restarts(drawn: tuple[Plan, Behaviour], seed: int, faults: Faults) -> None:
     plan, behaviour = drawn
     world = World(plan, behaviour, seed=seed, faults=faults)
+
+    outcome = world.run()
+
+    assert outcome == "done"
+    assert_like_reference(plan, behaviour, world)
+
+
+@settings(DRAWN, max_examples=150)
+@given(pipelines(), SEEDS, st.integers(1, 8))
+def test_what_a_host_lacks_a_package_for_is_done_on_another_and_counts_as_no_death(
+    drawn: tuple[Plan, Behaviour], seed: int, needing: int
+) -> None:
+    plan, behaviour = drawn
+    world = World(plan, replace(behaviour, needing=needing), seed=seed, bare=True)
+
+    outcome = world.run()
+
+    assert outcome == "done"
+    assert_like_reference(plan, behaviour, world)
+    # That no batch is recorded twice, the world sees to.
+    assert {host for host, _ in world.refused} <= {BARE}
+    assert not any(isinstance(fact, DeathCounted) for fact in world.journal.facts)
+
+
+@DRAWN
+@given(pipelines(), SEEDS, FAULTS, st.integers(1, 8))
+def test_rows_survive_a_host_that_lacks_a_package_and_all_else(
+    drawn: tuple[Plan, Behaviour], seed: int, faults: Faults, needing: int
+) -> None:
+    plan, behaviour = drawn
+    world = World(plan, replace(behaviour, needing=needing), seed=seed, faults=faults, bare=True)
 
     outcome = world.run()
 

@@ -7,6 +7,7 @@ import pytest
 from distilmq.protocol.messages import ErrorInfo, Lease, Stop, Who
 from distilmq_broker.core.commands import EndRun, KeepSlots, KillWorker, RefuseHost, SendAssign, SendBatch
 from distilmq_broker.core.events import (
+    BatchReturned,
     DeadlineReached,
     HostsExhausted,
     LoadFailed,
@@ -17,7 +18,19 @@ from distilmq_broker.core.events import (
     WorkerJoined,
     WorkerReady,
 )
-from tests.broker.core.scene import HOST, Scene, batches, generator, global_step, messages, only, plan_of, step
+from distilmq_broker.core.facts import BatchRecorded, DeathCounted
+from tests.broker.core.scene import (
+    HOST,
+    Scene,
+    batches,
+    generator,
+    global_step,
+    messages,
+    only,
+    plan_of,
+    records,
+    step,
+)
 
 
 def assigned(commands):
@@ -278,6 +291,51 @@ def test_a_host_that_lacks_a_package_is_refused_and_another_one_gets_the_step() 
     assert messages(refused, Stop) == [("s2", Stop())]
     assert [each for each in refused if isinstance(each, EndRun)] == []
     assert (assigned(again), assigned(elsewhere)) == ([], [("a", 0)])
+
+
+def test_a_host_that_comes_to_lack_a_package_gives_its_batches_to_another() -> None:
+    scene = Scene(plan_of(generator(max_batches=1), step("a", "load", replicas=3, size=5)), many_hosts=True)
+    load = only(batches(scene.load(scene.join(worker="h1"))))
+    for _ in range(2):
+        scene.load(scene.join(worker="h1", steps=("a",)))
+    first, second = batches(scene.done(load), "a")
+
+    refused = scene.tell(LoadFailed(first.session, "a", MISSING))
+    again = scene.join(worker="h1", steps=("a",))
+    kept = scene.tell(BatchReturned(first.session, first.lease))
+    taken = only(batches(scene.load(scene.join(worker="h2", steps=("a",)))))
+    recorded = records(scene.done(second), BatchRecorded)
+
+    why = "ModuleNotFoundError: No module named 'x'; install it there, and start the worker again"
+    assert [each for each in refused if isinstance(each, RefuseHost)] == [RefuseHost("h1", "a", why)]
+    assert messages(refused, Stop) == [(first.session, Stop()), (second.session, Stop())]
+    assert (assigned(again), batches(kept)) == ([], [])
+    assert (taken.lease.seq_no, taken.lease.attempt) == (first.lease.seq_no, 2)
+    assert [fact.seq_no for fact in recorded] == [second.lease.seq_no]
+    assert not any(isinstance(fact, DeathCounted) for fact in scene.facts)
+
+
+def test_a_generator_that_comes_to_lack_a_package_goes_on_elsewhere_where_its_records_end() -> None:
+    scene = Scene(plan_of(generator(max_batches=2), step("a", "load")), many_hosts=True)
+    first, second = batches(scene.load(scene.join(worker="h1", steps=("load",))))
+    scene.done(first)
+
+    refused = scene.tell(LoadFailed(second.session, "load", MISSING))
+    scene.tell(BatchReturned(second.session, second.lease))
+    taken = only(batches(scene.load(scene.join(worker="h2", steps=("load",)))))
+
+    assert [each.session for each in refused if isinstance(each, KillWorker)] == [second.session]
+    assert (taken.lease.seq_no, taken.offset) == (second.lease.seq_no, 10)
+    assert not any(isinstance(fact, DeathCounted) for fact in scene.facts)
+
+
+def test_what_the_only_machine_lacks_ends_the_run_when_it_comes_to_that() -> None:
+    scene = Scene(plan_of(generator(), step("a", "load")))
+    scene.staff()
+
+    ended = only([each for each in scene.tell(LoadFailed("s2", "a", MISSING)) if isinstance(each, EndRun)])
+
+    assert (ended.outcome, ended.step, ended.error, ended.loading) == ("failed", "a", MISSING, True)
 
 
 def test_a_host_that_was_refused_is_tried_again_when_it_was_started_anew() -> None:

@@ -9,6 +9,7 @@ from distilmq.protocol.messages import ErrorInfo, JobRequest, Lease, Lend, Loan
 from distilmq_broker.core import events
 from tests.broker.core.behaviour import Behaviour
 from tests.broker.core.scene import generator, plan_of, step
+from tests.broker.core.worker import MISSING
 from tests.broker.core.world import Faults, World
 from tests.reference import Reference
 
@@ -75,7 +76,7 @@ HARMFUL = st.one_of(
     st.builds(events.SupervisorExited, st.sampled_from(["host", "other"]), st.just(1)),
     st.builds(events.BatchDone, SESSIONS, LEASES, st.integers(-1, 9), st.just([]), st.booleans()),
     st.builds(events.BatchFailed, SESSIONS, LEASES, st.just(ERROR)),
-    st.builds(events.LoadFailed, SESSIONS, STEPS, st.just(ERROR)),
+    st.builds(events.LoadFailed, SESSIONS, STEPS, st.sampled_from([ERROR, MISSING])),
     st.builds(events.RouteFailed, STEPS, NUMBERS, st.just(ERROR)),
     st.builds(events.CommitFailed, st.just("full")),
     st.builds(events.PauseRequested),

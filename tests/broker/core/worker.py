@@ -7,10 +7,19 @@ from dataclasses import dataclass, field
 
 from distilmq.protocol.messages import Ack, Cancel, Drain, ErrorInfo, Lease, RowFailure, Stop, Who
 from distilmq_broker.core.commands import Command, Send, SendAssign
-from distilmq_broker.core.events import BatchDone, BatchReturned, Event, WorkerBeat, WorkerJoined, WorkerReady
+from distilmq_broker.core.events import (
+    BatchDone,
+    BatchReturned,
+    Event,
+    LoadFailed,
+    WorkerBeat,
+    WorkerJoined,
+    WorkerReady,
+)
 from tests.broker.core.behaviour import Behaviour
 
 Place = tuple[str, tuple[int, ...], int]
+MISSING = ErrorInfo(type="ModuleNotFoundError", message="No module named 'x'")
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,11 @@ class SimulatedWorker:
     session: str
     behaviour: Behaviour
     generators: dict[str, bool]
+    host: str = "host"
+    bare: bool = False
+    """Its host lacks a package."""
+    unable: bool = False
+    """It came to need that."""
     step: str | None = None
     loading: bool = False
     ready: bool = False
@@ -53,9 +67,9 @@ class SimulatedWorker:
         in_hand = [self.in_hand.lease] if self.in_hand else []
         return (*in_hand, *(d.lease for d in self.waiting), *(done.lease for done in self.unacknowledged.values()))
 
-    def hello(self, worker: str) -> WorkerJoined:
+    def hello(self) -> WorkerJoined:
         """What it says of itself."""
-        return WorkerJoined(self.session, worker, (), self.step, self.ready, self.held)
+        return WorkerJoined(self.session, self.host, (), self.step, self.ready and not self.unable, self.held)
 
     def beat(self) -> WorkerBeat:
         """Its heartbeat."""
@@ -63,7 +77,7 @@ class SimulatedWorker:
 
     def offers(self) -> list[Event]:
         """What it sends again to a coordinator that it does not know."""
-        return list(self.unacknowledged.values())
+        return [*self._unable(), *self.unacknowledged.values()]
 
     def load(self) -> list[Event]:
         """`load()` returned."""
@@ -71,7 +85,7 @@ class SimulatedWorker:
         self._begin()
         return [WorkerReady(self.session, self.step or "")]
 
-    def tell(self, command: Command | Delivery, worker: str) -> list[Event]:
+    def tell(self, command: Command | Delivery) -> list[Event]:
         """Something arrived; what it answers."""
         match command:
             case Delivery():
@@ -79,7 +93,8 @@ class SimulatedWorker:
             case SendAssign() if self.step is None:
                 self.step, self.loading = command.step, True
             case Send(message=Who()):
-                return [self.hello(worker)]
+                # The Welcome that follows has it say what it said before.
+                return [self.hello(), *self._unable()]
             case Send(message=Ack(lease=lease)):
                 self.unacknowledged.pop(place(lease), None)
                 self._leave_if_done()
@@ -107,6 +122,11 @@ class SimulatedWorker:
         if self.behaviour.kills(work.inputs):
             return None
         self.in_hand = None
+        if self.bare and self.behaviour.needs_package(work.lease.step, work.inputs):
+            self.unable = True
+            returned = [BatchReturned(self.session, work.lease), *self._give_back()]
+            self._leave_if_done()
+            return [*self._unable(), *returned]
         self.executed.append(place(work.lease))
         done = self._generate(work) if self.generators[work.lease.step] else self._process(work)
         self.unacknowledged[place(work.lease)] = done
@@ -136,6 +156,8 @@ class SimulatedWorker:
         offered = self.unacknowledged.get(place(work.lease))
         if offered is not None:
             return [offered]
+        if self.unable:
+            return [*self._unable(), BatchReturned(self.session, work.lease)]
         if self.draining or self.leaving:
             return [BatchReturned(self.session, work.lease)]
         if any(place(lease) == place(work.lease) for lease in self.held) or work.lease.step != self.step:
@@ -147,6 +169,9 @@ class SimulatedWorker:
     def _begin(self) -> None:
         if self.ready and self.in_hand is None and self.waiting:
             self.in_hand = self.waiting.popleft()
+
+    def _unable(self) -> list[Event]:
+        return [LoadFailed(self.session, self.step or "", MISSING)] if self.unable else []
 
     def _give_back(self) -> list[Event]:
         returned: list[Event] = [BatchReturned(self.session, work.lease) for work in reversed(self.waiting)]

@@ -25,6 +25,8 @@ from tests.broker.core.journal import MemoryJournal
 from tests.broker.core.worker import Delivery, SimulatedWorker
 
 HOST = "host"
+BARE = "bare"
+"""A second host, which lacks a package."""
 MOST_ACTIONS = 20_000
 PATIENCE = 400
 """Ticks without any other action after which the run counts as hanging."""
@@ -54,11 +56,14 @@ class Faults:
 class World:
     """One run, from start to end."""
 
-    def __init__(self, plan: Plan, behaviour: Behaviour, *, seed: int = 0, faults: Faults | None = None) -> None:
+    def __init__(
+        self, plan: Plan, behaviour: Behaviour, *, seed: int = 0, faults: Faults | None = None, bare: bool = False
+    ) -> None:
         self.plan = plan
         self.behaviour = behaviour
         self.faults = faults or Faults()
         self.random = Random(seed)
+        self.hosts = [HOST, BARE] if bare else [HOST]
         self.now = 100.0
         self.journal = MemoryJournal(behaviour)
         self.workers: dict[str, SimulatedWorker] = {}
@@ -71,6 +76,8 @@ class World:
         self.epoch = 0
         self.log: list[str] = []
         self.executed: list[Key] = []
+        self.refused: list[tuple[str, str]] = []
+        """Host and step, as often as it was refused."""
         self.most_asked_ahead = 0
         self._recorded: dict[Key, bool] = {}
         self._choices_made: dict[tuple[str, ...], tuple[str, ...]] | None = None
@@ -167,14 +174,16 @@ class World:
         found += [lambda w=w: self._finish(w) for w in self.workers.values() if w.in_hand is not None]
         found += [self.commit] * bool(self.journal.appended)
         found += [self.answer] * bool(self.questions)
-        found += [self.start_worker] * (len(self.workers) < self.slots)
+        for host in self.hosts:
+            there = sum(worker.host == host for worker in self.workers.values())
+            found += [lambda h=host: self.start_worker(h)] * (there < self.slots)
         return found
 
     def _deliver(self, session: str, queue: deque[Command | Delivery]) -> None:
         message = queue.popleft()
         worker = self.workers.get(session)
         if worker is not None:
-            self._post(worker, worker.tell(message, HOST))
+            self._post(worker, worker.tell(message))
             if worker.left:
                 self._exit(worker, 0)
 
@@ -186,7 +195,8 @@ class World:
         if said is None:
             self._exit(worker, -11)
             return
-        self.executed.append(worker.executed[-1])
+        if not worker.unable:
+            self.executed.append(worker.executed[-1])
         self._post(worker, said)
         if worker.left:
             self._exit(worker, 0)
@@ -213,6 +223,8 @@ class World:
                 case KillWorker():
                     if (worker := self.workers.get(order.session)) is not None:
                         self._exit(worker, -9)
+                case commands.RefuseHost():
+                    self.refused.append((order.worker, order.step))
                 case EndRun():
                     assert self.ended is None, "a run ends once"
                     self.ended = order
@@ -253,17 +265,20 @@ class World:
         chosen = self.behaviour.choose(question.step, [*values, str(self.random.random())], question.successors)
         self.say(events.Routed(question.step, question.seq_no, tuple(chosen)))
 
-    def start_worker(self) -> None:
+    def start_worker(self, host: str) -> None:
         """A supervisor fills a slot."""
         self.started += 1
-        worker = SimulatedWorker(f"session-{self.started}", self.behaviour, self._generators)
+        worker = SimulatedWorker(f"session-{self.started}", self.behaviour, self._generators, host, bare=host == BARE)
         self.workers[worker.session] = worker
-        self._post(worker, [worker.hello(HOST)])
+        self._post(worker, [worker.hello()])
 
     def tick(self) -> None:
         """A heartbeat passes: everybody beats."""
         self.now += self.plan.settings.heartbeat
-        self.to_core.setdefault("supervisor", deque()).append(events.SupervisorBeat("supervisor", tuple(self.workers)))
+        for host in self.hosts:
+            children = tuple(worker.session for worker in self.workers.values() if worker.host == host)
+            beat = events.SupervisorBeat(supervisor_of(host), children)
+            self.to_core.setdefault(supervisor_of(host), deque()).append(beat)
         for worker in self.workers.values():
             self._post(worker, [worker.beat(), events.BatchesWanted(worker.session, self.random.randint(-1, 6))])
         deadline = self.coordinator.next_deadline()
@@ -313,7 +328,7 @@ class World:
         del self.workers[worker.session]
         expected = worker.leaving
         ended = events.WorkerExited(worker.session, code, "last words", expected)
-        self.to_core.setdefault("supervisor", deque()).append(ended)
+        self.to_core.setdefault(supervisor_of(worker.host), deque()).append(ended)
 
     def restart(self) -> object:
         """The coordinator is killed; another one goes on where the journal ends, and the workers find it."""
@@ -325,7 +340,7 @@ class World:
         self.questions.clear()
         self.coordinator = self._new_coordinator()
         for worker in self.random.sample(list(self.workers.values()), len(self.workers)):
-            self._post(worker, [worker.hello(HOST), *worker.offers()])
+            self._post(worker, [worker.hello(), *worker.offers()])
         return self.epoch
 
     def _new_coordinator(self) -> Coordinator:
@@ -336,7 +351,7 @@ class World:
         coordinator.restore(facts)
         self.coordinator = coordinator
         self._perform(coordinator.start(self.now))
-        self.say(events.SupervisorJoined("supervisor", HOST, 1))
+        self._say_supervisors()
         return coordinator
 
     def fail_commit(self) -> object:
@@ -351,5 +366,14 @@ class World:
             queue.clear()
         self.now += self.plan.settings.liveness + 1
         self.say(events.DeadlineReached())
-        self.say(events.SupervisorJoined("supervisor", HOST, 1))
+        self._say_supervisors()
         return None
+
+    def _say_supervisors(self) -> None:
+        for host in self.hosts:
+            self.say(events.SupervisorJoined(supervisor_of(host), host, 1))
+
+
+def supervisor_of(host: str) -> str:
+    """The session of a host's supervisor."""
+    return f"supervisor of {host}"

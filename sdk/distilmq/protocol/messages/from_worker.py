@@ -60,7 +60,8 @@ class Want(Message):
 
 
 class LoadFailed(Message):
-    """The step's code could not be rebuilt, or its `load()` raised."""
+    """The step's code could not be rebuilt, its `load()` raised, or it came to need a package that is missing here:
+    this process does not serve it."""
 
     kind: Literal["load_failed"] = "load_failed"
     session: str
@@ -114,7 +115,8 @@ class Failed(Message):
 
 
 class Returned(Message):
-    """A draining worker gives a batch back unfinished; the answers it got were sent before."""
+    """A worker that drains, or that lacks a package, gives a batch back unfinished; the answers it got were sent
+    before."""
 
     kind: Literal["returned"] = "returned"
     session: str
