@@ -189,7 +189,7 @@ def test_a_step_is_loaded_where_its_package_is(program: Program, hosts: Hosts, t
 
     assert [(refusal.worker, refusal.step) for refusal in refused] == [("bare", "double")]
     assert refused[0].reason == f"{MISSING}; install it there, and start the worker again"
-    assert f"step 'double' cannot be loaded here: {MISSING}; install it here, and start the" in bare.said
+    assert f"step 'double' cannot run here: {MISSING}; install it here, and start the" in bare.said
     assert outcome(program, "r").outcome == "done"
     assert fetched(program, "r", "double") == EXPECTED
 

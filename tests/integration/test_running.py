@@ -299,6 +299,42 @@ def test_a_load_that_raises_ends_the_run_with_that_error() -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+def test_a_package_that_rows_need_and_this_machine_lacks_ends_the_run_with_that_error_and_fails_no_row() -> None:
+    @step(inputs=["n"], outputs=["n"])
+    def score(inputs: StepInput):
+        import a_package_that_nobody_has  # noqa: F401  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]  # as it says
+
+        yield inputs
+
+    with Pipeline("lacking") as pipeline:
+        LoadDataFromDicts(data=numbers(3)) >> score(name="score")
+
+    with pytest.raises(StepLoadError, match="Step 'score' raised ModuleNotFoundError") as caught:
+        pipeline.run()
+
+    assert "No module named 'a_package_that_nobody_has'" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+    assert list(pipeline.last_run.failures) == []
+
+
+def test_an_import_that_a_step_can_do_without_fails_no_run() -> None:
+    @step(inputs=["n"], outputs=["n"])
+    def score(inputs: StepInput):
+        try:
+            import a_package_that_nobody_has  # noqa: F401  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]  # as it says
+        except ImportError:
+            if inputs[0]["n"] == 1:
+                raise ValueError("no score for 1")  # noqa: B904  # it is about the row
+        yield inputs
+
+    with Pipeline("optional") as pipeline:
+        LoadDataFromDicts(data=numbers(3)) >> score(name="score", input_batch_size=1)
+
+    assert len(rows(pipeline.run())) == 3
+    (letter,) = pipeline.last_run.failures
+    assert "no score for 1" in str(letter)
+
+
 def test_a_generator_or_global_step_that_raises_ends_the_run_with_that_error() -> None:
     @step(inputs=["n"], outputs=["n"], step_type="global")
     def explode(inputs: StepInput):
