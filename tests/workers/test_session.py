@@ -354,7 +354,7 @@ class World:
     down: list[m.Message] = field(default_factory=list)
     recorded: set[int] = field(default_factory=set)
     elsewhere: set[int] = field(default_factory=set)
-    """Given back by a process that said it lacks a package."""
+    """Handed to another process, as this one lacks a package."""
     refused: bool = False
     epoch: int = 1
 
@@ -380,6 +380,13 @@ class World:
         self.attempts[number] = self.attempts.get(number, 0) + 1
         self.down.append(m.Batch(lease=lease(number, self.attempts[number])))
 
+    def give(self, number: int) -> None:
+        """Hands out what was given back: elsewhere, once the process has said that it lacks a package."""
+        if self.refused:
+            self.elsewhere.add(number)
+        else:
+            self.hand(number)
+
     def deliver_down(self) -> None:
         if self.down:
             self.perform(self.session.handle(events.Received(self.down.pop(0), [b""]), self.now))
@@ -394,17 +401,12 @@ class World:
         elif isinstance(message, m.LoadFailed):
             self.refused = True
         elif isinstance(message, m.Returned):
-            assert self.refused, "first it says why"
-            self.elsewhere.add(number_of(message.lease))
+            self.give(number_of(message.lease))
         elif isinstance(message, m.Heartbeat):
             held = {number_of(held) for held in message.held}
             for number in self.attempts:
-                if number in held or number in self.recorded:
-                    continue
-                if self.refused:
-                    self.elsewhere.add(number)
-                else:
-                    self.hand(number)
+                if number not in held and number not in self.recorded:
+                    self.give(number)
         elif isinstance(message, m.Hello):
             self.down.append(WELCOME.model_copy(update={"epoch": self.epoch}))
 
@@ -435,8 +437,8 @@ def number_of(of: m.Lease) -> int:
 USUAL = ["hand", "down", "up", "lose_down", "lose_up", "twice_down", "finish", "time", "restart", "swap"]
 
 
-def happenings_of(kinds: list[str]) -> st.SearchStrategy[list[tuple[str, int]]]:
-    return st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 5)), max_size=60)
+def happenings_of(kinds: list[str], *, least: int = 0) -> st.SearchStrategy[list[tuple[str, int]]]:
+    return st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 5)), min_size=least, max_size=60)
 
 
 @settings(max_examples=300)
@@ -451,7 +453,7 @@ def test_every_batch_is_recorded_in_the_end(happenings: list[tuple[str, int]]) -
 
 
 @settings(max_examples=300)
-@given(happenings_of([*USUAL, "lack"]))
+@given(happenings_of([*USUAL, *["hand", "down"] * 3, "lack"], least=15))
 def test_every_batch_is_recorded_or_goes_elsewhere_when_a_package_is_missing(happenings: list[tuple[str, int]]) -> None:
     world = World()
 
