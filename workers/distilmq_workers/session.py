@@ -263,15 +263,14 @@ class Session:
         if self.welcome is not None:
             offers.append(SendFilesAgain())
         self.welcome = welcome
-        if self.unable is not None:
-            offers.append(self._say(self.unable))
-        elif self.lanes > 1 and self.assign is not None:
+        if self.lanes > 1 and self.assign is not None and self.unable is None:
             # A coordinator that has begun anew knows neither.
             offers.append(self._ready(self.assign))
             self.appetite.said = 0
         for kept in self.kept.values():
             offers += kept.say(now)
-        return offers
+        # Behind what it has done: of a generator nothing counts that comes later.
+        return offers if self.unable is None else [*offers, self._say(self.unable)]
 
     def _assigned(self, assign: Assign, payload: Sequence[bytes], now: float) -> list[Command]:
         if self.phase is not Phase.UNASSIGNED:

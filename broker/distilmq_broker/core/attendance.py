@@ -194,8 +194,8 @@ class Attendance:
 
     def _turn_away(self, session: Session, state: StepState) -> None:
         """Ends a process whose host lacks a package of its step; what it is at, it may finish."""
-        if state.source is not None and session.ready:
-            # Another one can go on only where the records end.
+        if state.source is not None and state.source.session == session.id:
+            # Another one can go on only where the records end, and not before this one is gone.
             self._losses.condemn(session, counted=False, why=f"it lacks a package of step '{state.name}'")
         else:
             self._stop(session)

@@ -19,6 +19,7 @@ from distilmq_broker.core.events import (
     WorkerReady,
 )
 from distilmq_broker.core.facts import BatchRecorded, DeathCounted
+from tests.broker.core.invariants import check_invariants
 from tests.broker.core.scene import (
     HOST,
     Scene,
@@ -327,6 +328,22 @@ def test_a_generator_that_comes_to_lack_a_package_goes_on_elsewhere_where_its_re
     assert [each.session for each in refused if isinstance(each, KillWorker)] == [second.session]
     assert (taken.lease.seq_no, taken.offset) == (second.lease.seq_no, 10)
     assert not any(isinstance(fact, DeathCounted) for fact in scene.facts)
+
+
+def test_a_generator_that_lacks_a_package_and_came_back_to_another_coordinator_is_ended_before_it_is_replaced() -> None:
+    first = Lease(step="load", seq_no=())
+    scene = Scene(plan_of(generator(max_batches=3), step("a", "load")), many_hosts=True, epoch=2)
+    scene.tell(WorkerJoined("old", "h1", (), "load", ready=False, held=(first,)))
+
+    refused = scene.tell(LoadFailed("old", "load", MISSING))
+    taken = batches(scene.load(scene.join(worker="h2", steps=("load",))))
+    late = scene.tell(WorkerExited("old", -9, ""))
+
+    assert [each.session for each in refused if isinstance(each, KillWorker)] == ["old"]
+    assert {order.session for order in taken} == {"s1"}
+    assert [order.lease.seq_no for order in taken] == [(), (1,)]
+    assert batches(late) == []
+    check_invariants(scene.core, ())
 
 
 def test_what_the_only_machine_lacks_ends_the_run_when_it_comes_to_that() -> None:

@@ -77,7 +77,7 @@ class SimulatedWorker:
 
     def offers(self) -> list[Event]:
         """What it sends again to a coordinator that it does not know."""
-        return [*self._unable(), *self.unacknowledged.values()]
+        return [*self.unacknowledged.values(), *self._unable()]
 
     def load(self) -> list[Event]:
         """`load()` returned."""
