@@ -77,6 +77,15 @@ def test_the_error_that_says_what_to_install_is_the_one_that_is_told() -> None:
     assert str(lacking(raised(explained))) == "install it with `pip install it`"
 
 
+@pytest.mark.parametrize(
+    ("file", "lacks"), [("<string>", False), ("<answer 3>", False), ("<stdin>", True), ("/home/me/steps.py", True)]
+)
+def test_code_that_a_model_wrote_may_import_what_nobody_has(file: str, *, lacks: bool) -> None:
+    code = compile(f"def run():\n    import {NOBODY_HAS}\nrun()", file, "exec")
+
+    assert (lacking(raised(lambda: exec(code, {}))) is not None) == lacks
+
+
 def does_without_it() -> None:
     try:
         __import__(NOBODY_HAS)

@@ -1,16 +1,21 @@
 """Whether what a step raised at rows means that this worker lacks a package: another worker may have it.
 
 The rows are not at fault then. What is meant is a module that no import finds here, neither among what is installed
-nor among what came with the plan; one that is found, and whose own imports are wrong, is the user's to mend.
+nor among what came with the plan; one that is found, and whose own imports are wrong, is the user's to mend. And code
+that was made while the step ran, such as what a model wrote and `exec` runs, imports what it likes: its row fails.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import cast
 
 from distilmq.errors import RequestsFailedError, RowsFailedError
+
+_TYPED = ("<stdin>", "<ipython-input")
+"""What Python names the code of scripts that come by a pipe, and of cells of a notebook."""
 
 
 def lacking(error: BaseException) -> ImportError | None:
@@ -28,7 +33,7 @@ def lacking(error: BaseException) -> ImportError | None:
         seen.add(id(each))
         if isinstance(each, ImportError):
             told = told or each
-            if isinstance(each, ModuleNotFoundError) and _is_missing(each.name):
+            if isinstance(each, ModuleNotFoundError) and _is_missing(each.name) and not _was_made_here(each):
                 return told
         waiting += [(inner, told) for inner in _within(each)]
     return None
@@ -45,6 +50,13 @@ def _within(error: BaseException) -> Iterator[BaseException]:
         # Of any other error it says only where it was raised: in the `except` of an import that may fail, with what
         # does the work of the missing package.
         yield error.__context__
+
+
+def _was_made_here(error: BaseException) -> bool:
+    """Whether the import stands in code that lies in no file, but for what somebody has typed."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    importing = next((file for file in reversed(files) if not file.startswith("<frozen")), "")
+    return importing.startswith("<") and not importing.startswith(_TYPED)
 
 
 def _is_missing(module: str | None) -> bool:
