@@ -184,7 +184,7 @@ def test_a_stop_lets_everyone_unload(coordinator: ScriptedCoordinator, tmp_path:
     assert process.wait(PATIENCE) == 0
     assert told.read_text() == "unloaded"
     assert all_gone([leaver.hello.pid, idle.hello.pid], patience=0)
-    assert len(coordinator.said(m.Bye)) == 3
+    coordinator.until(lambda: len(coordinator.said(m.Bye)) == 3)
 
 
 @pytest.mark.parametrize("how", ["pipe", "kill"])
@@ -219,7 +219,7 @@ def test_the_first_sigterm_finishes_what_is_in_hand(coordinator: ScriptedCoordin
 
     assert rows == [{"n": 1, "doubled": 2}]
     assert process.wait(PATIENCE) == 0
-    assert len(coordinator.said(m.Bye)) == 2
+    coordinator.until(lambda: len(coordinator.said(m.Bye)) == 2)
 
 
 def test_the_second_sigterm_ends_everything_at_once(coordinator: ScriptedCoordinator, tmp_path: Path) -> None:
