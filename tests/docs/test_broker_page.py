@@ -26,7 +26,7 @@ from tests.broker.recorded import rows_of
 from tests.broker.serving import chain
 from tests.docs.pages import ROOT, read_page
 from tests.integration.hosts import hosts_of
-from tests.integration.runs import until
+from tests.waiting import PATIENCE, until
 
 PAGE = "docs/how-to/broker.md"
 PIPELINE = "my-pipeline"
@@ -55,7 +55,7 @@ def test_a_broker_starts_as_the_page_says(tmp_path: Path) -> None:
     assert process.stdout is not None
     until(lambda: "listens at" in process.stdout.readline(), "it listens")  # type: ignore[union-attr]
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 0
     assert "tcp://broker.example.org:" in (tmp_path / "srv" / "keys" / "worker.json").read_text()

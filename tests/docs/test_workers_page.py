@@ -15,7 +15,7 @@ import pytest
 
 from tests.broker.front.brokers import Program, broker_in
 from tests.docs.pages import ROOT, read_page
-from tests.integration.hosts import until
+from tests.waiting import PATIENCE, until
 
 PAGE = "docs/how-to/workers.md"
 COMMANDS = [
@@ -45,7 +45,7 @@ def test_a_worker_that_is_started_as_the_page_says_joins_and_leaves(
     try:
         until(lambda: program.log.count("host_joined") > joined or worker.poll() is not None)
         worker.send_signal(signal.SIGTERM)
-        _, said = worker.communicate(timeout=30.0)
+        _, said = worker.communicate(timeout=PATIENCE)
     finally:
         worker.kill()
 

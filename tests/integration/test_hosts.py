@@ -19,6 +19,7 @@ from distilmq_workers.loader import python_minor
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, worker_of
 from tests.integration import hosted_steps as samples
 from tests.integration.hosts import (
+    PATIENCE,
     Host,
     Hosts,
     fetched,
@@ -238,7 +239,7 @@ def test_a_worker_that_cannot_say_what_it_offers_is_told_what_is_wrong(program: 
 def test_another_version_of_the_protocol_is_refused_with_what_to_do(tmp_path: Path) -> None:
     listener = listen(f"ipc://{tmp_path}/b")
     host = Host(listener.endpoint, tmp_path / "out")
-    listener.poll(20.0)
+    listener.poll(PATIENCE)
     received = listener.receive()
     assert received is not None
 

@@ -141,7 +141,7 @@ def test_a_run_begins_when_the_store_is_there(tmp_path: Path) -> None:
 def test_what_is_wrong_with_the_place_is_said_at_once(tmp_path: Path, place: str, key: str | None, said: str) -> None:
     with object_store(BUCKET) as store:
         script = script_of(tmp_path, store, place, **(store.environment(key=key) if key else {}))
-        code = script.run(timeout=30)
+        code = script.run()
 
         assert code == 1
         assert f"the place for passing data, '{place}' (`storage_parameters`), cannot be written to" in script.output

@@ -12,7 +12,7 @@ import pytest
 from distilmq.protocol import messages
 from distilmq.protocol.messages import broker, runs
 from distilmq.protocol.messages.slots import Offer
-from tests.broker.front.brokers import BrokerClient, Program, broker_in, client_of, start_command, worker_of
+from tests.broker.front.brokers import PATIENCE, BrokerClient, Program, broker_in, client_of, start_command, worker_of
 from tests.broker.recorded import journal_in, places_of, rows_of
 from tests.broker.serving import Peer, Worker, chain
 from tests.integration.runs import until
@@ -218,7 +218,7 @@ def test_a_second_broker_in_the_same_folder_says_which_is_the_first(program: Pro
         [*start_command(), "--bind", "ipc:///tmp/distilmq-test-other/front", "--dir", str(program.folder)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -329,7 +329,7 @@ def test_a_port_that_is_taken_is_said_to_be(tmp_path: Path) -> None:
             [*start_command(), "--bind", endpoint, "--dir", str(tmp_path / "other")],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
             check=False,
         )
 

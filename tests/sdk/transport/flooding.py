@@ -31,7 +31,7 @@ def main() -> None:
     host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    connections = [socket.create_connection((host, port), timeout=30) for _ in range(count)]
+    connections = [socket.create_connection((host, port), timeout=60) for _ in range(count)]
     print("open", flush=True)
     sys.stdin.read()
     for connection in connections:

@@ -14,8 +14,8 @@ from distilmq.transport.keys import Allowed, ConnectionKeys, KeyPair, KeyRole, n
 from distilmq.transport.ports import PeerId, Role
 from distilmq.transport.refusals import Refusals
 from distilmq.transport.zeromq import ZeromqConnection, connect
+from tests.waiting import PATIENCE
 
-PATIENCE = 20.0
 MAX_MESSAGE = 1_000_000
 
 Received = tuple[PeerId, Role, list[bytes]]

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from distilmq.transport.errands import Errands
-
-PATIENCE = 30.0
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from distilmq.transport.front import LOOK_AGAIN
 from distilmq.transport.keys import Allowed, ConnectionKeys, new_pair
 from distilmq.transport.ports import KeyDeniedError, PeerUnreachableError
 from distilmq.transport.zeromq import ZeromqConnection, connect
-from tests.sdk.transport.fronts import MAX_MESSAGE, PATIENCE, Guarded, guarded
-from tests.waiting import until
+from tests.sdk.transport.fronts import MAX_MESSAGE, Guarded, guarded
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ from distilmq.errors import DistilmqUserError
 from distilmq.transport.ports import Connection, Listener, MessageTooLargeError, PeerId, PeerUnreachableError
 from distilmq.transport.zeromq import connect, listen
 from tests.stopwatch import Stopwatch
-
-PATIENCE = 10.0
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -164,7 +163,7 @@ def test_a_killed_peer_becomes_unreachable(endpoint: str) -> None:
     )
     with closing(listen(endpoint, linger=0)) as listener:
         child = subprocess.Popen([sys.executable, "-c", code, endpoint])
-        peer, _ = wait_for(listener, 30)  # type: ignore[misc]
+        peer, _ = wait_for(listener)  # type: ignore[misc]
         child.kill()
         child.wait()
 
