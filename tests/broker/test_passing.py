@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def store() -> Iterator[ObjectStore]:
 def server(tmp_path: Path, store: ObjectStore) -> Iterator[Serving]:
     with serving(tmp_path / "run", max_part=PARTS) as started:
         yield started
+    # A call that was going on ends by itself, at once only while the store is there to answer.
+    until(lambda: not any(thread.name == "distilmq-errands" for thread in threading.enumerate()), "its calls end")
 
 
 def storage_of(store: ObjectStore) -> Storage:
