@@ -150,7 +150,7 @@ def plan_of(pipeline: Pipeline, **settings: Any) -> Plan:
         description="",
         signatures=prepared.signatures,
         stages=prepared.stages,
-        settings=RunSettings(heartbeat=0.2, liveness=3.0, use_cache=False, **settings),
+        settings=RunSettings(**{"heartbeat": 0.2, "liveness": 3.0, "use_cache": False, **settings}),
     )
     return compiled.plan
 

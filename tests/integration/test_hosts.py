@@ -50,12 +50,12 @@ def hosts(program: Program, tmp_path: Path) -> Iterator[Hosts]:
         yield started
 
 
-def doubling(kind: type[samples.Double] = samples.Double, **fields: Any) -> Plan:
+def doubling(kind: type[samples.Double] = samples.Double, *, liveness: float = 3.0, **fields: Any) -> Plan:
     """A generator, and a step behind it that doubles each number."""
     with Pipeline("doubling") as pipeline:
         load = LoadDataFromDicts(name="load", data=[{"n": number} for number in range(ROWS)], batch_size=5)
         load >> kind(name="double", input_batch_size=5, **fields)
-    return plan_of(pipeline)
+    return plan_of(pipeline, liveness=liveness)
 
 
 def gated(folder: Path, *, kind: type[samples.Gated] = samples.Gated, **fields: Any) -> Plan:
