@@ -168,7 +168,7 @@ def test_secrets_among_the_options_are_only_in_the_plan(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("victim", "delay"),
-    [("host", 0.0), ("host", 2.0), ("coordinator", 0.0)],
+    [("host", 0.0), ("host", 1.0), ("coordinator", 0.0)],
     ids=["a host vanishes", "a host vanishes and the store is slow", "the coordinator dies"],
 )
 def test_at_a_broker_what_dies_costs_no_row(tmp_path: Path, victim: str, delay: float) -> None:
