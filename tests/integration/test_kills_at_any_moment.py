@@ -35,7 +35,7 @@ class _Story:
 
     def __init__(self, folder: Path, random: Random) -> None:
         self.random = random
-        self.chain = Chain(batches=50, replicas=2, pause=0.03)
+        self.chain = Chain(batches=120, replicas=2, pause=0.03)
         self.script: Script = self.chain.script(folder / "run")
         self.process = self.script.start()
         self.known: list[tuple[int, set[Work]]] = []
