@@ -135,13 +135,16 @@ def _share(
 
 
 def _lesson(event: LoanAsked, mine: Borrower, before: Borrower | None, others: list[Borrower]) -> Lesson:
+    used = 0 if before is None else before.used
+    beside = sum(other.used for other in others)
+    fair = mine.weight / (mine.weight + sum(other.weight for other in others if other.wanted))
     return Lesson(
         learnt=event.learnt,
         share=event.share if mine.counted is None else mine.counted,
         settled=event.settled,
-        part=mine.weight / (mine.weight + sum(other.weight for other in others if other.wanted)),
-        beside=sum(other.used for other in others),
-        more=mine.used - (0 if before is None else before.used),
+        part=min(fair, max(1, mine.used) / max(1, mine.used + beside)),
+        beside=beside,
+        more=max(0, mine.used - used) or min(0, mine.value - used),
     )
 
 

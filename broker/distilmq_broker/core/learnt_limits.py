@@ -33,7 +33,8 @@ class Lesson:
     beside: int
     """Requests at once that the others made use of when they asked last."""
     more: int
-    """Requests at once that it makes use of now, and did not when it asked last."""
+    """Requests at once that it makes use of now, and did not when it asked last; below nothing by how many it has come
+    below those of which it made use then."""
 
 
 class LearntLimits:
@@ -99,7 +100,7 @@ class LearntLimits:
             self.settled, self.places = True, float(value + lesson.beside)
         elif self.places is not None:
             # One that was never told a share went on by itself since it was counted.
-            self.places += value - began if began is not None else max(0, lesson.more)
+            self.places += value - began if began is not None else lesson.more
         if self.places is not None:
             self.places = max(1.0, self.places if most is None else min(self.places, most))
 

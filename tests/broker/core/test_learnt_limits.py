@@ -27,11 +27,11 @@ class Holder:
         self.settled: set[str] = set()
         self.heard: dict[str, float] = {}
 
-    def ask(self, session: str, now: float, *, wanted: int = 1000, told: Loan = NO_LIMIT) -> Lend:
+    def ask(self, session: str, now: float, *, wanted: int = 1000, told: Loan = NO_LIMIT, out: int = 0) -> Lend:
         value = self.values.setdefault(session, Loan(places=32))
         share, settled = self.shares.get(session, NO_LIMIT), session in self.settled
         asked = LoanAsked(
-            session, ACCOUNT, told, wanted, 0, None, now, 0, value, share, settled, heard=self.heard.get(session)
+            session, ACCOUNT, told, wanted, out, None, now, 0, value, share, settled, heard=self.heard.get(session)
         )
         lend = self.accounts.asked(asked, now)
         self.heard[session] = now
@@ -92,6 +92,35 @@ def test_what_several_lose_in_one_burst_is_added_up() -> None:
     assert holder.places("a", "b") == 28, "seven tenths of forty"
 
 
+def test_what_was_lost_before_any_share_came_is_counted() -> None:
+    holder = Holder()
+    for session in ("a", "b", "c"):
+        holder.ask(session, 0.0, out=32)
+    for session in ("a", "b", "c"):
+        holder.cut(session, 0.5)
+
+    first = holder.ask("a", 1.0, out=16)
+    known = [holder.accounts.known(ACCOUNT).places]
+    for session in ("b", "c"):
+        holder.ask(session, 1.0, out=16)
+        known.append(holder.accounts.known(ACCOUNT).places)
+
+    assert first.settled
+    assert known == [80.0, 64.0, 48.0], "of the others it is known first what they have out, and then what they lost"
+
+
+def test_what_one_does_not_use_any_more_is_not_lost() -> None:
+    holder = Holder()
+    for session in ("a", "b"):
+        holder.ask(session, 0.0, out=32)
+    holder.cut("a", 0.5)
+    holder.ask("a", 1.0, out=16)
+
+    holder.ask("b", 1.0, out=3)
+
+    assert holder.accounts.known(ACCOUNT).places == 48.0
+
+
 def test_what_one_that_ends_had_goes_to_the_others() -> None:
     holder = Holder(LimitLearnt(ACCOUNT, 40.0, 600.0, settled=True))
     for now in (0.0, 1.0, 2.0):
@@ -130,6 +159,17 @@ def test_a_rate_that_one_has_learnt_is_its_part_of_the_whole() -> None:
         lends = [holder.ask(session, now) for session in ("a", "b")]
 
     assert [lend.learnt.requests for lend in lends] == [150.0, 150.0]
+
+
+def test_a_rate_that_one_has_learnt_beside_others_that_take_the_places_is_a_small_part_of_the_whole() -> None:
+    holder = Holder()
+    holder.ask("a", 0.0, out=2)
+    holder.ask("b", 0.0, out=18)
+    holder.values["a"] = Loan(places=32, requests=60.0)
+
+    holder.ask("a", 1.0, out=2)
+
+    assert holder.accounts.known(ACCOUNT).requests == 600.0
 
 
 def test_no_more_places_are_learnt_than_were_told() -> None:

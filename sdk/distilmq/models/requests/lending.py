@@ -17,6 +17,7 @@ from itertools import count
 
 from distilmq.models.requests.limiter import Limiter
 from distilmq.models.requests.loan import NO_LIMIT, Application, Lent, Loan
+from distilmq.models.requests.sayings import Sayings
 
 RENEW = 1.0
 """Seconds between two applications."""
@@ -102,6 +103,7 @@ class Borrower:
         self._wanted = 0
         """What it asked for last."""
         self._share = NO_LIMIT
+        self._sayings = Sayings()
         self._asked = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -134,6 +136,7 @@ class Borrower:
         out = self._limiter.in_flight
         self._wanted = out + self._limiter.waiting
         self._asked = now
+        self._sayings.say(now, self._limiter.learnt)
         self._desk.apply(self._application(now, wanted=self._wanted, out=out))
         self._come_back(RENEW)
 
@@ -182,9 +185,11 @@ class Borrower:
         less = _is_less(lent.loan, self._held) or _is_less(lent.learnt, self._learnt)
         self._learnt = lent.learnt
         self._held, self._heard, self._until = lent.loan, lent.asked, lent.until
+        onward = self._sayings.answered(lent.asked, lent.learnt, self._limiter.learnt)
         self._limiter.lend(lent)
         if lent.learnt != NO_LIMIT:
             self._share = self._limiter.learnt
+            self._limiter.go_on(onward)
         if less:
             self._hurry(True)  # others wait for what is left of it
 

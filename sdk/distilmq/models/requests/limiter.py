@@ -216,6 +216,13 @@ class Limiter:
         self._widen()
         self._pump()
 
+    def go_on(self, learnt: Loan) -> None:
+        """From a share of what is known to what has been learnt since it was asked for."""
+        if learnt.places is not None:
+            self._changed(self._limit.take_share(learnt.places, settled=self.settled))
+        self._pace.go_on(learnt.limits.requests, self._clock())
+        self._widen()
+
     def close(self) -> None:
         """Nothing goes out any more."""
         if self._timer is not None:

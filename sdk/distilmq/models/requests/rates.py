@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 
 from distilmq.models.requests.bucket import MINUTE, Bucket
 
-GROWTH = 1.05
-"""A learnt rate grows by this when nothing was refused for `QUIET` seconds."""
+GROWTH = 0.05
+"""A learnt rate grows by this part when nothing was refused for `QUIET` seconds, and by twice the last one after each
+`QUIET` seconds more: what was refused need not have been too much in a minute."""
+FASTEST = 0.8
 QUIET = 5.0
 LEAST_BETWEEN = 1.0
 """Seconds between two refusals from which a rate is learnt; in less there is too little to count."""
@@ -110,6 +112,12 @@ class Pace:
             self._rate = learnt
             self._learning.begin_if_new(now)
         self._fit(now, full=full)
+
+    def go_on(self, learnt: float | None, now: float) -> None:
+        """From our share of a learnt rate to what we have learnt since it was asked for."""
+        if learnt is not None and self._rate is not None:
+            self._rate = learnt
+            self._fit(now)
 
     def stop(self, now: float) -> None:
         """Nothing of what is limited is ours until the next loan."""
@@ -216,8 +224,8 @@ class Pace:
         bucket = self._buckets.get("requests")
         if bucket is None or self._rate is None or self._bound("requests") is not None or bucket.wait(now) <= 0:
             return  # What is not used says nothing about what could be.
-        if self._learning.may_grow(now):
-            self._rate *= GROWTH
+        if growth := self._learning.growth(now):
+            self._rate *= growth
             bucket.set_limit(self._rate, now)
 
 
@@ -248,6 +256,7 @@ class _Learning:
     """Of those that were sent since."""
     _since: float | None = None
     _grown: float = 0.0
+    _step: float = GROWTH
 
     def answered(self, sent_at: float) -> None:
         """A request was answered."""
@@ -285,15 +294,18 @@ class _Learning:
         if self._since is None:
             self._begin(now)
 
-    def may_grow(self, now: float) -> bool:
-        """Whether a learnt rate has held for a while."""
+    def growth(self, now: float) -> float | None:
+        """By what a learnt rate grows that has held for a while: the longer, the more; None where it has not."""
         if self.headers is not None or self._since is None or now - max(self._since, self._grown) < QUIET:
-            return False
+            return None
         self._grown = now
-        return True
+        growth = 1 + self._step
+        self._step = min(FASTEST, 2 * self._step)
+        return growth
 
     def _begin(self, now: float) -> None:
         self._since, self.sent, self._refused, self._answered = now, 0, 0, 0
+        self._step = GROWTH
 
 
 @dataclass(slots=True)

@@ -220,6 +220,26 @@ def test_a_learnt_rate_grows_while_nothing_is_refused() -> None:
     assert pace.requests_per_minute > learnt
 
 
+def test_a_learnt_rate_grows_faster_the_longer_nothing_is_refused_and_slowly_again_after_a_refusal() -> None:
+    pace, _ = refusing(5.0, 30.0)
+    rates = [pace.requests_per_minute or 0.0]
+    for step in range(6):
+        send_for(pace, QUIET, at=60.0 + step * QUIET)
+        rates.append(pace.requests_per_minute or 0.0)
+    steps = [round(after / before - 1, 2) for before, after in pairwise(rates)]
+
+    assert steps == sorted(steps)
+    assert steps[-1] >= 0.4
+
+    for sent_at in (100.0, 101.5):
+        pace.refused(NOTHING, None, sent_at, sent_at + 0.1)
+        pace.answered(NOTHING, NOTHING, NOTHING, sent_at + 0.2)
+    learnt = pace.requests_per_minute
+    send_for(pace, QUIET, at=110.0)
+    assert learnt is not None
+    assert pace.requests_per_minute == pytest.approx(learnt * 1.05)
+
+
 def test_a_learnt_rate_does_not_grow_while_it_is_not_used() -> None:
     pace, _ = refusing(5.0, 30.0)
     learnt = pace.requests_per_minute
