@@ -108,6 +108,8 @@ class Reception:
         if event is not None:
             self._log_event(message)
             self._handle(run, event)
+        if isinstance(message, messages.Heartbeat):
+            sender.children = message.children
         if isinstance(message, messages.Exited):
             self._sessions.leave(message.child)
         if isinstance(message, messages.Bye):

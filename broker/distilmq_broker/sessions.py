@@ -18,6 +18,8 @@ class Member:
     """It was told to stop, or has said Bye: its end is no accident."""
     watching: bool = False
     """A client that wants `Progress`."""
+    children: tuple[str, ...] = ()
+    """Of a supervisor: the sessions of its processes, as it said last."""
 
 
 @dataclass(slots=True)
@@ -30,7 +32,9 @@ class Sessions:
     def join(self, hello: Hello, peer: PeerId) -> Member:
         """A peer said Hello, for the first time or again, maybe on another connection."""
         known = self.members.get(hello.session)
-        member = Member(hello, peer, watching=known.watching if known else False)
+        member = Member(hello, peer)
+        if known is not None:
+            member.watching, member.children = known.watching, known.children
         self.leave(hello.session)
         self.members[hello.session] = member
         self._by_role.setdefault(hello.role, {})[hello.session] = member
@@ -56,10 +60,11 @@ class Sessions:
         return list(self._by_role.get("supervisor", {}).values())
 
     def supervisor_of(self, session: str) -> Member | None:
-        """The supervisor of a step process: the one on its host, by name."""
+        """The supervisor of a step process: the one that names it, else the one on its host, by name."""
+        naming = next((member for member in self.supervisors() if session in member.children), None)
         member = self.members.get(session)
-        if member is None:
-            return None
+        if naming is not None or member is None:
+            return naming
         return self.supervisor(member.hello.worker)
 
     def supervisor(self, worker: str) -> Member | None:

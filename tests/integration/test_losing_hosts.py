@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -136,6 +137,34 @@ def test_two_hosts_under_one_name_share_the_work_and_one_that_is_killed_is_follo
     assert outcome(program, "r").outcome == "done"
     assert fetched(program, "r", "double") == EXPECTED
     assert second.process.poll() is None
+
+
+def test_a_process_whose_host_has_lost_its_name_to_another_is_killed_where_it_is(
+    program: Program, hosts: Hosts, tmp_path: Path
+) -> None:
+    first = hosts.start("twin", "--slots", "2")
+    submit(program, "r", gated(tmp_path, batch_timeout=6.0))
+    until(lambda: (tmp_path / "begun").exists() and len(first.children()) == 1, "the generator has left")
+    (process,) = first.children()
+    frozen = [first.process.pid, process.pid]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    program.kill()
+    second = hosts.start("twin", "--slots", "1", output="second")
+    program.start_again()
+    until(lambda: "the broker knows this worker" in second.said)
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+
+    until(
+        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "it was at its batch for too long"
+    )
+    (tmp_path / "gate").touch()
+
+    assert "another worker is called twin: this one goes by twin-" in first.said
+    assert outcome(program, "r").outcome == "done"
+    assert fetched(program, "r", "double") == EXPECTED
+    assert "lists it no more" not in (program.folder / "runs" / "r" / "pipeline.log").read_text()
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["local", "with keys"])

@@ -25,7 +25,7 @@ from distilmq_broker.core.refusals import lacks_package, refuse
 from distilmq_broker.core.run import Mode, Run
 from distilmq_broker.core.sources import ordinal
 from distilmq_broker.core.steps import StepState
-from distilmq_broker.core.workers import Fate, Session
+from distilmq_broker.core.workers import Fate, Host, Session
 
 
 class Attendance:
@@ -56,6 +56,7 @@ class Attendance:
             self._run.send(event.session, Who())
             return
         host.seen = now
+        self._take_home(host, event.children)
         for session in self._run.workers.of_host(host.worker):
             if session.id in event.children:
                 session.listed, session.unlisted = True, 0
@@ -65,6 +66,13 @@ class Attendance:
                     # Its end was not reported. It may come back if the beat was sent before it started.
                     counted = session.listed and not session.stopping
                     self._losses.gone(session, counted=counted, why="its supervisor lists it no more", fate=Fate.LOST)
+
+    def _take_home(self, host: Host, children: Iterable[str]) -> None:
+        """A host that goes by another name by now has processes that still say the one before."""
+        for child in children:
+            session = self._run.workers.sessions.get(child)
+            if session is not None and session.worker != host.worker:
+                self._run.workers.move(session, host.worker)
 
     def supervisor_exited(self, event: SupervisorExited) -> bool:
         """A supervisor ended and its processes with it; tells whether any slot was lost."""

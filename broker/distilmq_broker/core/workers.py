@@ -135,6 +135,12 @@ class Workers:
         self._by_host.setdefault(worker, {})[session] = added
         return added
 
+    def move(self, session: Session, worker: str) -> None:
+        """A step process is on another host than it said."""
+        del self._by_host[session.worker][session.id]
+        session.worker = worker
+        self._by_host.setdefault(worker, {})[session.id] = session
+
     def remove(self, session: Session, fate: Fate) -> None:
         """A step process is gone, or is to go."""
         del self.sessions[session.id]

@@ -12,6 +12,7 @@ from distilmq_broker.core.events import (
     HostsExhausted,
     LoadFailed,
     SupervisorBeat,
+    SupervisorExited,
     SupervisorJoined,
     WorkerBeat,
     WorkerExited,
@@ -233,6 +234,22 @@ def test_a_process_that_its_supervisor_does_not_list_any_more_is_gone() -> None:
     scene.tell(SupervisorBeat("sup", ()))
     assert "s1" in scene.core.run.workers.sessions
     scene.tell(SupervisorBeat("sup", ()))
+    assert "s1" not in scene.core.run.workers.sessions
+
+
+def test_a_process_is_on_the_host_that_lists_it_whatever_name_it_says() -> None:
+    scene = Scene(plan_of(generator()))
+    scene.tell(SupervisorJoined("sup", "h-4e6b7e", 2))
+    scene.tell(SupervisorJoined("other", HOST, 2))
+    scene.staff()
+
+    for _ in range(5):
+        scene.tell(SupervisorBeat("sup", ("s1",)))
+        scene.tell(SupervisorBeat("other", ("another",)))
+    stays = "s1" in scene.core.run.workers.sessions
+    scene.tell(SupervisorExited("h-4e6b7e", -9))
+
+    assert stays
     assert "s1" not in scene.core.run.workers.sessions
 
 
