@@ -259,7 +259,9 @@ def test_what_is_left_of_a_run_at_a_broker_is_asked_for_there(
     assert len(rows) == most if outcome == "done" else len(rows) <= most
 
 
-def test_a_run_is_stopped_and_gone_on_with(tmp_path: Path, program: Program, hosts: Hosts) -> None:
+def test_a_run_is_paused_stopped_and_gone_on_with(
+    tmp_path: Path, program: Program, hosts: Hosts, caplog: pytest.LogCaptureFixture
+) -> None:
     hosts.start("h", "--slots", "3")
     gate = tmp_path / "gate"
     run = Pipeline.attach(Away(tmp_path / "script", SUBMIT).run(program, str(gate)).strip(), target_of(program))
@@ -267,6 +269,14 @@ def test_a_run_is_stopped_and_gone_on_with(tmp_path: Path, program: Program, hos
 
     with pytest.raises(TimeoutError, match=run.id):
         run.wait(timeout=0.1)
+    run.pause()
+    until(lambda: run.info().state == "paused")
+    with pytest.raises(TimeoutError, match=run.id):
+        run.wait(timeout=1.5)
+    assert [record.getMessage() for record in caplog.records if "paused" in record.getMessage()] == [
+        f"Run '{run.id}' is paused (it was asked for). `distilmq runs resume {run.id}` goes on."
+    ]
+    run.resume()
     run.stop(timeout=0.0)
     stopped = run.wait(60)
     gate.touch()

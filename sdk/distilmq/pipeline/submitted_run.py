@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 Broker = str | os.PathLike[str] | None
 """A connection file, `tcp://HOST:PORT`, or None for what `DISTILMQ_CONNECTION` names."""
+
+_log = logging.getLogger("distilmq.pipeline")
 
 _LOOK_EVERY = 0.5
 """Seconds between looks at whether a run is over."""
@@ -75,7 +78,7 @@ class SubmittedRun:
             return client.progress()
 
     def wait(self, timeout: float | None = None) -> Literal["done", "stopped"]:
-        """Waits until the run is over.
+        """Waits until the run is over; that it is paused is logged, with how to go on.
 
         Args:
             timeout: seconds; None to wait for as long as it takes.
@@ -86,8 +89,13 @@ class SubmittedRun:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = threading.Event()
+        paused = False
         with self._line() as line:
-            while line.run(self.id).state not in ("done", "stopped", "failed"):
+            while (info := line.run(self.id)).state not in ("done", "stopped", "failed"):
+                if info.state == "paused" and not paused:
+                    text = "Run '%s' is paused (%s). `distilmq runs resume %s` goes on."
+                    _log.warning(text, self.id, info.reason, self.id)
+                paused = info.state == "paused"
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError(f"Run '{self.id}' is still going on after {timeout} s.")
                 pause.wait(_LOOK_EVERY)
