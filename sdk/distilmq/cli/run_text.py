@@ -16,6 +16,7 @@ _NEXT = {
     "failed": "Try again from there: distilmq runs resume {run}",
 }
 """What may be done about a run in such a state."""
+_FAILURES = "The rows that failed, and why: distilmq failures list {run} --broker CONNECTION_FILE"
 _HEAD = ("RUN", "PIPELINE", "STATE", "ROWS", "PROCESSES", "AGE")
 
 
@@ -44,6 +45,8 @@ def described(shown: RunShown) -> str:
         "Refused workers",
         [f"{one.worker}{f', step {one.step!r}' if one.step else ''}: {one.reason}" for one in shown.refusals],
     )
+    if shown.progress is not None and any(step.failed_rows for step in shown.progress.steps):
+        told.append(_FAILURES.format(run=info.run))
     if info.state in _NEXT:
         told.append(_NEXT[info.state].format(run=info.run))
     return "\n".join(told)

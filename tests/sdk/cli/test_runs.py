@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from distilmq.cli.run_text import described
 from distilmq.cli.runs import app
 from distilmq.distiset import Distiset
+from distilmq.protocol.messages.client import Progress, StepProgress
+from distilmq.protocol.messages.runs import RunInfo, RunShown
 from tests.broker.front.brokers import BrokerClient, Program, broker_in, worker_of
 from tests.broker.recorded import rows_of
 from tests.broker.serving import Worker, chain
@@ -109,6 +112,15 @@ def test_a_run_that_was_stopped_says_what_it_did_not_finish_and_how_to_go_on(pro
     assert (stopping["state"], stopping["stopping"]) == ("running", True)
     assert "  load: not finished, 0/" in shown
     assert shown.endswith("Go on with it: distilmq runs resume run-1\n")
+
+
+def test_a_run_with_failed_rows_says_where_they_are_shown() -> None:
+    step = StepProgress(step="ask", kind="normal", state="done", failed_rows=3)
+    shown = RunShown(info=RunInfo(run="r", state="done"), progress=Progress(run="r", state="done", steps=(step,)))
+
+    assert described(shown).splitlines()[-1] == (
+        "The rows that failed, and why: distilmq failures list r --broker CONNECTION_FILE"
+    )
 
 
 def test_a_run_that_is_over_waits_for_nothing(program: Program) -> None:
