@@ -26,6 +26,8 @@ SECTIONS = {
     "testing": ("Testing your pipelines", ("distilmq.testing",)),
 }
 
+_COLUMNS = ("inputs", "outputs")
+"""Properties that each step's own text tells of."""
 _EXAMPLE = re.compile(r"^```python$", re.M)
 _RUN_BY = "<!-- elsewhere: tests/docs/test_docstrings.py runs the examples of docstrings -->"
 
@@ -89,8 +91,9 @@ def _class_entry(name: str, cls: type, shown: list[object]) -> str:
     for method in source.body if source else ():
         if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and not method.name.startswith("_"):
             doc = ast.get_docstring(method)
-            if doc and not _is_property(method):
-                parts.append(f"#### `{name}.{method.name}({_arguments(method)})`\n\n{_as_text(doc)}")
+            if doc and method.name not in _COLUMNS:
+                arguments = "" if _is_property(method) else f"({_arguments(method)})"
+                parts.append(f"#### `{name}.{method.name}{arguments}`\n\n{_as_text(doc)}")
     return "\n\n".join(part for part in parts if part)
 
 
