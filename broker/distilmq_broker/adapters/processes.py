@@ -25,7 +25,7 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_descendants(timeout: float = 2.0) -> None:
+def end_descendants(timeout: float = 10.0) -> None:
     """Kills every process below this one, and waits until they are gone."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from distilmq.models.requests.loan import NO_LIMIT, Loan
 from distilmq.models.requests.rates import Limits
 
+REMEMBERED = 256
+"""Sayings that may still be answered, while the holder is slow or away."""
+
 
 class Sayings:
     """Of one model, by when they were said; those that were not answered yet."""
@@ -19,6 +22,8 @@ class Sayings:
     def say(self, at: float, learnt: Loan) -> None:
         """The holder is told of what has been learnt."""
         self._said[at] = learnt
+        if len(self._said) > REMEMBERED:
+            del self._said[next(iter(self._said))]
 
     def answered(self, at: float | None, share: Loan, now: Loan) -> Loan:
         """From what to go on.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from distilmq.models.requests.loan import NO_LIMIT, Loan
 from distilmq.models.requests.rates import Limits
-from distilmq.models.requests.sayings import Sayings
+from distilmq.models.requests.sayings import REMEMBERED, Sayings
 
 counts = st.integers(1, 256)
 
@@ -47,6 +47,22 @@ def test_what_nobody_has_learnt_changes_nothing() -> None:
 
     assert sayings.answered(1.0, NO_LIMIT, learnt(10)) == learnt(10)
     assert sayings.answered(2.0, learnt(7), learnt(10)) == learnt(7), "what was never said is answered as it is"
+
+
+def test_only_the_last_sayings_are_remembered_while_nobody_answers() -> None:
+    sayings = Sayings()
+    for at in range(REMEMBERED + 1):
+        sayings.say(float(at), learnt(32))
+
+    assert sayings.answered(0.0, learnt(16), learnt(8)) == learnt(16), "it is forgotten, so nothing is known to be lost"
+
+
+def test_the_last_sayings_are_remembered() -> None:
+    sayings = Sayings()
+    for at in range(REMEMBERED + 1):
+        sayings.say(float(at), learnt(32))
+
+    assert sayings.answered(1.0, learnt(16), learnt(8)) == learnt(4)
 
 
 def test_a_rate_of_which_we_knew_nothing_is_taken_over() -> None:
