@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from pydantic import SecretStr
 
 from distilmq.pipeline import Pipeline
 from distilmq.pipeline.submitted_run import SubmittedRun
 from distilmq.steps import LoadDataFromDicts, StepResources
-from tests.broker.front.brokers import Program, broker_in
+from tests.broker.front.brokers import Program, alive, broker_in
 from tests.integration import hosted_steps as samples
 from tests.integration.hosts import Hosts, fetched, hosts_of, outcome, shown, state_of, submit, until
 from tests.integration.test_hosts import EXPECTED, ROWS, gated
@@ -156,9 +155,7 @@ def test_a_process_whose_host_has_lost_its_name_to_another_is_killed_where_it_is
     for pid in frozen:
         os.kill(pid, signal.SIGCONT)
 
-    until(
-        lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "it was at its batch for too long"
-    )
+    until(lambda: not alive(process), "it was at its batch for too long")
     (tmp_path / "gate").touch()
 
     assert "another worker is called twin: this one goes by twin-" in first.said
