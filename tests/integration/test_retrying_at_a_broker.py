@@ -206,11 +206,13 @@ def test_a_revision_goes_on_when_the_broker_is_killed_and_when_the_first_run_is_
 
     revision = run.retry_failures()
     until(lambda: len(server.asked) == 3, "all three are asked")
+    again = run.retry_failures()
     program.kill()
     program.start_again()
     typed(program, "runs", "rm", run.id)
     server.release()
 
+    assert (again.id, again.attached) == (revision.id, True), "it is under way already: nothing is asked twice"
     assert revision.wait(90) == "done"
     assert sent(server) == anew(*FAILING)
     assert revision.failures == []

@@ -14,16 +14,23 @@ from distilmq_broker.run_files import PARTIAL
 from distilmq_broker.run_folder import RunFolder
 
 
-def record_of(before: RunRecord, run: str, submitted: float) -> RunRecord:
+def key_of(run: str, only: FailureFilter) -> str:
+    """What makes two revisions the same: who asks for one that is under way is led to it."""
+    return f"/{run}/{only.model_dump_json()}"
+
+
+def record_of(before: RunRecord, run: str, key: str, submitted: float) -> RunRecord:
     """The record of the run that revises another one; nobody who submits the pipeline again is led to it.
 
     Args:
         before: of the other one.
         run: the id of the new one.
+        key: see `key_of`.
         submitted: seconds since the epoch.
     """
     return RunRecord(
         run=run,
+        key=key,
         pipeline=before.pipeline,
         submitted=submitted,
         weight=before.weight,

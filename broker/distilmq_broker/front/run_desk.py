@@ -144,8 +144,11 @@ class RunDesk:
             return _denied(unknown(message.of))
         if not before.over:
             return Denied(reason=f"run '{message.of}' is not over", fix="wait for its end, or stop it")
+        key = revising.key_of(message.of, message.only)
+        if (going_on := self._runs.unfinished(key)) is not None:
+            return RunStarted(run=going_on.run, asked=message.run, attached=True, data=True)
         try:
-            record = revising.record_of(before, message.run, self._clock.wall())
+            record = revising.record_of(before, message.run, key, self._clock.wall())
             source = RunFolder(self._folder.run(message.of))
             self._store.add(record, revising.plan_of(source, message.only), partial(revising.take_along, source))
         except JournalError as error:

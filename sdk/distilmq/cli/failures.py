@@ -114,8 +114,9 @@ def _retried_at(broker: str, run: str, only: FailureFilter, cache_dir: str | Non
     submitted = _submitted(broker, run, cache_dir)
     name = submitted.info().pipeline
     revision = retry_at_broker(name, submitted, only, lambda last_run: None)
+    again = "The failed row(s) were computed again" if revision.outcome == "done" else "The revision was stopped"
     return (
-        f"The failed row(s) were computed again, {_left(revision.failures)}: run {revision.directory.name}",
+        f"{again}, {_left(revision.failures)}: run {revision.directory.name}",
         f"`distilmq runs fetch {revision.directory.name} FOLDER` saves its dataset.",
     )
 

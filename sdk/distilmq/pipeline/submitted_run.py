@@ -153,7 +153,7 @@ class SubmittedRun:
             error: only this class of error, or messages with this text.
 
         Returns:
-            The revision: a run of its own, which goes on as any other does.
+            The revision: a run of its own, which goes on as any other does; the one that does so already, if there is.
 
         Raises:
             DistilmqUserError: no such row failed, or the run is not over.
@@ -168,8 +168,8 @@ class SubmittedRun:
         if not meant.rows:
             raise DistilmqUserError(meant.why_none())
         with self._line() as line:
-            revision = line.revise(_next_id(self.id, [info.run for info in line.runs()]), self.id, only).run
-        run = SubmittedRun(self.broker, revision, folder=self._folder)
+            started = line.revise(_next_id(self.id, [info.run for info in line.runs()]), self.id, only)
+        run = SubmittedRun(self.broker, started.run, folder=self._folder, attached=started.attached)
         if self._secrets:
             run.give_secrets(self._secrets)
         return run

@@ -159,7 +159,7 @@ def retry_at_broker(name: str, run: SubmittedRun, only: FailureFilter, keep: Cal
     """
     with Interrupts() as interrupts:
         revision = run.revise(only)
-        say(f"Submitted run '{revision.id}', a revision of '{run.id}'.")
+        say(f"{'Following' if revision.attached else 'Submitted'} run '{revision.id}', a revision of '{run.id}'.")
         return _follow_to_the_end(name, revision, interrupts, keep)
 
 

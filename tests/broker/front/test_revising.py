@@ -78,7 +78,14 @@ def test_nobody_who_submits_the_pipeline_again_is_led_to_it() -> None:
         run="r", pipeline="p", key="p/1", submitted=1.0, ended=2.0, state="failed", reason="why", weight=3.0
     )
 
-    record = revising.record_of(before, "r-2", 5.0)
+    key = revising.key_of("r", FailureFilter())
 
-    assert (record.run, record.key, record.submitted, record.ended) == ("r-2", "", 5.0, None)
+    record = revising.record_of(before, "r-2", key, 5.0)
+
+    assert (record.run, record.key, record.submitted, record.ended) == ("r-2", key, 5.0, None)
+    assert key not in {
+        before.key,
+        revising.key_of("r", FailureFilter(steps=("ask",))),
+        revising.key_of("q", FailureFilter()),
+    }
     assert (record.pipeline, record.weight, record.state, record.reason) == ("p", 3.0, "running", "")

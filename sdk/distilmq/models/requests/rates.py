@@ -19,6 +19,7 @@ GROWTH = 0.05
 """A learnt rate grows by this part when nothing was refused for `QUIET` seconds, and by twice the last one after each
 `QUIET` seconds more: what was refused need not have been too much in a minute."""
 FASTEST = 0.8
+"""The part by which it grows at most."""
 QUIET = 5.0
 LEAST_BETWEEN = 1.0
 """Seconds between two refusals from which a rate is learnt; in less there is too little to count."""
@@ -257,6 +258,7 @@ class _Learning:
     _since: float | None = None
     _grown: float = 0.0
     _step: float = GROWTH
+    """The part by which it grows next."""
 
     def answered(self, sent_at: float) -> None:
         """A request was answered."""

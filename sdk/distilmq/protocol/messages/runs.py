@@ -58,7 +58,7 @@ class StartRun(Message):
 class ReviseRun(Message):
     """Failed rows of a run that is over are to be computed again, and what was made from them: in a run of its own.
 
-    Answered by `RunStarted`. Saying it again changes nothing.
+    Answered by `RunStarted`. Saying it again changes nothing, and one that is under way is not begun a second time.
     """
 
     kind: Literal["revise_run"] = "revise_run"
